@@ -1,0 +1,164 @@
+"""`load_image_text`: captioned pictures as a Keras dataset."""
+
+import warnings
+
+from keras_muse.data import pictures
+from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.data.sources import find_rows
+
+VERIFY = ("header", "decode", None)
+
+
+def load_image_text(
+    path,
+    image_size=None,
+    batch_size=32,
+    shuffle=False,
+    seed=0,
+    split=None,
+    augment=False,
+    balance=None,
+    verify="header",
+    **kwargs,
+):
+    """Reads captioned pictures from a folder, a table, archives or TFDS.
+
+    The form of the source is recognised from `path`:
+
+    - a folder with a `metadata.jsonl` or `metadata.csv`, at its top or in
+      its subfolders (the image-folder convention of Hugging Face): one
+      record a picture, with `file_name`, `text`, and any other columns;
+    - a folder of pictures with a `.txt` file (one caption a line) or a
+      `.json` file (`text` or `caption`) of the same name beside each;
+    - a `.csv` or `.tsv` file with a column of pictures (`file_name`,
+      `image`, `image_path`, `filename` or `path`, relative to the file) and
+      one of captions (`text`, `texts`, `caption` or `captions`);
+    - `.tar` files, with pairs of the same name (the webdataset convention)
+      or with a `metadata.jsonl`: one file, a pattern such as
+      `"shard-{0000..0003}.tar"` or `"shard-*.tar"`, or a folder of them;
+    - a `.zip` of any of the folders above;
+    - `"tfds:coco_captions"`, a dataset of TensorFlow Datasets that has been
+      downloaded and is stored as array records.
+
+    A picture may have several captions: several lines, a list, or several
+    records. Nothing is decoded before it is wanted, but captions and the
+    headers of the pictures are checked at once. What cannot be used is left
+    out, counted and named in `.report`, and announced by one warning.
+
+    Args:
+        path: string or path. The source.
+        image_size: int, or pair of ints `(height, width)`, or None.
+            Pictures are scaled to cover this size and their centre is kept.
+            With None they must all have one size. Defaults to `None`.
+        batch_size: int. Pictures a batch. Defaults to `32`.
+        shuffle: bool. Whether to draw a new order for every epoch, and one
+            caption for every picture in it. Otherwise the order of the
+            source and the first captions are used. Defaults to `False`.
+        seed: int. Order, captions and augmentation are a function of the
+            seed and the epoch alone. Defaults to `0`.
+        split: string. Keeps the rows with this value in their `split` column
+            or in a folder of this name. Defaults to `None`, all rows, or
+            `"train"` for TFDS.
+        augment: bool or dict. Whether to take random resized crops and
+            mirror half of them (keras_cv, which needs TensorFlow). A dict
+            changes its options: `{"enlarge": 1.25, "flip": True}`. Defaults
+            to `False`.
+        balance: string. A column; every epoch then draws uniformly from its
+            values, and uniformly among the pictures of a value. Needs
+            `shuffle`. Defaults to `None`.
+        verify: `"header"`, `"decode"` or None. What is checked of each
+            picture when loading: that it can be opened, that it can be
+            decoded in full, or nothing. Defaults to `"header"`.
+        **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
+            `keras.utils.PyDataset`. Worker processes cannot report broken
+            pictures; load with `verify="decode"` to know them.
+
+    Returns:
+        A `keras_muse.data.ImageTextDataset`.
+
+    Raises:
+        ValueError: if `path` is of no known form or holds no usable pair.
+
+    Example:
+
+    ```python
+    import pathlib, tempfile
+    from PIL import Image
+    import keras_muse
+
+    folder = pathlib.Path(tempfile.mkdtemp())
+    for color in ("red", "green", "blue"):
+        Image.new("RGB", (40, 30), color).save(folder / f"{color}.png")
+        (folder / f"{color}.txt").write_text(f"a {color} wall")
+
+    pairs = keras_muse.data.load_image_text(folder, image_size=32)
+    pairs[0]["image"].shape  # (3, 32, 32, 3)
+    pairs.texts  # ["a blue wall", "a green wall", "a red wall"]
+    ```
+    """
+    if verify not in VERIFY:
+        raise ValueError(
+            f"`verify` must be one of {VERIFY}. Received: verify={verify!r}"
+        )
+    usable, skipped = sort_out(find_rows(path, split), verify)
+    if not usable:
+        counts = {reason: len(names) for reason, names in skipped.items()}
+        raise ValueError(
+            "`path` holds no picture with a caption. Received: "
+            f"path={str(path)!r}, split={split!r}, skipped={counts}"
+        )
+    if skipped:
+        num_skipped = sum(map(len, skipped.values()))
+        warnings.warn(
+            f"{num_skipped} of {num_skipped + len(usable)} entries of "
+            f"{str(path)!r} were skipped ({', '.join(skipped)}); "
+            "`.report` names them.",
+            stacklevel=2,
+        )
+    return ImageTextDataset(
+        usable,
+        image_size=image_size,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        augment=augment,
+        balance=balance,
+        skipped=skipped,
+        **kwargs,
+    )
+
+
+def sort_out(rows, verify):
+    """Separates the usable rows from the others, by reason.
+
+    Args:
+        rows: list of `Row`.
+        verify: as in `load_image_text`.
+
+    Returns:
+        `(usable rows, {reason: [names]})`.
+    """
+    usable, skipped = [], {}
+    for row in rows:
+        problem = row.problem or _problem(row, verify)
+        if problem:
+            skipped.setdefault(problem, []).append(row.name)
+        else:
+            usable.append(row)
+    return usable, skipped
+
+
+def _problem(row, verify):
+    if not any(text.strip() for text in row.texts):
+        return "empty caption"
+    if verify is None:
+        return None
+    check = pictures.decode if verify == "decode" else pictures.check_header
+    try:
+        check(row.read())
+    except FileNotFoundError:
+        return "missing picture"
+    except Exception:
+        # Pillow's readers raise errors of many kinds on damaged files.
+        return "broken picture"
+    return None

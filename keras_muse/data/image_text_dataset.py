@@ -1,0 +1,295 @@
+"""`ImageTextDataset`: batches of pictures and captions."""
+
+import concurrent.futures
+import copy
+import math
+import warnings
+
+import keras
+import numpy as np
+
+from keras_muse.data import augmentation
+from keras_muse.data import pictures
+from keras_muse.data.draws import draw_order
+from keras_muse.data.draws import groups_by_column
+
+# What a draw is for; part of its seed, so that draws are independent.
+_ORDER, _CAPTION, _SCALE, _CROP = range(4)
+
+
+class ImageTextDataset(keras.utils.PyDataset):
+    """Batches of pictures and captions, decoded when they are asked for.
+
+    `dataset[i]` is the batch `{"image": uint8 (batch, height, width, 3),
+    "text": list of strings}`. It is a function of `seed`, `epoch` and `i`
+    alone. Keras moves on to the next epoch, also after the first look by which
+    `fit` builds a model; `epoch` may be set to resume.
+
+    A picture that turns out to be broken is added to `.report`. While
+    shuffling, the next readable picture takes its place, so that batches
+    keep their shape; in file order its row is left out.
+
+    Made by `keras_muse.data.load_image_text` and `load_emoji`.
+
+    Args:
+        rows: list of `keras_muse.data.sources.Row`.
+        skipped: dict of reason to list of names. What was left out before.
+        image_size, batch_size, shuffle, seed, augment, balance, **kwargs:
+            see `keras_muse.data.load_image_text`.
+
+    Example:
+
+    ```python
+    import keras_muse
+
+    pairs = keras_muse.data.load_emoji(image_size=32, styles=["fxemoji"])
+    pairs[0]["image"].shape  # (32, 32, 32, 3)
+    images, texts = pairs.select(range(10)).as_arrays()
+    for row in pairs.select(range(2)).iterate_rows():
+        row["image"].shape, row["text"]  # (32, 32, 3), "cyclone, fxemoji style"
+    # tokenizer.fit(pairs.images)
+    ```
+    """
+
+    def __init__(
+        self,
+        rows,
+        image_size=None,
+        batch_size=32,
+        shuffle=False,
+        seed=0,
+        augment=False,
+        balance=None,
+        skipped=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be at least 1. "
+                f"Received: batch_size={batch_size}"
+            )
+        if balance is not None and not shuffle:
+            raise ValueError(
+                "`balance` draws rows at random and needs `shuffle=True`. "
+                f"Received: balance={balance!r}, shuffle={shuffle}"
+            )
+        self.image_size = pictures.as_size(image_size)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.balance = balance
+        self._augment = augmentation.augment_options(augment, self.image_size)
+        self._skipped = skipped or {}
+        self._set_rows(rows)
+
+    def _set_rows(self, rows):
+        self._rows = rows
+        self._captions = [
+            [text.strip() for text in row.texts if text.strip()] for row in rows
+        ]
+        self._broken = set()
+        self._groups = None
+        if self.balance is not None:
+            self._groups = groups_by_column(rows, self.balance)
+        self.epoch = 0
+
+    # === What is in it ===
+
+    @property
+    def num_examples(self):
+        """Number of pictures."""
+        return len(self._rows)
+
+    @property
+    def texts(self):
+        """The first caption of every picture, in file order."""
+        return [captions[0] for captions in self._captions]
+
+    @property
+    def rows(self):
+        """One dict a picture: `name`, `texts` and the source's own columns."""
+        return [
+            {**row.metadata, "name": row.name, "texts": captions}
+            for row, captions in zip(self._rows, self._captions, strict=True)
+        ]
+
+    @property
+    def report(self):
+        """What was skipped: `num_examples`, `counts` and `skipped` names."""
+        return {
+            "num_examples": self.num_examples - len(self._broken),
+            "counts": {
+                reason: len(names) for reason, names in self._skipped.items()
+            },
+            "skipped": copy.deepcopy(self._skipped),
+        }
+
+    @property
+    def images(self):
+        """The same batches without their captions, for `tokenizer.fit`."""
+        return _ImageBatches(self)
+
+    def select(self, indices):
+        """A dataset of some of the rows, by their places in file order."""
+        selected = copy.copy(self)
+        selected._skipped = copy.deepcopy(self._skipped)
+        selected._set_rows([self._rows[index] for index in indices])
+        return selected
+
+    # === Rows, in file order and without augmentation ===
+
+    def iterate_rows(self, all_captions=False):
+        """Yields `{"image": (height, width, 3), "text": string}`.
+
+        Args:
+            all_captions: bool. Whether a picture is repeated for each of its
+                captions; otherwise the first one is used.
+        """
+        for index, captions in enumerate(self._captions):
+            image = self._image(index, self.image_size)
+            if image is not None:
+                for text in captions if all_captions else captions[:1]:
+                    yield {"image": image, "text": text}
+
+    def as_arrays(self):
+        """All pictures, uint8 `(n, height, width, 3)`, and `n` captions."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            images = list(
+                pool.map(
+                    lambda index: self._image(index, self.image_size),
+                    range(self.num_examples),
+                )
+            )
+        texts = [
+            text
+            for text, image in zip(self.texts, images, strict=True)
+            if image is not None
+        ]
+        return self._stack(images), texts
+
+    # === Batches ===
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = epoch
+        self._order = np.arange(self.num_examples)
+        if self.shuffle:
+            self._order = draw_order(
+                self.num_examples, self._groups, self._generator(_ORDER)
+            )
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+    def __len__(self):
+        return math.ceil(len(self._order) / self.batch_size)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(
+                f"There are {len(self)} batches. Received: index={index}"
+            )
+        size = self.image_size
+        if self._augment:
+            size = augmentation.enlarged_size(
+                size, self._draw_seed(_SCALE, index), self._augment["enlarge"]
+            )
+        first = index * self.batch_size
+        places = range(first, min(first + self.batch_size, len(self._order)))
+        batch = [self._readable(place, size) for place in places]
+        batch = [pair for pair in batch if pair is not None]
+        images = self._stack([image for image, _ in batch])
+        if self._augment and len(batch):
+            images = augmentation.random_crop_and_flip(
+                images,
+                self.image_size,
+                self._draw_seed(_CROP, index),
+                self._augment["flip"],
+            )
+        return {"image": images, "text": [text for _, text in batch]}
+
+    def _readable(self, place, size):
+        """Picture and caption at a place of the order, or the next ones."""
+        num_tries = len(self._order) if self.shuffle else 1
+        for step in range(num_tries):
+            row = self._order[(place + step) % len(self._order)]
+            image = self._image(row, size)
+            if image is not None:
+                return image, self._caption(row, place)
+        return None
+
+    def _caption(self, row, place):
+        captions = self._captions[row]
+        if not self.shuffle or len(captions) == 1:
+            return captions[0]
+        return captions[self._draw_seed(_CAPTION, place) % len(captions)]
+
+    def _image(self, index, size):
+        """Decodes a picture; None, and a note in the report, if it cannot."""
+        if index in self._broken:
+            return None
+        row = self._rows[index]
+        try:
+            image = pictures.decode(row.read(), size)
+        except Exception as error:
+            # Pillow's readers raise errors of many kinds on damaged files.
+            self._note_broken(index, error)
+            return None
+        if self.image_size is None:
+            self._check_same_size(row.name, image)
+        return image
+
+    def _note_broken(self, index, error):
+        name = self._rows[index].name
+        self._broken.add(index)
+        self._skipped.setdefault("broken picture", []).append(name)
+        warnings.warn(f"{name!r} is skipped: {error}", stacklevel=2)
+
+    def _check_same_size(self, name, image):
+        first = self.__dict__.setdefault("_first_image", (name, image.shape))
+        if image.shape != first[1]:
+            raise ValueError(
+                "`image_size` is needed, as the pictures differ in size. "
+                f"Received: image_size=None, {first[0]!r} of {first[1][:2]} "
+                f"and {name!r} of {image.shape[:2]}"
+            )
+
+    def _stack(self, images):
+        images = [image for image in images if image is not None]
+        if not images:
+            return np.zeros((0, *(self.image_size or (0, 0)), 3), "uint8")
+        return np.stack(images)
+
+    # === Draws, each a function of (seed, epoch, what for, which) ===
+
+    def _generator(self, purpose, index=0):
+        return np.random.default_rng((self.seed, self.epoch, purpose, index))
+
+    def _draw_seed(self, purpose, index):
+        return int(self._generator(purpose, index).integers(2**31 - 1))
+
+
+class _ImageBatches(keras.utils.PyDataset):
+    """The pictures of a dataset, batch for batch."""
+
+    def __init__(self, pairs):
+        super().__init__(
+            workers=pairs.workers,
+            use_multiprocessing=pairs.use_multiprocessing,
+            max_queue_size=pairs.max_queue_size,
+        )
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        return self.pairs[index]["image"]
+
+    def on_epoch_end(self):
+        self.pairs.on_epoch_end()

@@ -1,0 +1,97 @@
+"""Where captioned pictures come from.
+
+Every source form ends in the same thing: a list of `Row`s, each with a name,
+its captions and a way to read its picture. Nothing is decoded here.
+"""
+
+import glob
+import itertools
+import os
+import re
+
+from keras_muse.data.sources.containers import folder_files
+from keras_muse.data.sources.containers import tar_files
+from keras_muse.data.sources.containers import zip_files
+from keras_muse.data.sources.pairing import pair_files
+from keras_muse.data.sources.row import Row
+from keras_muse.data.sources.tables import csv_file_rows
+from keras_muse.data.sources.tfds import tfds_rows
+
+__all__ = ["Row", "find_rows"]
+
+
+def find_rows(path, split=None):
+    """Lists the captioned pictures of a source, recognised from its path.
+
+    Args:
+        path: string or path. See `keras_muse.data.load_image_text` for the
+            forms.
+        split: string or None. Keeps the rows whose `split` column has this
+            value, or that lie in a folder of this name. For `"tfds:"`
+            sources, the name of the split to open.
+
+    Returns:
+        A list of `Row`, also of those that cannot be used (their `problem`
+        says why).
+    """
+    path = os.fspath(path)
+    if path.startswith("tfds:"):
+        return tfds_rows(path.removeprefix("tfds:"), split or "train")
+    rows = _open(path)
+    if split is None:
+        return rows
+    return [row for row in rows if row.problem or _is_in_split(row, split)]
+
+
+def _open(path):
+    if os.path.isdir(path):
+        tars = sorted(glob.glob(os.path.join(glob.escape(path), "*.tar")))
+        return _shard_rows(tars) if tars else pair_files(folder_files(path))
+    lowered = path.lower()
+    if lowered.endswith((".csv", ".tsv")):
+        return csv_file_rows(_existing(path))
+    if lowered.endswith(".zip"):
+        return pair_files(zip_files(_existing(path)))
+    if lowered.endswith(".tar"):
+        return _shard_rows(_expand(path))
+    raise ValueError(
+        "`path` must be a folder, a .csv, .tsv, .zip or (uncompressed) .tar "
+        "file, a pattern of .tar files, or 'tfds:' and a name. Received: "
+        f"path={path!r}"
+    )
+
+
+def _shard_rows(paths):
+    rows = [pair_files(*tar_files(path)) for path in paths]
+    return list(itertools.chain.from_iterable(rows))
+
+
+def _expand(pattern):
+    """`shard-{0000..0003}.tar` and `shard-*.tar` to the paths they name."""
+    numbers = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if numbers:
+        first, last = numbers.groups()
+        paths = [
+            f"{pattern[: numbers.start()]}{number:0{len(first)}d}"
+            f"{pattern[numbers.end() :]}"
+            for number in range(int(first), int(last) + 1)
+        ]
+    elif os.path.exists(pattern):
+        paths = [pattern]
+    else:
+        paths = sorted(glob.glob(pattern)) or [pattern]
+    return [_existing(path) for path in paths]
+
+
+def _existing(path):
+    if not os.path.exists(path):
+        raise ValueError(
+            f"`path` names a file that is not there. Received: path={path!r}"
+        )
+    return path
+
+
+def _is_in_split(row, split):
+    if "split" in row.metadata:
+        return row.metadata["split"] == split
+    return split in row.name.split("/")[:-1]

@@ -1,0 +1,43 @@
+"""TensorFlow Datasets by name, read at random without TensorFlow."""
+
+import functools
+
+from keras_muse.data.sources.row import Row
+from keras_muse.data.sources.tables import texts_of
+
+
+def tfds_rows(name, split):
+    """Rows of the dataset `name`, which must have been downloaded before.
+
+    The captions of all rows are read here; the pictures stay encoded and are
+    read again when they are wanted.
+    """
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            "A 'tfds:' `path` needs the package tensorflow-datasets. "
+            f"Received: path={'tfds:' + name!r}"
+        ) from error
+    source = tensorflow_datasets.data_source(
+        name,
+        split=split,
+        decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
+    )
+    rows = []
+    for index in range(len(source)):
+        record = source[index]
+        metadata = {k: v for k, v in record.items() if k != "image"}
+        rows.append(
+            Row(
+                name=f"{name}/{split}/{index}",
+                texts=tuple(texts_of(record)),
+                read=functools.partial(_read_image, source, index),
+                metadata=metadata,
+            )
+        )
+    return rows
+
+
+def _read_image(source, index):
+    return source[index]["image"]

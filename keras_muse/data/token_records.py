@@ -1,0 +1,207 @@
+"""The format of token shards: bytes of a record, files of a directory."""
+
+import json
+import os
+import shutil
+
+import ml_dtypes
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from safetensors import numpy as safetensors
+
+FORMAT = "keras_muse.token_shards"
+FORMAT_VERSION = 1
+METADATA_FILE = "metadata.json"
+_PARTIAL = ".partial"
+
+
+def pack_record(token_ids, captions, texts, high_res_token_ids=None):
+    """Packs one picture with its captions into bytes (safetensors).
+
+    Args:
+        token_ids: int array of shape `(num_views, num_tokens)`.
+        captions: list of strings, kept beside the text for people to read.
+        texts: list of arrays, one a caption: bfloat16 text states of shape
+            `(length, text_dim)`, or int32 text ids of shape `(length,)`.
+        high_res_token_ids: optional int array of shape
+            `(num_views, num_high_res_tokens)`.
+
+    Returns:
+        bytes.
+    """
+    text = np.concatenate(texts)
+    if text.dtype == ml_dtypes.bfloat16:
+        # safetensors writes no bfloat16 from numpy: the same bits as uint16.
+        text = text.view("uint16")
+    record = {
+        "token_ids": _smallest(token_ids),
+        "captions": np.frombuffer(json.dumps(captions).encode(), "uint8"),
+        "text_ends": np.cumsum([len(one) for one in texts], dtype="int32"),
+        "text": text,
+    }
+    if high_res_token_ids is not None:
+        record["high_res_token_ids"] = _smallest(high_res_token_ids)
+    return safetensors.save(record)
+
+
+def unpack_record(data):
+    """Reverses `pack_record`: a dict of its arguments."""
+    record = safetensors.load(data)
+    text = record["text"]
+    if text.dtype == np.uint16:
+        text = text.view(ml_dtypes.bfloat16)
+    return {
+        "token_ids": record["token_ids"],
+        "high_res_token_ids": record.get("high_res_token_ids"),
+        "captions": json.loads(record["captions"].tobytes()),
+        "texts": np.split(text, record["text_ends"][:-1]),
+    }
+
+
+def _smallest(token_ids):
+    dtype = "uint16" if token_ids.max() < 2**16 else "int32"
+    return np.ascontiguousarray(token_ids, dtype)
+
+
+class ShardWriter:
+    """Writes records to shards that appear in `directory` all at once.
+
+    A context manager. Shards grow in a hidden folder; `commit` moves them to
+    their names and writes `metadata.json` last. Left without `commit`, it
+    leaves nothing behind; what a killed run left is removed on entry.
+
+    Args:
+        directory: string. Created when missing.
+        rows_per_shard: int. Records in each shard but the last.
+        overwrite: bool. Whether `commit` may replace finished shards.
+    """
+
+    def __init__(self, directory, rows_per_shard, overwrite):
+        if os.path.exists(os.path.join(directory, METADATA_FILE)):
+            if not overwrite:
+                raise ValueError(
+                    "`directory` already holds token shards; pass "
+                    "`overwrite=True` to replace them. "
+                    f"Received: directory={directory}"
+                )
+        self.directory = directory
+        self.rows_per_shard = rows_per_shard
+        self.counts = []
+        self._writer = None
+        self._partial = os.path.join(directory, _PARTIAL)
+
+    def __enter__(self):
+        shutil.rmtree(self._partial, ignore_errors=True)
+        os.makedirs(self._partial)
+        return self
+
+    def __exit__(self, *exception):
+        self._close()
+        shutil.rmtree(self._partial)
+
+    @property
+    def num_records(self):
+        return sum(self.counts)
+
+    def write(self, record):
+        """Appends one record's bytes."""
+        if not self.counts or self.counts[-1] == self.rows_per_shard:
+            self._close()
+            path = os.path.join(self._partial, str(len(self.counts)))
+            # One record a group: grain reads records in random order.
+            self._writer = ArrayRecordWriter(path, "group_size:1")
+            self.counts.append(0)
+        self._writer.write(record)
+        self.counts[-1] += 1
+
+    def commit(self, metadata):
+        """Moves the shards into place, then writes `metadata`."""
+        self._close()
+        self._remove_old_shards()
+        shards = []
+        for i, count in enumerate(self.counts):
+            name = f"tokens-{i:05d}-of-{len(self.counts):05d}.array_record"
+            path = os.path.join(self.directory, name)
+            os.replace(os.path.join(self._partial, str(i)), path)
+            num_bytes = os.path.getsize(path)
+            shards.append(
+                {"name": name, "num_records": count, "num_bytes": num_bytes}
+            )
+        metadata = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "num_records": self.num_records,
+            **metadata,
+            "shards": shards,
+        }
+        partial = os.path.join(self._partial, METADATA_FILE)
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(metadata, file, indent=2)
+        os.replace(partial, os.path.join(self.directory, METADATA_FILE))
+
+    def _remove_old_shards(self):
+        # The metadata first: without it the rest is no data set any more.
+        for name in sorted(os.listdir(self.directory)):
+            is_shard = name.startswith("tokens-") and name.endswith(
+                ".array_record"
+            )
+            if name == METADATA_FILE or is_shard:
+                os.remove(os.path.join(self.directory, name))
+
+    def _close(self):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def read_metadata(directory):
+    """Reads `metadata.json` and checks that every shard is there, whole.
+
+    Args:
+        directory: string. What `write_token_shards` wrote.
+
+    Returns:
+        The metadata, a dict.
+
+    Raises:
+        ValueError: when there are no finished shards, when they are of
+            another format version, or when one is missing or cut short.
+    """
+    path = os.path.join(directory, METADATA_FILE)
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"`directory` holds no finished token shards ({METADATA_FILE} is "
+            "written last, when all is done). "
+            f"Received: directory={directory}"
+        )
+    with open(path, encoding="utf-8") as file:
+        metadata = json.load(file)
+    found = metadata.get("format"), metadata.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ValueError(
+            f"`directory` must hold {FORMAT} of format version "
+            f"{FORMAT_VERSION}; this one has format={found[0]}, "
+            f"format_version={found[1]}. Received: directory={directory}"
+        )
+    for shard in metadata["shards"]:
+        path = os.path.join(directory, shard["name"])
+        num_bytes = os.path.getsize(path) if os.path.isfile(path) else None
+        if num_bytes != shard["num_bytes"]:
+            state = (
+                "is missing"
+                if num_bytes is None
+                else f"has {num_bytes} bytes instead of {shard['num_bytes']}"
+            )
+            raise ValueError(
+                f"`directory` is not whole: shard {shard['name']} {state}. "
+                f"Received: directory={directory}"
+            )
+    return metadata
+
+
+def check_positive(name, value):
+    """Raises unless `value`, of the argument `name`, is an int above 0."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value}"
+        )

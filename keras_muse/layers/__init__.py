@@ -1,0 +1,23 @@
+"""One layer a file, each with its shapes; no loop over decoding steps."""
+
+from keras_muse.layers.attention import Attention
+from keras_muse.layers.feed_forward import FeedForward
+from keras_muse.layers.multi_axis_attention import MultiAxisAttention
+from keras_muse.layers.resnet_block import ResnetBlock
+from keras_muse.layers.token_embedding import TokenEmbedding
+from keras_muse.layers.transformer_layer import TransformerLayer
+from keras_muse.layers.vector_quantizer import VectorQuantizer
+from keras_muse.layers.vqgan_decoder import VQGANDecoder
+from keras_muse.layers.vqgan_encoder import VQGANEncoder
+
+__all__ = [
+    "Attention",
+    "FeedForward",
+    "MultiAxisAttention",
+    "ResnetBlock",
+    "TokenEmbedding",
+    "TransformerLayer",
+    "VQGANDecoder",
+    "VQGANEncoder",
+    "VectorQuantizer",
+]

@@ -1,0 +1,107 @@
+"""Multi-head attention of image tokens to themselves or to a context."""
+
+import keras
+from keras import ops
+
+from keras_muse.ops import attention
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class Attention(keras.layers.Layer):
+    """Multi-head attention whose keys and values can be computed once.
+
+    The projections `query`, `key`, `value` and `attention_output` are separate
+    `Dense` layers without bias: LoRA and `quantize` act on each by its name,
+    and a text that is dropped contributes exactly nothing.
+
+    Args:
+        num_heads: int. Number of heads; it divides the width of the input.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Call arguments:
+        x: float tensor of shape `(batch, num_tokens, hidden_dim)`. Queries.
+        key_value: pair of tensors as `project(context)` gives them. Defaults
+            to the projection of `x`, which is self-attention.
+        key_mask: bool tensor of shape `(batch, num_keys)`, true at keys that
+            exist. Defaults to all.
+
+    Returns:
+        Float tensor of the shape of `x`.
+
+    Example:
+    ```python
+    import numpy as np
+    import keras_muse
+
+    layer = keras_muse.layers.Attention(num_heads=2)
+    layer.build((None, 16, 8), context_dim=8)
+    x = np.random.normal(size=(1, 16, 8)).astype("float32")
+    text = np.random.normal(size=(1, 5, 8)).astype("float32")
+    y = layer(x, key_value=layer.project(text))
+    ```
+    """
+
+    def __init__(self, num_heads, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+
+    def build(self, input_shape, context_dim=None):
+        hidden_dim = input_shape[-1]
+        if hidden_dim % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide the width of the input. Received: "
+                f"num_heads={self.num_heads}, width={hidden_dim}"
+            )
+        self.query = self._projection("query", hidden_dim, hidden_dim)
+        context_dim = context_dim or hidden_dim
+        self.key = self._projection("key", context_dim, hidden_dim)
+        self.value = self._projection("value", context_dim, hidden_dim)
+        self.attention_output = self._projection(
+            "attention_output", hidden_dim, hidden_dim
+        )
+        self.built = True
+
+    def _projection(self, name, input_dim, output_dim):
+        layer = keras.layers.Dense(
+            output_dim,
+            use_bias=False,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, None, input_dim))
+        return layer
+
+    def project(self, context):
+        """Keys and values of a context, to be kept while it does not change.
+
+        Args:
+            context: float tensor of shape `(batch, num_keys, context_dim)`.
+
+        Returns:
+            A pair of tensors of shape `(batch, num_keys, num_heads,
+            head_dim)`.
+        """
+        return (
+            self._split_heads(self.key(context)),
+            self._split_heads(self.value(context)),
+        )
+
+    def call(self, x, key_value=None, key_mask=None):
+        key, value = self.project(x) if key_value is None else key_value
+        query = self._split_heads(self.query(x))
+        attended = self.mix(query, key, value, key_mask)
+        # (batch, num_tokens, num_heads, head_dim) -> (batch, num_tokens, dim)
+        attended = ops.reshape(attended, (-1, *attended.shape[1:2], x.shape[2]))
+        return self.attention_output(attended)
+
+    def mix(self, query, key, value, key_mask):
+        """The attention itself; a subclass may restrict who sees whom."""
+        return attention.attend(query, key, value, key_mask)
+
+    def _split_heads(self, x):
+        head_dim = x.shape[-1] // self.num_heads
+        return ops.reshape(x, (-1, x.shape[1], self.num_heads, head_dim))
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads}

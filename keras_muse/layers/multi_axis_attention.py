@@ -1,0 +1,66 @@
+"""Self-attention of large token grids, inside blocks and across them."""
+
+import keras
+
+from keras_muse.layers.attention import Attention
+from keras_muse.ops import attention
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class MultiAxisAttention(Attention):
+    """Self-attention with half of the heads in blocks, half across blocks.
+
+    Args:
+        num_heads: int, even. Number of heads.
+        grid_size: pair of ints. `(height, width)` of the token grid.
+        block_size: int. Side of a block; it divides both sides of the grid.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Call arguments:
+        x: float tensor of shape `(batch, height * width, hidden_dim)`.
+
+    Returns:
+        Float tensor of the shape of `x`.
+
+    Example:
+    ```python
+    import numpy as np
+    import keras_muse
+
+    layer = keras_muse.layers.MultiAxisAttention(
+        num_heads=2, grid_size=(8, 8), block_size=4
+    )
+    y = layer(np.zeros((1, 64, 8), "float32"))
+    ```
+
+    Reference:
+        - [Muse, section 3](https://arxiv.org/abs/2301.00704)
+        - [HiT](https://arxiv.org/abs/2106.07631)
+    """
+
+    def __init__(self, num_heads, grid_size, block_size, **kwargs):
+        if num_heads % 2:
+            raise ValueError(
+                "`num_heads` must be even, half of the heads for each axis. "
+                f"Received: num_heads={num_heads}"
+            )
+        if any(side % block_size for side in grid_size):
+            raise ValueError(
+                "`block_size` must divide both sides of `grid_size`. "
+                f"Received: block_size={block_size}, grid_size={grid_size}"
+            )
+        super().__init__(num_heads, **kwargs)
+        self.grid_size = tuple(grid_size)
+        self.block_size = block_size
+
+    def mix(self, query, key, value, key_mask):
+        return attention.attend_multi_axis(
+            query, key, value, self.grid_size, self.block_size
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "grid_size": self.grid_size,
+            "block_size": self.block_size,
+        }

@@ -1,0 +1,74 @@
+"""Codes and places of image tokens."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class TokenEmbedding(keras.layers.Layer):
+    """Embeds token ids and adds a learned embedding of their 2-D position.
+
+    Args:
+        vocabulary_size: int. Number of ids: the codebook, and one for
+            [MASK] where tokens can be masked.
+        hidden_dim: int. Width of the embedding.
+        grid_size: pair of ints. `(height, width)` of the token grid.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Call arguments:
+        token_ids: int tensor of shape `(batch, height * width)`, row by row.
+
+    Returns:
+        Float tensor of shape `(batch, height * width, hidden_dim)`.
+
+    Example:
+    ```python
+    import numpy as np
+    import keras_muse
+
+    layer = keras_muse.layers.TokenEmbedding(33, 8, grid_size=(4, 4))
+    y = layer(np.zeros((1, 16), "int32"))
+    ```
+
+    Reference:
+        - [Muse, section 2.3](https://arxiv.org/abs/2301.00704)
+    """
+
+    def __init__(self, vocabulary_size, hidden_dim, grid_size, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.grid_size = tuple(grid_size)
+
+    def build(self, input_shape=None):
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.codes = keras.layers.Embedding(
+            self.vocabulary_size,
+            self.hidden_dim,
+            embeddings_initializer=initializer,
+            dtype=self.dtype_policy,
+            name="codes",
+        )
+        self.codes.build(input_shape)
+        self.positions = self.add_weight(
+            shape=(*self.grid_size, self.hidden_dim),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name="positions",
+        )
+        self.built = True
+
+    def call(self, token_ids):
+        height, width = self.grid_size
+        positions = ops.reshape(
+            self.positions, (1, height * width, self.hidden_dim)
+        )
+        x = self.codes(token_ids)
+        return x + ops.cast(positions, x.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "grid_size": self.grid_size,
+        }

@@ -1,0 +1,280 @@
+"""The perceptual distance: LPIPS on AlexNet or VGG16."""
+
+import itertools
+import pathlib
+
+import keras
+from keras import ops
+from safetensors import safe_open
+
+_ASSETS = pathlib.Path(__file__).parent.parent / "assets" / "lpips"
+
+# Keras's own VGG16 comes from Caffe and has other filters than the ones the
+# heads were fitted to; these are torchvision's.
+_VGG16_URL = (
+    "https://huggingface.co/timm/vgg16.tv_in1k/resolve/"
+    "3394518cba29aee1ea82a49d971be90d2dd1dab7/model.safetensors"
+)
+
+# Five stages, each with its convolutions as `(filters, kernel_size, strides)`.
+# Features are taken at the end of every stage.
+_POOL = "pool"
+_STAGES = {
+    "alexnet": (
+        [(64, 11, 4)],
+        [_POOL, (192, 5, 1)],
+        [_POOL, (384, 3, 1)],
+        [(256, 3, 1)],
+        [(256, 3, 1)],
+    ),
+    "vgg16": (
+        [(64, 3, 1)] * 2,
+        [_POOL] + [(128, 3, 1)] * 2,
+        [_POOL] + [(256, 3, 1)] * 3,
+        [_POOL] + [(512, 3, 1)] * 3,
+        [_POOL] + [(512, 3, 1)] * 3,
+    ),
+}
+_POOL_SIZE = {"alexnet": 3, "vgg16": 2}
+
+# ImageNet's mean and deviation, for pixels in [-1, 1].
+_PIXEL_MEAN = (-0.030, -0.088, -0.188)
+_PIXEL_DEVIATION = (0.458, 0.448, 0.450)
+
+# Below 31 pixels AlexNet's second pooling has nothing left to pool.
+_SMALLEST_SIZE = 32
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class LPIPS(keras.layers.Layer):
+    """Learned perceptual distance between two batches of images.
+
+    Both images pass a frozen classification network; the squared differences
+    of its unit-length features at five depths are weighted by learned heads,
+    averaged over the picture and summed. Zero for equal images, about 0.1 for
+    a mild blur, 0.5 and more for unrelated pictures. Differentiable in both
+    images. All weights are frozen for good, whatever becomes of `trainable`.
+
+    LPIPS was fitted to patches of 64 pixels. Smaller images are enlarged to
+    that, so that AlexNet's last features of a 32 pixel image are more than
+    one.
+
+    Args:
+        network: string. `"alexnet"`, which comes with the package, or
+            `"vgg16"`, which is deeper and many times slower. Defaults to
+            `"alexnet"`.
+        weights: string or path. A `.safetensors` file with the convolutions
+            of the network under torchvision's names (`features.0.weight`).
+            `None` takes the bundled AlexNet, and for VGG16 downloads
+            torchvision's weights (550 MB) once into Keras's cache. Defaults
+            to `None`.
+        min_size: integer, at least 32. Images whose shorter side is less are
+            enlarged bilinearly. With 32 no image of 32 pixels or more is
+            touched, as in other implementations. Defaults to `64`.
+        dtype: string or `keras.DTypePolicy`. The convolutions compute in it;
+            features are always compared in float32. Defaults to `"float32"`,
+            whatever the global policy.
+        **kwargs: other arguments of `keras.layers.Layer`, such as `name`.
+
+    Call arguments:
+        images: float tensor of shape `(batch, height, width, 3)` with values
+            in `[-1, 1]`.
+        reconstructions: a tensor of the same shape and range.
+
+    Returns:
+        A float32 tensor of shape `(batch,)`, never negative.
+
+    Raises:
+        ValueError: if `network` is unknown, `min_size` is below 32, the file
+            in `weights` does not hold the network, or the images are not
+            floats of shape `(batch, height, width, 3)`.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_muse
+
+    lpips = keras_muse.losses.LPIPS("alexnet")
+    images = np.random.uniform(-1, 1, (2, 64, 64, 3)).astype("float32")
+    lpips(images, images)  # [0., 0.]
+    lpips(images, images[::-1])
+    ```
+
+    Reference:
+        - [Zhang et al., 2018](https://arxiv.org/abs/1801.03924)
+    """
+
+    def __init__(
+        self,
+        network="alexnet",
+        weights=None,
+        min_size=64,
+        dtype="float32",
+        **kwargs,
+    ):
+        if network not in _STAGES:
+            raise ValueError(
+                f"`network` must be one of {sorted(_STAGES)}. "
+                f"Received: network={network!r}"
+            )
+        if min_size < _SMALLEST_SIZE:
+            raise ValueError(
+                f"`min_size` must be at least {_SMALLEST_SIZE}. "
+                f"Received: min_size={min_size}"
+            )
+        super().__init__(dtype=dtype, **kwargs)
+        self.network = network
+        self.min_size = min_size
+        # `weights` is a property of every layer.
+        self._weights_path = None if weights is None else str(weights)
+
+        path = self._weights_path or _default_weights(network)
+        self._convolutions = [
+            (
+                self._add_frozen(f"convolution_{i}_kernel", kernel),
+                self._add_frozen(f"convolution_{i}_bias", bias),
+            )
+            for i, (kernel, bias) in enumerate(
+                _read_convolutions(network, path)
+            )
+        ]
+        with safe_open(_ASSETS / f"{network}_heads.safetensors", "np") as file:
+            self._heads = [
+                self._add_frozen(f"head_{i}", file.get_tensor(f"heads.{i}"))
+                for i in range(len(_STAGES[network]))
+            ]
+        self.built = True
+
+    def _add_frozen(self, name, array):
+        return self.add_weight(
+            name=name,
+            shape=array.shape,
+            initializer=lambda shape, dtype: ops.cast(array, dtype),
+            trainable=False,
+        )
+
+    def call(self, images, reconstructions):
+        distance = 0.0
+        # Two passes and not one of both batches: the gradient of the loss
+        # then runs back through the reconstructions alone.
+        for head, first, second in zip(
+            self._heads,
+            self._features(images),
+            self._features(reconstructions),
+            strict=True,
+        ):
+            # (batch, map_height, map_width, channels)
+            difference = ops.square(_unit_length(first) - _unit_length(second))
+            weighted = ops.sum(difference * ops.cast(head, "float32"), axis=-1)
+            distance = distance + ops.mean(weighted, axis=(1, 2))
+        return distance  # (batch,)
+
+    def _features(self, images):
+        """Returns one feature map per stage, the finest first."""
+        x = ops.cast(self._enlarged(images), "float32")
+        x = (x - _constant(_PIXEL_MEAN)) / _constant(_PIXEL_DEVIATION)
+        x = ops.cast(x, self.compute_dtype)
+        convolutions = iter(self._convolutions)
+        features = []
+        for stage in _STAGES[self.network]:
+            for step in stage:
+                if step == _POOL:
+                    x = ops.max_pool(x, _POOL_SIZE[self.network], 2, "valid")
+                else:
+                    kernel, bias = next(convolutions)
+                    x = ops.relu(_convolve(x, kernel, step[-1]) + bias)
+            features.append(x)
+        return features
+
+    def _enlarged(self, images):
+        if keras.backend.is_int_dtype(images.dtype):
+            raise ValueError(
+                "Images must be floats in [-1, 1]. "
+                f"Received: images.dtype={images.dtype}"
+            )
+        if len(images.shape) != 4 or images.shape[-1] != 3:
+            raise ValueError(
+                "Images must be of shape (batch, height, width, 3). "
+                f"Received: images.shape={tuple(images.shape)}"
+            )
+        height, width = images.shape[1:3]
+        if None in (height, width) or min(height, width) >= self.min_size:
+            return images
+        scale = self.min_size / min(height, width)
+        size = (round(height * scale), round(width * scale))
+        return ops.image.resize(
+            images, size, "bilinear", data_format="channels_last"
+        )
+
+    def compute_output_shape(self, images_shape, reconstructions_shape):
+        return (images_shape[0],)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "network": self.network,
+                "weights": self._weights_path,
+                "min_size": self.min_size,
+            }
+        )
+        return config
+
+
+def _default_weights(network):
+    if network == "alexnet":
+        return _ASSETS / "alexnet.safetensors"
+    return keras.utils.get_file(
+        "vgg16_torchvision.safetensors", _VGG16_URL, cache_subdir="models"
+    )
+
+
+def _read_convolutions(network, path):
+    """Returns `[(kernel, bias)]` from the pixels upwards, kernels as HWIO."""
+    convolutions = []
+    index, channels = 0, 3
+    with safe_open(path, "np") as file:
+        names = set(file.keys())
+        for step in itertools.chain(*_STAGES[network]):
+            if step == _POOL:
+                index += 1
+                continue
+            filters, kernel_size, _ = step
+            name = f"features.{index}"
+            shape = (filters, channels, kernel_size, kernel_size)
+            kernel = bias = None
+            if {f"{name}.weight", f"{name}.bias"} <= names:
+                kernel = file.get_tensor(f"{name}.weight")
+                bias = file.get_tensor(f"{name}.bias")
+            if kernel is None or kernel.shape != shape:
+                raise ValueError(
+                    f"`weights` must hold `{name}.weight` of shape {shape} "
+                    f"and `{name}.bias` for network={network!r}. "
+                    f"Received: weights={str(path)!r}"
+                )
+            convolutions.append((kernel.transpose(2, 3, 1, 0), bias))
+            index += 2  # the convolution and its ReLU
+            channels = filters
+    return convolutions
+
+
+def _convolve(x, kernel, strides):
+    # AlexNet's first convolution is padded by 2, the others keep the size.
+    padding = 2 if strides > 1 else kernel.shape[0] // 2
+    x = ops.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+    return ops.conv(
+        x, kernel, strides, padding="valid", data_format="channels_last"
+    )
+
+
+def _unit_length(features):
+    features = ops.cast(features, "float32")
+    squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
+    # Inside the root: the gradient stays finite where nothing fires.
+    return features / ops.sqrt(squares + 1e-10)
+
+
+def _constant(values):
+    return ops.convert_to_tensor(values, "float32")

@@ -1,0 +1,79 @@
+"""How much of a codebook is in use."""
+
+import keras
+from keras import ops
+
+from keras_muse.ops import quantization
+
+
+class _CodeCounts(keras.metrics.Metric):
+    def __init__(self, codebook_size, name=None, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.codebook_size = codebook_size
+        self.counts = self.add_weight(
+            shape=(codebook_size,), initializer="zeros", name="counts"
+        )
+
+    def update_state(self, token_ids, sample_weight=None):
+        token_ids = ops.reshape(token_ids, (-1,))
+        served = ops.segment_sum(
+            ops.ones_like(token_ids, dtype=self.counts.dtype),
+            token_ids,
+            self.codebook_size,
+        )
+        self.counts.assign_add(served)
+
+    def get_config(self):
+        return {**super().get_config(), "codebook_size": self.codebook_size}
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class CodebookUsage(_CodeCounts):
+    """Part of the codes that served at least once since the last reset.
+
+    Args:
+        codebook_size: int. Number of codes.
+        name: string. Defaults to `"codebook_usage"`.
+        dtype: string or `None`. Dtype of the state.
+
+    Example:
+    ```python
+    import keras_muse
+
+    metric = keras_muse.metrics.CodebookUsage(4)
+    metric.update_state([[0, 1], [1, 1]])
+    metric.result()  # 0.5
+    ```
+    """
+
+    def __init__(self, codebook_size, name="codebook_usage", dtype=None):
+        super().__init__(codebook_size, name=name, dtype=dtype)
+
+    def result(self):
+        return ops.mean(ops.cast(self.counts > 0, "float32"))
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class CodebookPerplexity(_CodeCounts):
+    """`exp` of the entropy of code usage: how many codes carry the load.
+
+    Args:
+        codebook_size: int. Number of codes, the highest value it can take.
+        name: string. Defaults to `"codebook_perplexity"`.
+        dtype: string or `None`. Dtype of the state.
+
+    Example:
+    ```python
+    import keras_muse
+
+    metric = keras_muse.metrics.CodebookPerplexity(4)
+    metric.update_state([0, 1, 2, 3])
+    metric.result()  # 4.0
+    ```
+    """
+
+    def __init__(self, codebook_size, name="codebook_perplexity", dtype=None):
+        super().__init__(codebook_size, name=name, dtype=dtype)
+
+    def result(self):
+        return quantization.perplexity(self.counts)

@@ -1,0 +1,288 @@
+"""What MuseBase and MuseSuperRes share: a transformer over masked tokens."""
+
+import keras
+from keras import ops
+
+from keras_muse.layers.token_embedding import TokenEmbedding
+from keras_muse.layers.transformer_layer import TransformerLayer
+from keras_muse.layers.transformer_layer import layer_norm
+from keras_muse.losses.masked_cross_entropy import masked_accuracy
+from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
+from keras_muse.models.step_outputs import StepOutputsModel
+from keras_muse.models.token_generation import TokenGeneration
+from keras_muse.ops import masking
+from keras_muse.ops import noise
+from keras_muse.optimizers.adafactor import AdafactorMomentum
+
+
+class MaskedTokenModel(TokenGeneration, StepOutputsModel):
+    """Predicts masked image tokens from the others and from a text.
+
+    `fit` takes clean tokens: the training step masks them, drops some texts
+    and computes the loss on the masked tokens, in one forward pass. `call`
+    never masks by itself; in its inputs the id `codebook_size` is [MASK].
+
+    Args:
+        codebook_size: int. Number of codes a token can take.
+        grid_size: pair of ints. `(height, width)` of the token grid.
+        text_dim: int. Width of the text embeddings.
+        num_layers: int. Transformer layers.
+        hidden_dim: int. Width of the transformer.
+        num_heads: int. Attention heads.
+        intermediate_dim: int. Width of the MLPs.
+        block_size: int or `None`. Side of the blocks of multi-axis attention;
+            `None` for full attention.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Reference:
+        - [Muse, sections 2.3 and 2.6](https://arxiv.org/abs/2301.00704)
+    """
+
+    def __init__(
+        self,
+        codebook_size,
+        grid_size,
+        text_dim,
+        num_layers,
+        hidden_dim,
+        num_heads,
+        intermediate_dim,
+        block_size=None,
+        dtype=None,
+        **kwargs,
+    ):
+        super().__init__(dtype=dtype, **kwargs)
+        self.codebook_size = codebook_size
+        self.grid_size = tuple(grid_size)
+        self.text_dim = text_dim
+        self.num_layers = num_layers
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.intermediate_dim = intermediate_dim
+        self.block_size = block_size
+        policy = self.dtype_policy
+        self.token_embedding = TokenEmbedding(
+            codebook_size + 1,  # the last id is [MASK]
+            hidden_dim,
+            grid_size,
+            dtype=policy,
+            name="token_embedding",
+        )
+        self.text_projection = dense(
+            "text_projection", hidden_dim, policy, use_bias=False
+        )
+        self.text_norm = layer_norm("text_norm", policy)
+        self.transformer_layers = [
+            TransformerLayer(
+                num_heads,
+                intermediate_dim,
+                grid_size=grid_size,
+                block_size=block_size,
+                dtype=policy,
+                name=f"layer_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        self.output_norm = layer_norm("output_norm", policy)
+        self.head_dense = dense("head_dense", hidden_dim, policy, "gelu")
+        self.head_norm = layer_norm("head_norm", policy)
+        self.head_logits = dense("head_logits", codebook_size, policy)
+        self.seed_generator = keras.random.SeedGenerator(0)
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self._compiled_functions = {}
+
+    def build(self, input_shape=None):
+        hidden_shape = (None, None, self.hidden_dim)
+        self.token_embedding.build((None, None))
+        self.text_projection.build((None, None, self.text_dim))
+        for layer in (
+            self.text_norm,
+            *self.transformer_layers,
+            self.output_norm,
+            self.head_dense,
+            self.head_norm,
+            self.head_logits,
+        ):
+            layer.build(hidden_shape)
+        self.built = True
+
+    @property
+    def mask_token_id(self):
+        """int. The id of [MASK], one past the last code."""
+        return self.codebook_size
+
+    @property
+    def num_tokens(self):
+        """int. Tokens in a grid."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    # === The transformer ===
+
+    def inference(self, inputs):
+        token_ids = flatten_grid(
+            inputs["token_ids"], self.grid_size, "token_ids"
+        )
+        context, context_mask = self.context(inputs)
+        return self.logits(
+            token_ids, self.project_context(context), context_mask
+        )
+
+    def context(self, inputs):
+        """What image tokens attend to: here, the projected text.
+
+        Returns:
+            Float tensor of shape `(batch, num_keys, hidden_dim)` and bool
+            tensor of shape `(batch, num_keys)`, true at keys that exist.
+        """
+        embeddings = inputs["text_embeddings"]
+        if embeddings.shape[-1] != self.text_dim:
+            raise ValueError(
+                "The last axis of `text_embeddings` must be text_dim="
+                f"{self.text_dim}. Received: text_embeddings.shape="
+                f"{tuple(embeddings.shape)}"
+            )
+        text = self.text_norm(self.text_projection(embeddings))
+        return text, ops.cast(inputs["text_mask"], "bool")
+
+    def project_context(self, context):
+        """Keys and values of each layer; they do not change between steps."""
+        return [
+            layer.project_context(context) for layer in self.transformer_layers
+        ]
+
+    def logits(self, token_ids, context_key_values, context_mask):
+        """Logits of all tokens.
+
+        Args:
+            token_ids: int tensor of shape `(batch, num_tokens)`.
+            context_key_values: list of `project_context`, one pair a layer.
+            context_mask: bool tensor of shape `(batch, num_keys)`.
+
+        Returns:
+            float32 tensor of shape `(batch, num_tokens, codebook_size)`.
+        """
+        x = self.token_embedding(token_ids)  # (batch, num_tokens, hidden_dim)
+        for layer, key_value in zip(
+            self.transformer_layers, context_key_values, strict=True
+        ):
+            x = layer(
+                x, context_key_value=key_value, context_mask=context_mask
+            )
+        x = self.head_norm(self.head_dense(self.output_norm(x)))
+        return ops.cast(self.head_logits(x), "float32")
+
+    # === Training ===
+
+    def compile(
+        self, optimizer=None, *, label_smoothing=0.0, text_dropout=0.1, **kwargs
+    ):
+        """Sets up training.
+
+        Args:
+            optimizer: Keras optimizer. Defaults to the paper's,
+                `keras_muse.optimizers.AdafactorMomentum()`.
+            label_smoothing: float in [0, 1). Defaults to `0`.
+            text_dropout: float in [0, 1]. Part of the examples whose text is
+                hidden, so that guidance has an unconditional model to lean
+                on. Defaults to `0.1`.
+            **kwargs: other arguments of `keras.Model.compile`.
+        """
+        self.label_smoothing = label_smoothing
+        self.text_dropout = text_dropout
+        super().compile(optimizer=optimizer or AdafactorMomentum(), **kwargs)
+
+    def training_outputs(self, inputs, training):
+        token_ids = flatten_grid(
+            inputs["token_ids"], self.grid_size, "token_ids"
+        )
+        # In evaluation a row's mask follows from the row: the loss repeats.
+        seeds = (
+            self._draw_seeds(token_ids)
+            if training
+            else noise.hash_rows(token_ids)
+        )
+        mask = masking.random_mask(
+            noise.uniform(seeds, noise.MASK_RATIO_STREAM),
+            noise.uniform(
+                seeds, noise.MASK_ORDER_STREAM, num_positions=self.num_tokens
+            ),
+        )
+        inputs = {
+            **inputs,
+            "token_ids": ops.where(mask, self.mask_token_id, token_ids),
+        }
+        if training:
+            chance = noise.uniform(seeds, noise.TEXT_DROPOUT_STREAM)
+            inputs["text_mask"] = ops.logical_and(
+                ops.cast(inputs["text_mask"], "bool"),
+                chance >= self.text_dropout,  # (batch, 1): whole examples
+            )
+        return {
+            "logits": self.inference(inputs),
+            "token_ids": token_ids,
+            "mask": mask,
+        }
+
+    def _draw_seeds(self, token_ids):
+        seed = ops.cast(self.seed_generator.next(), "int32")
+        rows = ops.arange(ops.shape(token_ids)[0], dtype="int32")
+        return noise.threefry((seed[0], seed[1]), (rows, 0))[0]
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        token_ids, logits, mask = (
+            y_pred[name] for name in ("token_ids", "logits", "mask")
+        )
+        self.accuracy.update_state(masked_accuracy(token_ids, logits, mask))
+        return ops.mean(
+            masked_cross_entropy(token_ids, logits, mask, self.label_smoothing)
+        )
+
+    def prediction(self, inputs):
+        """Fills each masked token with its likeliest code, in one pass."""
+        token_ids = flatten_grid(
+            inputs["token_ids"], self.grid_size, "token_ids"
+        )
+        best = ops.cast(ops.argmax(self.inference(inputs), axis=-1), "int32")
+        masked = ops.equal(token_ids, self.mask_token_id)
+        return ops.where(masked, best, token_ids)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "codebook_size": self.codebook_size,
+            "grid_size": self.grid_size,
+            "text_dim": self.text_dim,
+            "num_layers": self.num_layers,
+            "hidden_dim": self.hidden_dim,
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+        }
+
+
+def dense(name, output_dim, dtype, activation=None, use_bias=True):
+    """A `Dense` layer with the transformers' initialization."""
+    return keras.layers.Dense(
+        output_dim,
+        activation=activation,
+        use_bias=use_bias,
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def flatten_grid(token_ids, grid_size, argument):
+    """Brings ids, given flat or as a grid, to `(batch, num_tokens)`."""
+    height, width = grid_size
+    shape = tuple(token_ids.shape[1:])
+    if shape not in ((height * width,), (height, width)):
+        raise ValueError(
+            f"`{argument}` must be of shape (batch, {height * width}) or "
+            f"(batch, {height}, {width}). Received: {argument}.shape="
+            f"{tuple(token_ids.shape)}"
+        )
+    return ops.reshape(
+        ops.cast(token_ids, "int32"), (-1, height * width)
+    )

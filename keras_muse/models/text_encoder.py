@@ -1,0 +1,360 @@
+"""What the frozen language models share: tokens, batches, presets."""
+
+import os
+import warnings
+
+import keras
+import keras_hub
+import numpy as np
+from keras_hub.src.utils import preset_utils
+
+from keras_muse.models import preset_files
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class TextEncoder(keras_hub.models.Backbone):
+    """Base class of the frozen text encoders.
+
+    A text encoder turns prompts into one vector per token. It is a KerasHub
+    backbone with its tokenizer inside, it is never trained, and every prompt
+    is padded to `sequence_length`. `TextEncoder.from_preset` finds the right
+    subclass by itself.
+
+    A subclass names `vocabulary_file` and `published_formats`, and implements
+    `_make_tokenizer`, `_tokenize_to_lists` and `_from_published`. It has
+    `vocabulary_size`.
+
+    Args:
+        inputs: dict of the Keras inputs `token_ids` and `padding_mask`.
+        outputs: Keras tensor of shape `(batch, sequence_length, text_dim)`.
+        sequence_length: int, at least 2. Tokens a prompt is padded or cut to.
+        text_dim: int. Width of the embeddings.
+        vocabulary: the vocabulary, in a form that the subclass names.
+            Defaults to `None`: the model works, `tokenize` does not.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Call arguments:
+        inputs: dict of `token_ids`, int32 of shape `(batch,
+            sequence_length)`, and `padding_mask`, bool of that shape, true at
+            real tokens.
+
+    Returns:
+        Float tensor of shape `(batch, sequence_length, text_dim)`, not zeroed
+        at padding; `encode` does that.
+
+    Example:
+    ```python
+    import keras_muse
+
+    encoder = keras_muse.models.TextEncoder.from_preset("all_minilm_l6_v2")
+    text_embeddings, text_mask = encoder.encode(["a red apple", ""])
+    encoder.release()
+    ```
+    """
+
+    # Name of the tokenizer's file in a preset, under `assets/tokenizer`.
+    vocabulary_file = None
+    # Kinds of `config.json`, besides its own, that a subclass can read.
+    published_formats = ()
+
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        sequence_length,
+        text_dim,
+        vocabulary=None,
+        **kwargs,
+    ):
+        kwargs.setdefault("trainable", False)
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.sequence_length = sequence_length
+        self.text_dim = text_dim
+        # The name or place this encoder was loaded from.
+        self.preset = None
+        self._released = False
+        self._vocabulary = None
+        self._tokenizer = None
+        if vocabulary is not None:
+            self._set_vocabulary(vocabulary)
+
+    @staticmethod
+    def make_inputs(sequence_length):
+        """The two inputs of every text encoder, as Keras inputs."""
+        if not isinstance(sequence_length, int) or sequence_length < 2:
+            raise ValueError(
+                "`sequence_length` must be an integer of at least 2. "
+                f"Received: sequence_length={sequence_length}"
+            )
+        shape = (sequence_length,)
+        return {
+            "token_ids": keras.Input(shape, dtype="int32", name="token_ids"),
+            "padding_mask": keras.Input(
+                shape, dtype="bool", name="padding_mask"
+            ),
+        }
+
+    def tokenize(self, texts):
+        """Token ids of prompts, padded and cut to `sequence_length`.
+
+        Args:
+            texts: string or list of strings. A cut prompt keeps its end
+                token, and one warning says how many were cut.
+
+        Returns:
+            Dict of numpy arrays of shape `(num_texts, sequence_length)`:
+            `token_ids` (int32, 0 at padding) and `padding_mask` (bool, true
+            at real tokens).
+
+        Raises:
+            ValueError: if a text is not a string.
+        """
+        if self._tokenizer is None:
+            raise ValueError(
+                "`tokenize` needs a vocabulary: pass one as `vocabulary` or "
+                "use `from_preset`. Received: vocabulary=None"
+            )
+        texts = _as_list_of_strings(texts)
+        rows = self._tokenize_to_lists(texts)
+        length = self.sequence_length
+        num_cut = sum(len(row) > length for row in rows)
+        if num_cut:
+            warnings.warn(
+                f"{num_cut} of {len(rows)} texts were cut to "
+                f"`sequence_length={length}` tokens.",
+                stacklevel=2,
+            )
+        token_ids = np.zeros((len(rows), length), "int32")
+        padding_mask = np.zeros((len(rows), length), "bool")
+        for i, row in enumerate(rows):
+            if len(row) > length:
+                row = [*row[: length - 1], row[-1]]
+            token_ids[i, : len(row)] = row
+            padding_mask[i, : len(row)] = True
+        return {"token_ids": token_ids, "padding_mask": padding_mask}
+
+    def encode(self, texts, batch_size=None, verbose=0):
+        """Embeds prompts, batch by batch, with one compiled program.
+
+        Args:
+            texts: string or list of strings. An empty string is a prompt too.
+            batch_size: int. Rows of every batch; a short one is padded, so
+                that one compiled shape serves. Defaults to 64, or for fewer
+                texts to the next power of two.
+            verbose: 0 or 1. Whether to show a progress bar.
+
+        Returns:
+            Two numpy arrays: `text_embeddings`, float32 of shape
+            `(num_texts, sequence_length, text_dim)`, zero at padding, and
+            `text_mask`, bool of shape `(num_texts, sequence_length)`, true at
+            real tokens.
+
+        Raises:
+            ValueError: if a text is not a string or the weights have been
+                released.
+        """
+        self._check_not_released()
+        tokens = self.tokenize(texts)
+        text_mask = tokens["padding_mask"]
+        num_texts = len(text_mask)
+        if batch_size is None:
+            batch_size = 1 << max(num_texts - 1, 0).bit_length()
+            batch_size = min(batch_size, 64)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be a positive integer. Received: "
+                f"batch_size={batch_size}"
+            )
+        text_embeddings = np.zeros((*text_mask.shape, self.text_dim), "float32")
+        progress = keras.utils.Progbar(num_texts, verbose=verbose, unit_name="")
+        for start in range(0, num_texts, batch_size):
+            rows = slice(start, min(start + batch_size, num_texts))
+            embeddings = self._encode_batch(
+                {name: x[rows] for name, x in tokens.items()}, batch_size
+            )
+            # Padding is zero: it must never leak into a mean or a file.
+            text_embeddings[rows] = np.where(
+                text_mask[rows, :, None], embeddings, 0
+            )
+            progress.update(rows.stop)
+        return text_embeddings, text_mask
+
+    def _encode_batch(self, tokens, batch_size):
+        num_rows = len(tokens["token_ids"])
+        padding = ((0, batch_size - num_rows), (0, 0))
+        padded = {
+            name: np.pad(x, padding, mode="edge") for name, x in tokens.items()
+        }
+        return np.asarray(self.predict_on_batch(padded))[:num_rows]
+
+    def release(self):
+        """Frees the weights; `encode` raises from now on.
+
+        Embeddings can be computed once and the encoder released before the
+        image models need the memory. `text_dim`, `sequence_length`, `preset`
+        and `tokenize` stay.
+        """
+        for variable in self.variables:
+            if keras.config.backend() == "torch":
+                # Modules hold the tensor too, so it is emptied in place.
+                variable.value.data = variable.value.data[:0].clone()
+            else:
+                variable._value = None
+        # The last references: the program, and under JAX the last state.
+        self.predict_function = None
+        self._jax_state = None
+        self._released = True
+
+    def _check_not_released(self):
+        if getattr(self, "_released", False):
+            raise ValueError(
+                "The weights of this text encoder were freed by `release()`; "
+                "load it again with `from_preset`. Received: "
+                f"preset={self.preset!r}"
+            )
+
+    def __call__(self, *args, **kwargs):
+        self._check_not_released()
+        return super().__call__(*args, **kwargs)
+
+    # === Presets ===
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Loads a text encoder.
+
+        Args:
+            preset: string. A name in `presets`, a directory, or a handle
+                (`hf://`, `kaggle://`). The directory holds an encoder saved
+                by `save_to_preset` or what the subclass says it can read.
+            load_weights: bool. `False` leaves the weights random. Defaults to
+                `True`.
+            **kwargs: arguments of the constructor to override, such as
+                `sequence_length` or `dtype`.
+
+        Returns:
+            The encoder, with `preset` as its attribute of that name.
+
+        Raises:
+            ValueError: if the preset holds another kind of model, or a weight
+                is missing, damaged or of the wrong shape (it is named).
+        """
+        encoder_classes = _encoder_classes()
+        source = preset
+        for encoder_class in encoder_classes:
+            published = encoder_class.presets.get(preset, {})
+            source = published.get("directory", source)
+        config = preset_utils.load_json(source)
+        # KerasHub has also written its classes as `keras_nlp>...`.
+        kind = config.get("registered_name", config.get("model_type"))
+        kind = str(kind).rpartition(">")[2]
+        readers = {c.__name__: c for c in encoder_classes}
+        for encoder_class in encoder_classes:
+            readers.update(
+                dict.fromkeys(encoder_class.published_formats, encoder_class)
+            )
+        encoder_class = readers.get(kind)
+        if encoder_class is None or not issubclass(encoder_class, cls):
+            raise ValueError(
+                f"`preset` holds a model of type {kind!r}, which "
+                f"`{cls.__name__}` cannot read. It can read "
+                f"{sorted(k for k, c in readers.items() if issubclass(c, cls))}"
+                f". Received: preset={preset!r}"
+            )
+        if kind in encoder_class.published_formats:
+            encoder = encoder_class._from_published(
+                source, config, load_weights, **kwargs
+            )
+        else:
+            encoder = encoder_class._from_own(
+                source, config, load_weights, **kwargs
+            )
+        encoder.preset = preset
+        return encoder
+
+    @classmethod
+    def _from_own(cls, source, config, load_weights, **kwargs):
+        saved_dtype = config["config"].get("dtype") or {}
+        if saved_dtype.get("class_name") == "DTypePolicyMap":
+            # KerasHub drops the policies of a quantized backbone.
+            kwargs.setdefault("dtype", saved_dtype)
+        encoder = super().from_preset(source, load_weights, **kwargs)
+        path = f"{preset_utils.TOKENIZER_ASSET_DIR}/{cls.vocabulary_file}"
+        if preset_utils.check_file_exists(source, path):
+            encoder._set_vocabulary(preset_utils.get_file(source, path))
+        return encoder
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Saves configuration, weights and vocabulary as a KerasHub preset.
+
+        Args:
+            preset_dir: string. The directory; it appears whole or not at all.
+            max_shard_size: int or float. Gigabytes of one weight file.
+                Defaults to 10.
+        """
+        self._check_not_released()
+        with preset_files.write_whole(preset_dir) as directory:
+            super().save_to_preset(directory, max_shard_size=max_shard_size)
+            assets = os.path.join(directory, preset_utils.TOKENIZER_ASSET_DIR)
+            os.makedirs(assets)
+            self.save_assets(assets)
+
+    def save_assets(self, dir_path):
+        if self._vocabulary is not None:
+            path = os.path.join(dir_path, self.vocabulary_file)
+            with open(path, "wb") as file:
+                file.write(self._vocabulary)
+
+    def load_assets(self, dir_path):
+        path = os.path.join(dir_path, self.vocabulary_file)
+        if os.path.exists(path):
+            self._set_vocabulary(path)
+
+    def _set_vocabulary(self, vocabulary):
+        contents = self._read_vocabulary(vocabulary)
+        tokenizer, num_pieces = self._make_tokenizer(contents)
+        if num_pieces > self.vocabulary_size:
+            raise ValueError(
+                f"`vocabulary` has {num_pieces} pieces, more than the "
+                "embedding has rows. Received: "
+                f"vocabulary_size={self.vocabulary_size}"
+            )
+        self._vocabulary = contents
+        self._tokenizer = tokenizer
+
+    def _read_vocabulary(self, vocabulary):
+        """The bytes of the vocabulary's file."""
+        if isinstance(vocabulary, bytes):
+            return vocabulary
+        with open(vocabulary, "rb") as file:
+            return file.read()
+
+    def get_config(self):
+        config = super().get_config()
+        config["sequence_length"] = self.sequence_length
+        return config
+
+
+def _as_list_of_strings(texts):
+    texts = [texts] if isinstance(texts, str) else texts
+    if isinstance(texts, bytes) or not hasattr(texts, "__iter__"):
+        raise ValueError(
+            "`texts` must be a string or a list of strings. Received: "
+            f"texts={texts!r} of type {type(texts).__name__}"
+        )
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                "`texts` must be a string or a list of strings. Received: "
+                f"texts[{i}]={text!r} of type {type(text).__name__}"
+            )
+    return texts
+
+
+def _encoder_classes():
+    # Subclasses import this module, and are known once they are imported.
+    from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
+    from keras_muse.models.t5_text_encoder import T5TextEncoder
+
+    return MiniLMTextEncoder, T5TextEncoder

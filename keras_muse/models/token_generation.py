@@ -1,0 +1,160 @@
+"""`generate` of the masked-token models."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import pad_rows
+from keras_muse.ops import sampling
+from keras_muse.samplers.confidence_sampler import ConfidenceSampler
+from keras_muse.samplers.seeds import image_seeds
+
+DEFAULT_BATCH_SIZE = 16
+
+
+class TokenGeneration:
+    """Mixin: decodes the tokens of a batch of texts.
+
+    The compiled unit is one decoding step; the loop over steps is Python's,
+    in the sampler. What does not change between steps, the keys and values
+    of the context, is computed once before.
+    """
+
+    # Bits in the noise's step counter that keep apart two models which decode
+    # with the same seeds.
+    noise_stage = 0
+
+    def enable_lora(self, *args, **kwargs):
+        super().enable_lora(*args, **kwargs)
+        self._compiled_functions = {}
+
+    def _generate(
+        self,
+        inputs,
+        negative_inputs,
+        token_ids,
+        num_steps,
+        guidance_scale,
+        seed,
+        sampler,
+        batch_size,
+        callback,
+        verbose,
+    ):
+        """Decodes tokens in batches; see `MuseBase.generate`."""
+        sampler = ConfidenceSampler() if sampler is None else sampler
+        num_images = len(inputs["text_mask"])
+        if num_images == 0:
+            raise ValueError("`text_embeddings` must not be empty.")
+        guided = guidance_scale != 1
+        if token_ids is None:
+            token_ids = np.full(
+                (num_images, self.num_tokens), self.mask_token_id, "int32"
+            )
+        rows = {
+            "inputs": inputs,
+            "negative": negative_inputs if guided else {},
+            "token_ids": np.reshape(token_ids, (num_images, self.num_tokens)),
+            "seeds": image_seeds(seed, num_images),
+        }
+        batch_size = batch_size or min(num_images, DEFAULT_BATCH_SIZE)
+        num_batches = -(-num_images // batch_size)
+        progress = _progress_bar(num_steps * num_batches, verbose)
+        results = []
+        for start in range(0, num_images, batch_size):
+            batch = keras.tree.map_structure(
+                lambda x: pad_rows(x[start : start + batch_size], batch_size),  # noqa: B023
+                rows,
+            )
+            num_rows = min(batch_size, num_images - start)
+
+            def on_step(step, token_ids, num_rows=num_rows, start=start):
+                if progress is not None:
+                    progress.add(1)
+                if callback is not None:
+                    grid = self._to_grid(token_ids[:num_rows])
+                    callback(step, start, grid)
+
+            tokens = sampler(
+                self._decode_step(sampler, batch),
+                batch["token_ids"],
+                self.mask_token_id,
+                num_steps,
+                guidance_scale,
+                on_step,
+            )
+            results.append(tokens[:num_rows])
+        return self._to_grid(np.concatenate(results))
+
+    def _to_grid(self, token_ids):
+        return np.reshape(token_ids, (-1, *self.grid_size))
+
+    def _decode_step(self, sampler, batch):
+        """The step function of one batch, its context computed."""
+        inputs, guided = batch["inputs"], bool(batch["negative"])
+        if guided:
+            # Rows [0, batch) with the text, [batch, 2 batch) without it.
+            inputs = {
+                name: np.concatenate([value, batch["negative"][name]])
+                for name, value in inputs.items()
+            }
+        prepare = self._compiled("prepare", self._prepare)
+        context = prepare(inputs)
+        step = self._compiled(
+            ("decode_step", sampler, guided),
+            self._make_decode_step(sampler, guided),
+        )
+
+        def decode_step(token_ids, *plan):
+            return step(context, batch["seeds"], token_ids, *plan)
+
+        return decode_step
+
+    def _compiled(self, key, function):
+        if key not in self._compiled_functions:
+            self._compiled_functions[key] = compile_function(self, function)
+        return self._compiled_functions[key]
+
+    def _prepare(self, inputs):
+        context, context_mask = self.context(inputs)
+        return self.project_context(context), context_mask
+
+    def _make_decode_step(self, sampler, guided):
+        def decode_step(
+            context,
+            seeds,
+            token_ids,
+            step,
+            num_masked,
+            progress,
+            guidance_scale,
+        ):
+            if guided:
+                both = ops.concatenate([token_ids, token_ids], axis=0)
+                logits = self.logits(both, *context)
+                conditional, unconditional = ops.split(logits, 2, axis=0)
+                logits = sampling.guide(
+                    conditional, unconditional, guidance_scale
+                )
+            else:
+                logits = self.logits(token_ids, *context)
+            return sampler.reveal(
+                logits,
+                token_ids,
+                self.mask_token_id,
+                seeds,
+                step + self.noise_stage,
+                num_masked,
+                progress,
+            )
+
+        return decode_step
+
+
+def _progress_bar(num_steps, verbose):
+    if verbose == "auto":
+        verbose = 1
+    if not verbose:
+        return None
+    return keras.utils.Progbar(num_steps, unit_name="step", verbose=verbose)

@@ -1,0 +1,1 @@
+"""Pure functions on `keras.ops`: no variables, numpy is their oracle."""

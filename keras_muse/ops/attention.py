@@ -1,0 +1,107 @@
+"""Scaled dot-product attention, the one place where it is computed.
+
+`keras.ops.dot_product_attention` may pick a fused TPU kernel that is causal,
+unscaled and blind to `bias` when no mask is given (Keras 3.15), so it is not
+used here.
+"""
+
+from keras import ops
+
+
+def attend(query, key, value, mask=None):
+    """Softmax attention in float32; a query with no key attends to nothing.
+
+    Args:
+        query: float tensor of shape `(batch, num_queries, num_heads,
+            head_dim)`.
+        key: float tensor of shape `(batch, num_keys, num_heads, head_dim)`.
+        value: float tensor of the shape of `key`.
+        mask: bool tensor of shape `(batch, num_keys)`, true at keys that
+            exist, or `None` if all do.
+
+    Returns:
+        Float tensor of the shape of `query`. It is zero, not NaN and not the
+        mean of padding, where the mask leaves no key.
+    """
+    scale = query.shape[-1] ** -0.5
+    scores = ops.einsum("bqhd,bkhd->bhqk", query * scale, key)
+    scores = ops.cast(scores, "float32")
+    if mask is None:
+        weights = ops.softmax(scores, axis=-1)
+    else:
+        mask = mask[:, None, None, :]  # (batch, 1, 1, num_keys)
+        scores = ops.where(mask, scores, -1e9)
+        weights = ops.softmax(scores, axis=-1) * ops.cast(mask, "float32")
+    weights = ops.cast(weights, value.dtype)
+    return ops.einsum("bhqk,bkhd->bqhd", weights, value)
+
+
+def to_blocks(x, grid_size, block_size):
+    """Splits a token grid into square blocks.
+
+    Args:
+        x: tensor of shape `(batch, height * width, ...)`, row by row.
+        grid_size: pair of ints, `(height, width)`.
+        block_size: int that divides both.
+
+    Returns:
+        Tensor of shape `(batch, num_blocks, block_size ** 2, ...)`: axis 1
+        walks over the blocks, axis 2 inside a block.
+    """
+    height, width = grid_size
+    rows, columns = height // block_size, width // block_size
+    rest = x.shape[2:]
+    x = ops.reshape(x, (-1, rows, block_size, columns, block_size, *rest))
+    x = ops.moveaxis(x, 3, 2)  # (batch, rows, columns, block, block, ...)
+    return ops.reshape(x, (-1, rows * columns, block_size**2, *rest))
+
+
+def from_blocks(x, grid_size, block_size):
+    """Undoes `to_blocks`."""
+    height, width = grid_size
+    rows, columns = height // block_size, width // block_size
+    rest = x.shape[3:]
+    x = ops.reshape(x, (-1, rows, columns, block_size, block_size, *rest))
+    x = ops.moveaxis(x, 2, 3)
+    return ops.reshape(x, (-1, height * width, *rest))
+
+
+def attend_multi_axis(query, key, value, grid_size, block_size):
+    """Self-attention with the heads split over two axes of a token grid.
+
+    The first half of the heads attends inside blocks of
+    `block_size x block_size` neighbours, the second half across blocks, to
+    the tokens at the same place in each block. A 64 x 64 grid in blocks of 8
+    costs 64 keys a query in place of 4096.
+
+    Args:
+        query: float tensor of shape `(batch, num_tokens, num_heads,
+            head_dim)`; `num_heads` is even.
+        key: float tensor of the same shape.
+        value: float tensor of the same shape.
+        grid_size: pair of ints, `height * width == num_tokens`.
+        block_size: int that divides both.
+
+    Returns:
+        Float tensor of the shape of `query`.
+
+    Reference:
+        - [Muse, section 3](https://arxiv.org/abs/2301.00704), which takes it
+          from [HiT](https://arxiv.org/abs/2106.07631)
+    """
+    half = query.shape[2] // 2
+    blocks = [to_blocks(x, grid_size, block_size) for x in (query, key, value)]
+    inside = _attend_last_axis(*[x[:, :, :, :half] for x in blocks])
+    # Swapping the two axes makes "across blocks" the last one.
+    across = _attend_last_axis(
+        *[ops.swapaxes(x[:, :, :, half:], 1, 2) for x in blocks]
+    )
+    mixed = ops.concatenate([inside, ops.swapaxes(across, 1, 2)], axis=3)
+    return from_blocks(mixed, grid_size, block_size)
+
+
+def _attend_last_axis(query, key, value):
+    # (batch, groups, positions, heads, head_dim), attention over positions
+    shape = query.shape[1:]
+    flat = [ops.reshape(x, (-1, *shape[1:])) for x in (query, key, value)]
+    return ops.reshape(attend(*flat), (-1, *shape))

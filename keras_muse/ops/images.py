@@ -1,0 +1,41 @@
+"""Pixels: uint8 [0, 255] on people's side, float [-1, 1] inside models."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def is_pixels(images):
+    """Whether `images` are integers, people's pixels in [0, 255]."""
+    return not keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(images.dtype)
+    )
+
+
+def to_model_range(images, dtype="float32"):
+    """Brings uint8 pixels to [-1, 1]; leaves floats as they are.
+
+    Args:
+        images: uint8 tensor in [0, 255] or float tensor in [-1, 1].
+        dtype: string. The dtype of the result.
+
+    Returns:
+        Float tensor of the same shape in [-1, 1].
+    """
+    if is_pixels(images):
+        images = ops.cast(images, "float32") / 127.5 - 1.0
+    return ops.cast(images, dtype)
+
+
+def to_pixels(images):
+    """Brings floats in [-1, 1] to uint8 pixels; values outside are clipped.
+
+    Args:
+        images: float tensor or array of any shape.
+
+    Returns:
+        uint8 numpy array of the same shape.
+    """
+    images = ops.convert_to_numpy(ops.cast(images, "float32"))
+    pixels = np.round((images + 1.0) * 127.5)
+    return np.clip(pixels, 0, 255).astype("uint8")

@@ -1,0 +1,4 @@
+from keras_muse.optimizers.adafactor import AdafactorMomentum
+from keras_muse.optimizers.warmup_cosine import warmup_cosine
+
+__all__ = ["AdafactorMomentum", "warmup_cosine"]

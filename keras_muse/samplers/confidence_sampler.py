@@ -1,0 +1,59 @@
+"""The paper's sampler: keep what the model is most confident of."""
+
+import keras
+from keras import ops
+
+from keras_muse.ops import masking
+from keras_muse.ops import noise
+from keras_muse.ops import sampling
+from keras_muse.samplers.sampler import Sampler
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class ConfidenceSampler(Sampler):
+    """Parallel decoding in the order of the model's confidence.
+
+    Each step draws all masked tokens, keeps those of highest probability and
+    masks the rest again; kept tokens are final. Gumbel noise on the
+    confidence, falling to zero over the steps, keeps the first choices from
+    being the blandest ones.
+
+    Args:
+        choice_temperature: float. Weight of the noise at the start. Defaults
+            to `4.5`.
+        **kwargs: `mask_schedule`, `guidance_schedule`, `temperature`,
+            `top_k` and `top_p` of `keras_muse.samplers.Sampler`.
+
+    Example:
+    ```python
+    import keras_muse
+
+    sampler = keras_muse.ConfidenceSampler(choice_temperature=2.0, top_p=0.9)
+    ```
+
+    Reference:
+        - [Muse, section 2.8](https://arxiv.org/abs/2301.00704)
+        - [MaskGIT, section 3.2](https://arxiv.org/abs/2202.04200)
+    """
+
+    def __init__(self, choice_temperature=4.5, **kwargs):
+        super().__init__(**kwargs)
+        self.choice_temperature = choice_temperature
+
+    def choose_masked(
+        self, logits, drawn, masked, seeds, step, num_masked, progress
+    ):
+        confidence = sampling.log_probability(logits, drawn)
+        gumbel = noise.gumbel(
+            noise.uniform(seeds, noise.CHOICE_STREAM, step, drawn.shape[1])
+        )
+        confidence += self.choice_temperature * (1.0 - progress) * gumbel
+        # Known tokens rank last, so they are never masked.
+        confidence = ops.where(masked, confidence, float("inf"))
+        return masking.mask_lowest(confidence, num_masked)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "choice_temperature": self.choice_temperature,
+        }

@@ -1,0 +1,159 @@
+"""The paper's weights: an average over the checkpoints of a training."""
+
+import os
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+
+def average_checkpoints(paths, output_path, decay=0.7):
+    """Writes the exponential moving average of saved weights.
+
+    Done after the training and at no cost to it. Starting with the first
+    file, every later one is mixed in once, in the order given:
+
+        weights = decay * weights + (1 - decay) * checkpoint
+
+    The paper saves every 5000 steps and takes 0.7, which is as long a memory
+    as a decay of `0.7 ** (1 / 5000)` = 0.99993 at every step. The decay counts
+    files, not steps: with other intervals it means another memory.
+
+    Floating-point weights are averaged, in float32 or better. Counters and
+    the states of random generators are the last file's. The optimizer's state
+    is left out, so a compiled model warns when it loads the result.
+
+    Args:
+        paths: list of `.weights.h5` files of one model, the oldest first.
+        output_path: string or path ending in `.weights.h5`. Written at once,
+            when the average is complete; may be one of `paths`.
+        decay: float in [0, 1). What is kept of the average at each file; zero
+            gives the last file. Defaults to `0.7`.
+
+    Returns:
+        `output_path`, for `load_weights`.
+
+    Raises:
+        ValueError: if `paths` is empty or not a list of `.weights.h5` files,
+            `decay` is out of range, or the files hold weights of different
+            names or shapes, which are then named.
+
+    Example:
+
+    ```python
+    import keras
+
+    import keras_muse
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    paths = [f"step_{step}.weights.h5" for step in (5000, 10000, 15000)]
+    for path in paths:
+        model.save_weights(path)  # as a ModelCheckpoint(save_freq=5000) does
+    model.load_weights(
+        keras_muse.training.average_checkpoints(paths, "average.weights.h5")
+    )
+    ```
+
+    Reference:
+        - [Chang et al., 2023](https://arxiv.org/abs/2301.00704), section 2.3
+    """
+    paths = _checked_paths(paths, output_path)
+    if not 0 <= decay < 1:
+        raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
+    _check_same_weights(paths)
+
+    temporary = f"{output_path}.part"
+    try:
+        with h5py.File(temporary, "w") as output:
+            with h5py.File(paths[-1], "r") as last:
+                for name in last:
+                    if name != "optimizer":
+                        last.copy(name, output)
+            # One weight at a time: memory holds one, not the model.
+            for name in _weight_shapes(output):
+                _write(output[name], _average(paths, name, decay))
+        os.replace(temporary, output_path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    return output_path
+
+
+def _checked_paths(paths, output_path):
+    if isinstance(paths, (str, os.PathLike)):
+        raise ValueError(
+            f"`paths` must be a list of files. Received: paths={paths!r}"
+        )
+    paths = [str(path) for path in paths]
+    if not paths:
+        raise ValueError("`paths` must name at least one file. Received: []")
+    for path in [*paths, str(output_path)]:
+        if not path.endswith(".weights.h5"):
+            raise ValueError(
+                "Weights are read from and written to `.weights.h5` files. "
+                f"Received: {path!r}"
+            )
+    return paths
+
+
+def _weight_shapes(file):
+    """Returns `{name: shape}` of everything but the optimizer's state."""
+    shapes = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            shapes[name] = item.shape
+
+    file.visititems(visit)
+    return shapes
+
+
+def _check_same_weights(paths):
+    with h5py.File(paths[0], "r") as file:
+        expected = _weight_shapes(file)
+    for path in paths[1:]:
+        with h5py.File(path, "r") as file:
+            shapes = _weight_shapes(file)
+        different = [
+            f"{name}: {expected.get(name, 'absent')} and "
+            f"{shapes.get(name, 'absent')}"
+            for name in sorted(expected.keys() | shapes.keys())
+            if expected.get(name) != shapes.get(name)
+        ]
+        if different:
+            raise ValueError(
+                "Only checkpoints of one model can be averaged. Received: "
+                f"{paths[0]!r} and {path!r}, with {len(different)} "
+                "differences: " + "; ".join(different[:10])
+            )
+
+
+def _average(paths, name, decay):
+    average = None
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            value = _read(file[name])
+        if average is None or not _is_float(value):
+            average = value
+        else:
+            wide = np.promote_types(value.dtype, "float32")
+            average = decay * average.astype(wide) + (1 - decay) * value
+    return average
+
+
+def _is_float(value):
+    return value.dtype == ml_dtypes.bfloat16 or value.dtype.kind == "f"
+
+
+def _read(dataset):
+    value = dataset[()]
+    # HDF5 has no bfloat16: Keras writes its bytes and says so beside them.
+    if dataset.attrs.get("dtype") == "bfloat16":
+        value = value.view(ml_dtypes.bfloat16)
+    return np.asarray(value)
+
+
+def _write(dataset, value):
+    if dataset.attrs.get("dtype") == "bfloat16":
+        value = value.astype(ml_dtypes.bfloat16).view(dataset.dtype)
+    dataset[()] = value

@@ -1,0 +1,179 @@
+"""Batches: order, captions, epochs, broken pictures, training on them."""
+
+import collections
+import functools
+import io
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_muse.data import ImageTextDataset
+from keras_muse.data.sources import Row
+
+
+def picture(value, size=(4, 4)):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), value, "uint8")).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def give(content):
+    return content
+
+
+def make_rows(num_rows, num_captions=1):
+    return [
+        Row(
+            name=f"{index}.png",
+            texts=tuple(f"{index} c{c}" for c in range(num_captions)),
+            read=functools.partial(give, picture(index)),
+            metadata={"kind": "rare" if index == 0 else "common"},
+        )
+        for index in range(num_rows)
+    ]
+
+
+def ids(batch):
+    """The rows in a batch, checked against their captions."""
+    values = batch["image"][:, 0, 0, 0].tolist()
+    assert values == [int(text.split()[0]) for text in batch["text"]]
+    return values
+
+
+def epoch_ids(pairs):
+    return [i for batch in pairs for i in ids(batch)]
+
+
+def test_file_order():
+    pairs = ImageTextDataset(make_rows(10, 2), image_size=4, batch_size=4)
+    assert len(pairs) == 3
+    assert epoch_ids(pairs) == list(range(10))
+    assert all(t.endswith("c0") for batch in pairs for t in batch["text"])
+    pairs.on_epoch_end()
+    assert epoch_ids(pairs) == list(range(10))
+    with pytest.raises(IndexError):
+        pairs[3]
+
+
+def test_shuffle_is_a_function_of_seed_and_epoch():
+    def make(seed):
+        return ImageTextDataset(
+            make_rows(50, 2), image_size=4, shuffle=True, seed=seed
+        )
+
+    pairs = make(1)
+    first = list(pairs)
+    assert sorted(epoch_ids(pairs)) == list(range(50))
+    captions = collections.Counter(t[-2:] for b in first for t in b["text"])
+    assert 10 < captions["c0"] < 40
+    pairs.on_epoch_end()
+    second = list(pairs)
+    assert first[0]["text"] != second[0]["text"]
+    assert make(2)[0]["text"] != first[0]["text"]
+    resumed = make(1)
+    resumed.epoch = 1
+    # Batches do not depend on those drawn before them.
+    assert resumed[1]["text"] == second[1]["text"]
+    assert resumed[0]["text"] == second[0]["text"]
+
+
+def test_balance_draws_uniformly_over_a_column():
+    pairs = ImageTextDataset(
+        make_rows(40), image_size=4, shuffle=True, balance="kind"
+    )
+    drawn = epoch_ids(pairs)
+    assert len(drawn) == 40
+    assert drawn.count(0) == 20  # half, as one of two kinds
+    assert len(set(drawn)) > 8
+    with pytest.raises(ValueError, match="shuffle"):
+        ImageTextDataset(make_rows(4), balance="kind")
+    with pytest.raises(ValueError, match="`balance` must be a column"):
+        ImageTextDataset(make_rows(4), shuffle=True, balance="color")
+
+
+def test_broken_pictures_are_replaced_or_left_out():
+    rows = make_rows(8)
+    cut = rows[3].read()[:-30]
+    rows[3] = Row("3.png", ("3 c0",), functools.partial(give, cut))
+    ordered = ImageTextDataset(rows, image_size=4, batch_size=4)
+    with pytest.warns(UserWarning, match="'3.png' is skipped"):
+        assert epoch_ids(ordered) == [0, 1, 2, 4, 5, 6, 7]
+    assert ordered.report == {
+        "num_examples": 7,
+        "counts": {"broken picture": 1},
+        "skipped": {"broken picture": ["3.png"]},
+    }
+    assert len(list(ordered.iterate_rows())) == 7
+    images, texts = ordered.as_arrays()
+    assert ids({"image": images, "text": texts}) == [0, 1, 2, 4, 5, 6, 7]
+
+    shuffled = ImageTextDataset(rows, image_size=4, batch_size=4, shuffle=True)
+    with pytest.warns(UserWarning):
+        batches = list(shuffled)
+    assert [len(ids(batch)) for batch in batches] == [4, 4]
+    assert 3 not in epoch_ids(shuffled)
+    assert shuffled.report["counts"] == {"broken picture": 1}
+
+
+def test_sizes():
+    rows = make_rows(2)
+    odd = Row("odd.png", ("odd",), functools.partial(give, picture(9, (8, 6))))
+    pairs = ImageTextDataset(rows)
+    assert pairs[0]["image"].shape == (2, 4, 4, 3)
+    with pytest.raises(ValueError, match="`image_size`.*'odd.png'"):
+        ImageTextDataset([*rows, odd])[0]
+    pairs = ImageTextDataset([*rows, odd], image_size=(2, 6))
+    assert pairs[0]["image"].shape == (3, 2, 6, 3)
+    for wrong in (0, (1, 2, 3)):
+        with pytest.raises(ValueError, match="`image_size`"):
+            ImageTextDataset(rows, image_size=wrong)
+    with pytest.raises(ValueError, match="`batch_size`"):
+        ImageTextDataset(rows, batch_size=0)
+
+
+def test_select_splits_for_validation():
+    pairs = ImageTextDataset(make_rows(10), image_size=4, shuffle=True)
+    held_out = pairs.select(range(0, 10, 5))
+    assert sorted(epoch_ids(held_out)) == [0, 5]
+    assert held_out.texts == ["0 c0", "5 c0"]
+    assert sorted(epoch_ids(pairs)) == list(range(10))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fit_on_images(workers):
+    """A model that learns pictures alone sees every one of them each epoch."""
+    seen = []
+
+    class Mean(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.value = self.add_weight(shape=(), initializer="zeros")
+
+        def call(self, images):
+            return images * 0 + self.value
+
+        def compute_loss(self, x, y, y_pred, *args, **kwargs):
+            return keras.ops.mean((keras.ops.cast(x, "float32") - y_pred) ** 2)
+
+    class Spy(ImageTextDataset):
+        def __getitem__(self, index):
+            batch = super().__getitem__(index)
+            seen.append((self.epoch, ids(batch)))
+            return batch
+
+    pairs = Spy(
+        make_rows(8), image_size=4, batch_size=4, shuffle=True, workers=workers
+    )
+    model = Mean()
+    model.compile(optimizer=keras.optimizers.SGD(0.25))
+    history = model.fit(pairs.images, epochs=1, verbose=0)
+    first_loss = history.history["loss"][0]
+    seen.clear()
+    history = model.fit(pairs.images, epochs=4, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * first_loss
+    # Before these four, Keras may look at a batch to build the model.
+    for epoch in range(pairs.epoch - 4, pairs.epoch):
+        rows = [i for when, batch in seen if when == epoch for i in batch]
+        assert sorted(rows) == list(range(8))

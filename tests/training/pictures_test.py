@@ -1,0 +1,113 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_muse.training import draw_grid
+from keras_muse.training import draw_sections
+
+
+def random_images(count, height=10, width=12):
+    generator = np.random.default_rng(0)
+    # Not near white, so that pictures can be told from the paper.
+    return generator.integers(0, 200, (count, height, width, 3), "uint8")
+
+
+def pasted(sheet, image):
+    """Where on the sheet the image lies bit for bit, as `(top, left)`."""
+    sheet = np.asarray(sheet)
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, image.shape)
+    places = np.argwhere((windows[:, :, 0] == image).all((2, 3, 4)))
+    assert len(places) == 1
+    return tuple(places[0])
+
+
+def test_images_lie_row_by_row_on_white():
+    images = random_images(5)
+    sheet = draw_grid(images, columns=3, scale=1)
+    places = [pasted(sheet, image) for image in images]
+    tops, lefts = zip(*places, strict=True)
+    assert tops[0] == tops[1] == tops[2] < tops[3] == tops[4]
+    assert lefts[0] == lefts[3] < lefts[1] == lefts[4] < lefts[2]
+    assert lefts[1] - lefts[0] > 12 and tops[3] - tops[0] > 10
+
+    paper = np.array(sheet)
+    for top, left in places:
+        paper[top : top + 10, left : left + 12] = 255
+    assert (paper == 255).all()
+
+
+def test_small_images_are_enlarged():
+    images = random_images(2, 32, 32)
+    assert draw_grid(images).width > 2 * 128
+    assert draw_grid(images, scale=2).width < 2 * 128
+    large = random_images(1, 160, 160)
+    pasted(draw_grid(large), large[0])
+
+    # Enlarged smoothly, and nothing moves: means of blocks stay.
+    flat = np.full((1, 32, 32, 3), 90, "uint8")
+    sheet = np.asarray(draw_grid(flat, scale=3))
+    assert (sheet == 90).sum() == 96 * 96 * 3
+
+
+def test_labels_lie_below_their_images():
+    images = random_images(2, 40, 128)
+    plain = np.asarray(draw_grid(images, scale=1))
+    sheet = draw_grid(images, ["a red apple", ""], scale=1)
+    top, left = pasted(sheet, images[0])
+    _, second_left = pasted(sheet, images[1])
+    labels = np.asarray(sheet)[top + 40 :]
+    assert labels[:, left : left + 128].min() < 100
+    assert labels[:, second_left:].min() == 255
+    assert sheet.height > plain.shape[0]
+
+
+def test_long_labels_stay_in_their_column():
+    images = random_images(2, 40, 128)
+    label = "unpronounceably long words " * 9 + "x" * 99
+    one_line = draw_grid(images, ["a", ""], scale=1)
+    sheet = draw_grid(images, [label, ""], scale=1)
+    top, left = pasted(sheet, images[0])
+    labels = np.asarray(sheet)[top + 40 :]
+    assert labels[:, left + 128 :].min() == 255
+    assert one_line.height < sheet.height < one_line.height + 20
+
+
+def test_sections_have_titles_and_sizes_of_their_own():
+    small, large = random_images(3), random_images(2, 30, 20)
+    sheet = draw_sections(
+        [("small", small, None), ("large", large, ["a", "b"])], scale=1
+    )
+    tops = [pasted(sheet, image)[0] for image in (*small, *large)]
+    assert tops[0] == tops[1] == tops[2] and tops[3] == tops[4]
+    pixels = np.asarray(sheet)
+    assert pixels[: tops[0]].min() < 100  # the first title
+    assert pixels[tops[0] + 10 : tops[3]].min() < 100  # the second one
+    assert not pixels[-1].min() < 255
+
+
+def test_writes_a_file_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "grid.png"
+    sheet = draw_grid(random_images(3), path=path)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(path)), np.asarray(sheet)
+    )
+    with pytest.raises(ValueError):
+        draw_grid(random_images(3), path=tmp_path / "new" / "grid.nothing")
+    assert os.listdir(tmp_path / "new") == ["grid.png"]
+
+
+def test_what_is_no_picture_raises():
+    images = random_images(2)
+    for wrong in (images / 255.0, images[0], images[..., :1], images[:0]):
+        with pytest.raises(ValueError, match="`images` must be.*Received"):
+            draw_grid(wrong)
+    with pytest.raises(ValueError, match="Received: 1 labels for 2 images"):
+        draw_grid(images, ["one"])
+    with pytest.raises(ValueError, match="Received: columns=0"):
+        draw_grid(images, columns=0)
+    with pytest.raises(ValueError, match="Received: scale=0"):
+        draw_grid(images, scale=0)
+    with pytest.raises(ValueError, match=r"Received: sections=\[\]"):
+        draw_sections([])
