@@ -85,6 +85,7 @@ def write(tensors, path):
     }
     temporary = f"{path}.part"
     save_file(tensors, temporary)
+    os.chmod(temporary, 0o644)  # safetensors keeps files private
     os.replace(temporary, path)
     print(f"{path}: {os.path.getsize(path)} bytes")
 

@@ -60,7 +60,7 @@ class T5PositionBias(keras.layers.Layer):
         token_ids: tensor of shape `(batch, length)`; only its shape is used.
 
     Returns:
-        float32 tensor of shape `(1, num_heads, length, length)`.
+        Float tensor of shape `(1, num_heads, length, length)`.
     """
 
     def __init__(self, num_heads, num_buckets, max_distance, **kwargs):
@@ -74,7 +74,6 @@ class T5PositionBias(keras.layers.Layer):
             name="embeddings",
             shape=(self.num_buckets, self.num_heads),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
-            autocast=False,
         )
 
     def call(self, token_ids):
@@ -83,8 +82,7 @@ class T5PositionBias(keras.layers.Layer):
         )
         bias = ops.take(self.embeddings, buckets, axis=0)
         # (queries, keys, num_heads) -> (1, num_heads, queries, keys)
-        bias = ops.transpose(ops.cast(bias, "float32"), (2, 0, 1))
-        return ops.expand_dims(bias, 0)
+        return ops.expand_dims(ops.transpose(bias, (2, 0, 1)), 0)
 
     def get_config(self):
         return {
@@ -114,7 +112,7 @@ class T5EncoderLayer(keras.layers.Layer):
 
     Call arguments:
         x: float tensor of shape `(batch, length, hidden_dim)`.
-        position_bias: float32 tensor of shape `(1, num_heads, length,
+        position_bias: float tensor of shape `(1, num_heads, length,
             length)`.
         padding_mask: bool tensor of shape `(batch, length)`, true at keys
             that exist.
@@ -191,7 +189,8 @@ class T5EncoderLayer(keras.layers.Layer):
         key = self._split_heads(self.key(x))
         value = self._split_heads(self.value(x))
         scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
-        scores = ops.cast(scores, "float32") + position_bias
+        scores = ops.cast(scores, "float32")
+        scores = scores + ops.cast(position_bias, "float32")
         scores = ops.where(padding_mask[:, None, None, :], scores, -1e9)
         weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         mixed = ops.einsum("bhqk,bkhd->bqhd", weights, value)
