@@ -9,7 +9,6 @@ import importlib
 from keras_muse.version import __version__
 
 _SUBMODULES = (
-    "converters",
     "data",
     "layers",
     "losses",

@@ -13,7 +13,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     In training each code moves to the running mean of the vectors that it
     served, so the codebook takes no gradient and no learning rate. A code
-    that serves next to none is revived: it is put on a vector of the current
+    that serves none for long is revived: it is put on a vector of the current
     batch, drawn by counter-based noise, so that all replicas of a global
     program revive the same codes in the same way.
 
@@ -22,9 +22,8 @@ class VectorQuantizer(keras.layers.Layer):
         codebook_dim: int. Width of a code.
         decay: float in (0, 1). Decay of the running means. Defaults to
             `0.99`.
-        revival_threshold: float. A code is revived when its running count of
-            served vectors falls below this part of the mean count. `0`
-            disables revival. Defaults to `0.03`.
+        revival_steps: int. A code that served no vector for so many steps is
+            revived; `0` revives none. Defaults to `50`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy;
             distances and the codebook are float32 in any case.
 
@@ -56,14 +55,14 @@ class VectorQuantizer(keras.layers.Layer):
         codebook_size,
         codebook_dim,
         decay=0.99,
-        revival_threshold=0.03,
+        revival_steps=50,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.codebook_size = codebook_size
         self.codebook_dim = codebook_dim
         self.decay = decay
-        self.revival_threshold = revival_threshold
+        self.revival_steps = revival_steps
 
     def build(self, input_shape):
         if input_shape[-1] != self.codebook_dim:
@@ -75,20 +74,15 @@ class VectorQuantizer(keras.layers.Layer):
         self.codebook = self._state("codebook", shape, "random_normal")
         self.code_counts = self._state("code_counts", shape[:1], "ones")
         self.code_sums = self._state("code_sums", shape, "zeros")
-        self.num_updates = self.add_weight(
-            shape=(),
-            initializer="zeros",
-            dtype="int32",
-            trainable=False,
-            name="num_updates",
-        )
+        self.idle_steps = self._state("idle_steps", shape[:1], "zeros", "int32")
+        self.num_updates = self._state("num_updates", (), "zeros", "int32")
         self.built = True
 
-    def _state(self, name, shape, initializer):
+    def _state(self, name, shape, initializer, dtype="float32"):
         return self.add_weight(
             shape=shape,
             initializer=initializer,
-            dtype="float32",
+            dtype=dtype,
             trainable=False,
             autocast=False,
             name=name,
@@ -104,7 +98,11 @@ class VectorQuantizer(keras.layers.Layer):
         quantized = ops.take(codebook, token_ids, axis=0)
         quantized = ops.cast(quantized, vectors.dtype)
         if training and self.trainable:
-            self._follow(ops.cast(vectors, "float32"), token_ids)
+            self._follow(
+                ops.cast(vectors, "float32"),
+                token_ids,
+                ops.min(distances, axis=1),
+            )
         shape = ops.shape(x)
         return {
             "quantized": ops.reshape(
@@ -118,39 +116,48 @@ class VectorQuantizer(keras.layers.Layer):
         """Codes of `token_ids`, float32 of shape `(..., codebook_dim)`."""
         return ops.take(self.codebook, token_ids, axis=0)
 
-    def _follow(self, vectors, token_ids):
+    def _follow(self, vectors, token_ids, errors):
         """Moves the codes to their vectors and revives the dead ones."""
         served = ops.segment_sum(
-            ops.ones_like(vectors[:, 0]), token_ids, self.codebook_size
+            ops.ones_like(errors), token_ids, self.codebook_size
         )
         sums = ops.segment_sum(vectors, token_ids, self.codebook_size)
         counts = self.decay * self.code_counts + (1 - self.decay) * served
         sums = self.decay * self.code_sums + (1 - self.decay) * sums
-        mean_count = ops.mean(counts)
-        # The first batch places every code: random codes serve nothing.
-        dead = ops.logical_or(
-            counts < self.revival_threshold * mean_count,
-            ops.equal(self.num_updates, 0),
-        )
-        # A revived code starts with the mean count, so that it has some
-        # hundred steps to find its vectors before it is judged again.
-        counts = ops.where(dead, mean_count, counts)
-        sums = ops.where(
-            dead[:, None], self._draw(vectors) * mean_count, sums
-        )
+        idle_steps = ops.where(served > 0, 0, self.idle_steps + 1)
+        dead = self._dead(idle_steps)
+        # A revived code starts with the mean count, as if it had long been
+        # where it is now.
+        counts = ops.where(dead, ops.mean(counts), counts)
+        revived = self._draw(vectors, errors) * ops.mean(counts)
+        sums = ops.where(dead[:, None], revived, sums)
         self.code_counts.assign(counts)
         self.code_sums.assign(sums)
         self.codebook.assign(sums / ops.maximum(counts, 1e-8)[:, None])
+        self.idle_steps.assign(ops.where(dead, 0, idle_steps))
         self.num_updates.assign_add(1)
 
-    def _draw(self, vectors):
-        """One vector of the batch for each code, the same on all replicas."""
-        seed = ops.reshape(self.num_updates, (1,))
+    def _dead(self, idle_steps):
+        # The first batch places all codes: random ones serve nothing.
+        first = ops.equal(self.num_updates, 0)
+        if not self.revival_steps:
+            return ops.logical_and(first, idle_steps >= 0)
+        return ops.logical_or(first, idle_steps >= self.revival_steps)
+
+    def _draw(self, vectors, errors):
+        """A vector of the batch for each code, the same on all replicas.
+
+        The chance of a vector is its error, as in k-means++: new codes go
+        where codes are missing, not where pictures are plain.
+        """
         chances = noise.uniform(
-            seed, noise.REVIVAL_STREAM, num_positions=self.codebook_size
+            ops.reshape(self.num_updates, (1,)),
+            noise.REVIVAL_STREAM,
+            num_positions=self.codebook_size,
         )[0]
-        num_vectors = ops.cast(ops.shape(vectors)[0], "float32")
-        chosen = ops.cast(ops.floor(chances * num_vectors), "int32")
+        mass = ops.cumsum(ops.maximum(errors, 1e-8))
+        chosen = ops.searchsorted(mass, chances * mass[-1])
+        chosen = ops.minimum(chosen, ops.shape(vectors)[0] - 1)
         return ops.take(vectors, chosen, axis=0)
 
     def get_config(self):
@@ -159,5 +166,5 @@ class VectorQuantizer(keras.layers.Layer):
             "codebook_size": self.codebook_size,
             "codebook_dim": self.codebook_dim,
             "decay": self.decay,
-            "revival_threshold": self.revival_threshold,
+            "revival_steps": self.revival_steps,
         }

@@ -65,9 +65,7 @@ class MiniLMTextEncoder(TextEncoder):
     ```python
     import keras_muse
 
-    encoder = keras_muse.models.MiniLMTextEncoder.from_preset(
-        "all_minilm_l6_v2"
-    )
+    encoder = keras_muse.MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
     text_embeddings, text_mask = encoder.encode(["a red apple", ""])
     # (2, 32, 384) and (2, 32)
     ```
@@ -194,16 +192,13 @@ class MiniLMTextEncoder(TextEncoder):
 
     @classmethod
     def _from_published(cls, source, config, load_weights, **kwargs):
-        vocabulary = "tokenizer.json"
-        if not preset_utils.check_file_exists(source, vocabulary):
-            vocabulary = "vocab.txt"
-        encoder = cls(
-            **{
-                **bert_weights.config_from_hugging_face(config),
-                "vocabulary": preset_utils.get_file(source, vocabulary),
-                **kwargs,
-            }
-        )
+        if "vocabulary" not in kwargs:
+            name = "tokenizer.json"
+            if not preset_utils.check_file_exists(source, name):
+                name = "vocab.txt"
+            kwargs["vocabulary"] = preset_utils.get_file(source, name)
+        arguments = bert_weights.config_from_hugging_face(config)
+        encoder = cls(**{**arguments, **kwargs})
         if load_weights:
             bert_weights.load_hugging_face_weights(encoder, source)
         return encoder

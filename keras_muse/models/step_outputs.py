@@ -2,11 +2,11 @@
 
 import contextlib
 
-import keras_hub
+from keras_muse.models.preset_model import PresetModel
 
 
-class StepOutputsModel(keras_hub.models.Backbone):
-    """A backbone whose steps may compute more, or less, than `call`.
+class StepOutputsModel(PresetModel):
+    """A model whose steps may compute more, or less, than `call`.
 
     `model(inputs)` is `inference(inputs)`. The loss needs more: which tokens
     were masked, which codes were chosen. In `fit` and `evaluate` the one

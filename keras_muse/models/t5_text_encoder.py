@@ -64,7 +64,7 @@ class T5TextEncoder(TextEncoder):
     import numpy as np
     import keras_muse
 
-    encoder = keras_muse.models.T5TextEncoder(
+    encoder = keras_muse.T5TextEncoder(
         vocabulary_size=100, num_layers=2, num_heads=2, hidden_dim=16,
         intermediate_dim=32, sequence_length=8,
     )
@@ -198,13 +198,9 @@ class T5TextEncoder(TextEncoder):
             vocabulary = (
                 f"{preset_utils.TOKENIZER_ASSET_DIR}/{cls.vocabulary_file}"
             )
-        encoder = cls(
-            **{
-                **arguments,
-                "vocabulary": preset_utils.get_file(source, vocabulary),
-                **kwargs,
-            }
-        )
+        if "vocabulary" not in kwargs:
+            kwargs["vocabulary"] = preset_utils.get_file(source, vocabulary)
+        encoder = cls(**{**arguments, **kwargs})
         if load_weights:
             load(encoder, source)
         return encoder

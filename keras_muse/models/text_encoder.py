@@ -1,7 +1,6 @@
 """What the frozen language models share: tokens, batches, presets."""
 
 import os
-import warnings
 
 import keras
 import keras_hub
@@ -9,6 +8,8 @@ import numpy as np
 from keras_hub.src.utils import preset_utils
 
 from keras_muse.models import preset_files
+from keras_muse.models import text_encoder_presets
+from keras_muse.models import text_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -44,9 +45,9 @@ class TextEncoder(keras_hub.models.Backbone):
 
     Example:
     ```python
-    import keras_muse
+    from keras_muse.models.text_encoder import TextEncoder
 
-    encoder = keras_muse.models.TextEncoder.from_preset("all_minilm_l6_v2")
+    encoder = TextEncoder.from_preset("all_minilm_l6_v2")
     text_embeddings, text_mask = encoder.encode(["a red apple", ""])
     encoder.release()
     ```
@@ -56,6 +57,7 @@ class TextEncoder(keras_hub.models.Backbone):
     vocabulary_file = None
     # Kinds of `config.json`, besides its own, that a subclass can read.
     published_formats = ()
+    _released = False
 
     def __init__(
         self,
@@ -72,7 +74,6 @@ class TextEncoder(keras_hub.models.Backbone):
         self.text_dim = text_dim
         # The name or place this encoder was loaded from.
         self.preset = None
-        self._released = False
         self._vocabulary = None
         self._tokenizer = None
         if vocabulary is not None:
@@ -114,24 +115,9 @@ class TextEncoder(keras_hub.models.Backbone):
                 "`tokenize` needs a vocabulary: pass one as `vocabulary` or "
                 "use `from_preset`. Received: vocabulary=None"
             )
-        texts = _as_list_of_strings(texts)
+        texts = text_tokens.as_list_of_strings(texts)
         rows = self._tokenize_to_lists(texts)
-        length = self.sequence_length
-        num_cut = sum(len(row) > length for row in rows)
-        if num_cut:
-            warnings.warn(
-                f"{num_cut} of {len(rows)} texts were cut to "
-                f"`sequence_length={length}` tokens.",
-                stacklevel=2,
-            )
-        token_ids = np.zeros((len(rows), length), "int32")
-        padding_mask = np.zeros((len(rows), length), "bool")
-        for i, row in enumerate(rows):
-            if len(row) > length:
-                row = [*row[: length - 1], row[-1]]
-            token_ids[i, : len(row)] = row
-            padding_mask[i, : len(row)] = True
-        return {"token_ids": token_ids, "padding_mask": padding_mask}
+        return text_tokens.pad_or_cut(rows, self.sequence_length)
 
     def encode(self, texts, batch_size=None, verbose=0):
         """Embeds prompts, batch by batch, with one compiled program.
@@ -166,7 +152,9 @@ class TextEncoder(keras_hub.models.Backbone):
                 f"batch_size={batch_size}"
             )
         text_embeddings = np.zeros((*text_mask.shape, self.text_dim), "float32")
-        progress = keras.utils.Progbar(num_texts, verbose=verbose, unit_name="")
+        progress = keras.utils.Progbar(
+            num_texts, verbose=verbose, unit_name="text"
+        )
         for start in range(0, num_texts, batch_size):
             rows = slice(start, min(start + batch_size, num_texts))
             embeddings = self._encode_batch(
@@ -191,8 +179,7 @@ class TextEncoder(keras_hub.models.Backbone):
         """Frees the weights; `encode` raises from now on.
 
         Embeddings can be computed once and the encoder released before the
-        image models need the memory. `text_dim`, `sequence_length`, `preset`
-        and `tokenize` stay.
+        image models need the memory. `tokenize` and the attributes stay.
         """
         for variable in self.variables:
             if keras.config.backend() == "torch":
@@ -206,7 +193,7 @@ class TextEncoder(keras_hub.models.Backbone):
         self._released = True
 
     def _check_not_released(self):
-        if getattr(self, "_released", False):
+        if self._released:
             raise ValueError(
                 "The weights of this text encoder were freed by `release()`; "
                 "load it again with `from_preset`. Received: "
@@ -239,29 +226,10 @@ class TextEncoder(keras_hub.models.Backbone):
             ValueError: if the preset holds another kind of model, or a weight
                 is missing, damaged or of the wrong shape (it is named).
         """
-        encoder_classes = _encoder_classes()
-        source = preset
-        for encoder_class in encoder_classes:
-            published = encoder_class.presets.get(preset, {})
-            source = published.get("directory", source)
-        config = preset_utils.load_json(source)
-        # KerasHub has also written its classes as `keras_nlp>...`.
-        kind = config.get("registered_name", config.get("model_type"))
-        kind = str(kind).rpartition(">")[2]
-        readers = {c.__name__: c for c in encoder_classes}
-        for encoder_class in encoder_classes:
-            readers.update(
-                dict.fromkeys(encoder_class.published_formats, encoder_class)
-            )
-        encoder_class = readers.get(kind)
-        if encoder_class is None or not issubclass(encoder_class, cls):
-            raise ValueError(
-                f"`preset` holds a model of type {kind!r}, which "
-                f"`{cls.__name__}` cannot read. It can read "
-                f"{sorted(k for k, c in readers.items() if issubclass(c, cls))}"
-                f". Received: preset={preset!r}"
-            )
-        if kind in encoder_class.published_formats:
+        encoder_class, source, config, is_published = text_encoder_presets.find(
+            preset, cls
+        )
+        if is_published:
             encoder = encoder_class._from_published(
                 source, config, load_weights, **kwargs
             )
@@ -333,28 +301,3 @@ class TextEncoder(keras_hub.models.Backbone):
         config = super().get_config()
         config["sequence_length"] = self.sequence_length
         return config
-
-
-def _as_list_of_strings(texts):
-    texts = [texts] if isinstance(texts, str) else texts
-    if isinstance(texts, bytes) or not hasattr(texts, "__iter__"):
-        raise ValueError(
-            "`texts` must be a string or a list of strings. Received: "
-            f"texts={texts!r} of type {type(texts).__name__}"
-        )
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                "`texts` must be a string or a list of strings. Received: "
-                f"texts[{i}]={text!r} of type {type(text).__name__}"
-            )
-    return texts
-
-
-def _encoder_classes():
-    # Subclasses import this module, and are known once they are imported.
-    from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
-    from keras_muse.models.t5_text_encoder import T5TextEncoder
-
-    return MiniLMTextEncoder, T5TextEncoder

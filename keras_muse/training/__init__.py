@@ -6,12 +6,14 @@ from keras_muse.training.image_grid import ImageGrid
 from keras_muse.training.nan_guard import NaNGuard
 from keras_muse.training.pictures import draw_grid
 from keras_muse.training.pictures import draw_sections
+from keras_muse.training.time_budget import TimeBudget
 from keras_muse.training.uniform_baseline import UniformBaseline
 
 __all__ = [
     "CodebookReport",
     "ImageGrid",
     "NaNGuard",
+    "TimeBudget",
     "UniformBaseline",
     "average_checkpoints",
     "draw_grid",

@@ -1,0 +1,127 @@
+"""Loading and saving of presets, in KerasHub's format."""
+
+import os
+
+import keras_hub
+from keras_hub.src.utils import preset_utils
+
+from keras_muse.models import preset_files
+from keras_muse.models import transfer
+from keras_muse.models.presets import ARCHITECTURES
+
+MUSE_FILE = "muse.json"
+
+
+class PresetModel(keras_hub.models.Backbone):
+    """A KerasHub backbone that is also found inside a `Muse` preset.
+
+    Its presets are directories of `config.json`, weights and
+    `metadata.json`, which `keras_hub.models.Backbone.from_preset` reads too.
+    """
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Loads a model.
+
+        Args:
+            preset: string. A directory or handle (`hf://`, `kaggle://`) of
+                such a model or of a whole `Muse`, or the name of one of the
+                paper's architectures (with `load_weights=False`).
+            load_weights: bool. `False` leaves the weights random. Defaults to
+                `True`.
+            **kwargs: constructor arguments to override. Where they change the
+                shape of a weight, what fits is loaded, 2-D positions are
+                interpolated, and the rest starts afresh and is named in a
+                message.
+
+        Returns:
+            A model of this class.
+
+        Raises:
+            ValueError: if the preset holds a model of another class, or its
+                weights are damaged or do not fit its configuration.
+        """
+        if preset in ARCHITECTURES:
+            return cls._from_architecture(preset, load_weights, kwargs)
+        directory = local_directory(preset, cls)
+        changes = _shape_changes(directory, kwargs)
+        if load_weights and changes:
+            source = cls.from_preset(
+                preset, **{k: v for k, v in kwargs.items() if k not in changes}
+            )
+            return transfer.transfer(source, changes)
+        try:
+            return super().from_preset(directory, load_weights, **kwargs)
+        except (OSError, KeyError) as error:
+            raise ValueError(
+                "The weights of `preset` cannot be read; the file may be cut "
+                f"short: {error}. Received: preset={preset!r}"
+            ) from error
+
+    @classmethod
+    def _from_architecture(cls, name, load_weights, kwargs):
+        class_name, config = ARCHITECTURES[name]
+        if class_name != cls.__name__:
+            raise ValueError(
+                f"`preset` is an architecture of `{class_name}`, not of "
+                f"`{cls.__name__}`. Received: preset={name!r}"
+            )
+        if load_weights:
+            raise ValueError(
+                "`preset` is an architecture of the paper, whose weights were "
+                "never published: pass `load_weights=False` for random ones. "
+                f"Received: preset={name!r}, load_weights=True"
+            )
+        return cls(**{**config, **kwargs})
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Saves the model as a preset; optimizer and losses stay behind.
+
+        Args:
+            preset_dir: string. The directory; it appears whole or not at all.
+            max_shard_size: int or float. Gigabytes of one weight file.
+                Defaults to 10.
+        """
+        with preset_files.write_whole(preset_dir) as directory:
+            super().save_to_preset(directory, max_shard_size=max_shard_size)
+
+
+def local_directory(preset, cls):
+    """A local directory with the files of a model, fetched if need be.
+
+    In a `Muse` preset it is the first part that is of class `cls`.
+    """
+    if not preset_utils.check_file_exists(preset, MUSE_FILE):
+        return preset
+    parts = preset_utils.load_json(preset, MUSE_FILE)["parts"]
+    for name, part in parts.items():
+        if part["class_name"] == cls.__name__ and "files" in part:
+            return fetch_part(preset, name, part)
+    raise ValueError(
+        f"`preset` is a Muse without a {cls.__name__}; it has "
+        f"{sorted(part['class_name'] for part in parts.values())}. "
+        f"Received: preset={preset!r}"
+    )
+
+
+def fetch_part(preset, name, part):
+    """The local directory of one part of a `Muse` preset."""
+    for file in part["files"]:
+        preset_utils.get_file(preset, f"{name}/{file}")
+    config_file = f"{name}/{preset_utils.CONFIG_FILE}"
+    return os.path.dirname(preset_utils.get_file(preset, config_file))
+
+
+def _shape_changes(preset, kwargs):
+    """Those of `kwargs` that differ from the preset in what shapes weights."""
+    shaping = {"codebook_size", "low_res_codebook_size", "text_dim"}
+    grids = {"grid_size", "low_res_grid_size"}
+    if not (shaping | grids) & kwargs.keys():
+        return {}
+    config = preset_utils.load_json(preset)["config"]
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if (name in shaping and value != config[name])
+        or (name in grids and tuple(value) != tuple(config[name]))
+    }

@@ -1,0 +1,53 @@
+"""Weights of a trained model, carried to one of other shapes."""
+
+import keras
+from keras import ops
+from keras.src.utils import io_utils
+
+
+def transfer(source, changes):
+    """A model like `source` with a changed configuration, keeping its weights.
+
+    Weights of the same shape are copied, learned 2-D positions are
+    interpolated to the new grid, all others start afresh and are named in a
+    message.
+
+    Args:
+        source: a `MuseBase`, `MuseSuperRes` or `VQGANTokenizer`.
+        changes: dict. Constructor arguments that differ.
+
+    Returns:
+        A new model of the same class.
+    """
+    target = source.from_config({**source.get_config(), **changes})
+    fresh = []
+    for old, new in zip(source.weights, target.weights, strict=True):
+        if tuple(old.shape) == tuple(new.shape):
+            new.assign(old)
+        elif new.name == "positions":
+            new.assign(interpolate_positions(old, new.shape[:2]))
+        else:
+            fresh.append(new.path)
+    io_utils.print_msg(
+        f"{type(source).__name__}.from_preset: started afresh: "
+        f"{', '.join(fresh) or 'nothing'}"
+    )
+    return target
+
+
+def interpolate_positions(positions, grid_size):
+    """Resizes learned 2-D positions, bilinearly.
+
+    Args:
+        positions: float tensor of shape `(height, width, hidden_dim)`.
+        grid_size: pair of ints, the new `(height, width)`.
+
+    Returns:
+        Float tensor of shape `(*grid_size, hidden_dim)`.
+    """
+    return ops.image.resize(
+        keras.ops.convert_to_tensor(positions),
+        tuple(grid_size),
+        interpolation="bilinear",
+        data_format="channels_last",
+    )

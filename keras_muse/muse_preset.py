@@ -1,0 +1,125 @@
+"""The preset of a `Muse`: a directory of presets, one a part."""
+
+import datetime
+import json
+import os
+
+import keras
+import keras_hub
+from keras_hub.src.utils import preset_utils
+
+from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
+from keras_muse.models.muse_base import MuseBase
+from keras_muse.models.muse_super_res import MuseSuperRes
+from keras_muse.models.preset_files import write_whole
+from keras_muse.models.preset_model import MUSE_FILE
+from keras_muse.models.preset_model import fetch_part
+from keras_muse.models.t5_text_encoder import T5TextEncoder
+from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
+
+FORMAT_VERSION = 1
+
+# The parts of a Muse, each with the classes it can be of.
+PART_CLASSES = {
+    "text_encoder": (MiniLMTextEncoder, T5TextEncoder),
+    "base": (MuseBase,),
+    "image_tokenizer": (VQGANTokenizer,),
+    "super_res": (MuseSuperRes,),
+    "high_res_image_tokenizer": (VQGANTokenizer,),
+}
+
+
+def save_parts(parts, preset_dir):
+    """Writes the parts of a `Muse` and what names them.
+
+    `muse.json` names the parts and their files. `config.json` and
+    `metadata.json` stand at the root as in any KerasHub preset, so that
+    `keras_hub.upload_preset` takes the directory.
+
+    Args:
+        parts: dict of models by the names of `PART_CLASSES`.
+        preset_dir: string. The directory; it appears whole or not at all.
+    """
+    with write_whole(preset_dir) as directory:
+        contents = {"format_version": FORMAT_VERSION, "parts": {}}
+        for name, part in parts.items():
+            entry = {"class_name": type(part).__name__}
+            reference = getattr(part, "preset", None)
+            if reference and not os.path.exists(reference):
+                entry["preset"] = reference
+            else:
+                part_directory = os.path.join(directory, name)
+                part.save_to_preset(part_directory)
+                entry["files"] = _files(part_directory)
+            contents["parts"][name] = entry
+        _write_json(directory, MUSE_FILE, contents)
+        _write_json(
+            directory,
+            preset_utils.CONFIG_FILE,
+            {
+                "module": "keras_muse.muse",
+                "class_name": "Muse",
+                "config": {"parts": contents["parts"]},
+                "registered_name": "keras_muse>Muse",
+            },
+        )
+        _write_json(
+            directory,
+            preset_utils.METADATA_FILE,
+            {
+                "keras_version": keras.version(),
+                "keras_hub_version": keras_hub.version(),
+                "parameter_count": sum(
+                    part.count_params() for part in parts.values()
+                ),
+                "date_saved": datetime.datetime.now().isoformat(" ", "seconds"),
+                "tasks": ["TextToImage"],
+            },
+        )
+
+
+def load_parts(preset):
+    """Loads the parts of a `Muse`.
+
+    Args:
+        preset: string. A directory or a handle.
+
+    Returns:
+        A dict of models by the names of `PART_CLASSES`.
+    """
+    if not preset_utils.check_file_exists(preset, MUSE_FILE):
+        raise ValueError(
+            f"`preset` is not one of a Muse: it has no {MUSE_FILE}. "
+            f"Received: preset={preset!r}"
+        )
+    contents = preset_utils.load_json(preset, MUSE_FILE)
+    if contents["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"`preset` must have the format version {FORMAT_VERSION}; a newer "
+            "version of the package may read it. Received: preset="
+            f"{preset!r}, format_version={contents['format_version']}"
+        )
+    parts = {}
+    for name, entry in contents["parts"].items():
+        classes = {cls.__name__: cls for cls in PART_CLASSES[name]}
+        if entry["class_name"] not in classes:
+            raise ValueError(
+                f"The part {name!r} of `preset` must be a "
+                f"{' or '.join(classes)}. Received: {entry['class_name']}"
+            )
+        source = entry.get("preset") or fetch_part(preset, name, entry)
+        parts[name] = classes[entry["class_name"]].from_preset(source)
+    return parts
+
+
+def _files(directory):
+    return sorted(
+        os.path.relpath(os.path.join(root, file), directory)
+        for root, _, files in os.walk(directory)
+        for file in files
+    )
+
+
+def _write_json(directory, name, contents):
+    with open(os.path.join(directory, name), "w") as file:
+        json.dump(contents, file, indent=2)

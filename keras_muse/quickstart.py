@@ -1,0 +1,204 @@
+"""The main job on what is bundled: from pictures to a trained Muse.
+
+Read it as the recipe for one's own pictures; only the sizes are small. On two
+processor cores it takes the minutes it is given.
+"""
+
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_muse import data
+from keras_muse import training
+from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
+from keras_muse.models.muse_base import MuseBase
+from keras_muse.models.muse_super_res import MuseSuperRes
+from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
+from keras_muse.muse import Muse
+from keras_muse.ops import images as image_ops
+
+SMALL, LARGE = 32, 64  # pixels, out of the base and of the super-res model
+BATCH_SIZE = 64
+STYLES = ("fluent 3d", "noto", "twemoji")
+LEFT_OUT = ("people & body", "flags")
+# Parts of the time: tokenizer, base, super-resolution model; the rest is for
+# pictures, texts and tokens.
+TOKENIZER_TIME, BASE_TIME, SUPER_RES_TIME = 0.30, 0.40, 0.18
+
+TOKENIZER = {
+    "base_channels": 16,
+    "channel_multipliers": (1, 2, 4),
+    "num_res_blocks": 1,
+    "codebook_size": 512,
+    "codebook_dim": 16,
+    "num_groups": 8,
+}
+TRANSFORMER = {
+    "codebook_size": 512,
+    "text_dim": 384,
+    "num_layers": 4,
+    "hidden_dim": 192,
+    "num_heads": 6,
+    "intermediate_dim": 768,
+}
+
+
+def quickstart(output, minutes=18.0, seed=0):
+    """Trains a small Muse on the bundled emoji and draws with it.
+
+    Started again after a kill, it goes on where it was.
+
+    Args:
+        output: string. Directory for the preset, the pictures and the state
+            of the work.
+        minutes: float. Time it may take, all in all.
+        seed: int. Seed of weights, batches and pictures.
+
+    Returns:
+        The trained `Muse`.
+    """
+    keras.utils.set_random_seed(seed)
+    seconds = minutes * 60
+    work = os.path.join(output, "work")
+    os.makedirs(work, exist_ok=True)
+
+    large, small, pairs = load_pictures("train")
+    print(f"{len(large)} drawings of emoji in {len(STYLES)} styles")
+
+    print("\n1. Image tokenizer")
+    tokenizer = train_tokenizer(
+        large, small, seconds * TOKENIZER_TIME, f"{work}/tokenizer", seed
+    )
+
+    print("\n2. Tokens and texts, once")
+    text_encoder = MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
+    tokens = f"{work}/tokens"
+    if not os.path.exists(f"{tokens}/metadata.json"):
+        data.write_token_shards(
+            pairs,
+            tokens,
+            tokenizer,
+            text_encoder,
+            high_res_tokenizer=tokenizer,
+            image_size=SMALL,
+            high_res_image_size=LARGE,
+        )
+
+    print("\n3. Base transformer: text to 8 x 8 tokens")
+    base = MuseBase(grid_size=(8, 8), **TRANSFORMER)
+    train_transformer(
+        base, tokens, "base", seconds * BASE_TIME, f"{work}/base", seed
+    )
+
+    print("\n4. Super-resolution transformer: to 16 x 16 tokens")
+    super_res = MuseSuperRes(
+        low_res_codebook_size=TOKENIZER["codebook_size"],
+        grid_size=(16, 16),
+        low_res_grid_size=(8, 8),
+        low_res_num_layers=1,
+        block_size=4,
+        **TRANSFORMER,
+    )
+    train_transformer(
+        super_res,
+        tokens,
+        "super_res",
+        seconds * SUPER_RES_TIME,
+        f"{work}/super_res",
+        seed,
+    )
+
+    muse = Muse(text_encoder, base, tokenizer, super_res)
+    muse.save_to_preset(os.path.join(output, "preset"))
+    return muse
+
+
+def load_pictures(split):
+    """The bundled drawings that the quick start uses, at both sizes."""
+    pairs = data.load_emoji(
+        image_size=LARGE, split=split, styles=STYLES, shuffle=False
+    )
+    kept = [
+        i for i, row in enumerate(pairs.rows) if row["group"] not in LEFT_OUT
+    ]
+    pairs = pairs.select(kept)
+    large, _ = pairs.as_arrays()
+    small = keras.ops.image.resize(
+        large.astype("float32"), (SMALL, SMALL), antialias=True
+    )
+    return large, to_uint8(small), pairs
+
+
+def to_uint8(images):
+    return np.clip(
+        np.round(keras.ops.convert_to_numpy(images)), 0, 255
+    ).astype("uint8")
+
+
+class Patches(keras.utils.PyDataset):
+    """Batches of small pictures: half whole ones, half parts of large ones.
+
+    A VQGAN without attention may be trained on small patches and used on
+    large pictures. The tokenizer sees what it will tokenize at both sizes, at
+    the cost of the smaller.
+    """
+
+    def __init__(self, small, large, batch_size, num_batches, seed):
+        super().__init__()
+        self.small, self.large = small, large
+        self.batch_size, self._length = batch_size, num_batches
+        self.seed, self.epoch = seed, 0
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        whole = rng.integers(len(self.small), size=self.batch_size // 2)
+        cut = rng.integers(len(self.large), size=self.batch_size // 2)
+        corners = rng.integers(LARGE - SMALL + 1, size=(len(cut), 2))
+        parts = [
+            self.large[i, y : y + SMALL, x : x + SMALL]
+            for i, (y, x) in zip(cut, corners, strict=True)
+        ]
+        return np.concatenate([self.small[whole], np.stack(parts)])
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def train_tokenizer(large, small, seconds, directory, seed):
+    tokenizer = VQGANTokenizer(**TOKENIZER)
+    tokenizer.compile(
+        keras.optimizers.Adam(beta_2=0.99),
+        reconstruction="l1",
+        perceptual_weight=0.5,
+        adversarial_weight=0,
+        entropy_weight=0,
+    )
+    budget = training.TimeBudget(seconds, directory, learning_rate=2e-3)
+    if not budget.restore(tokenizer):
+        tokenizer.fit(
+            Patches(small, large, BATCH_SIZE, 100, seed),
+            epochs=10**6,
+            verbose=0,
+            callbacks=[budget],
+        )
+    return tokenizer
+
+
+def train_transformer(model, tokens, stage, seconds, directory, seed):
+    model.compile(keras.optimizers.AdamW(weight_decay=0.02, beta_2=0.96))
+    budget = training.TimeBudget(seconds, directory, learning_rate=1e-3)
+    if not budget.restore(model):
+        batches = data.read_token_shards(tokens, BATCH_SIZE, stage, seed=seed)
+        batches.step = int(model.optimizer.iterations)
+        model.fit(
+            batches,
+            epochs=10**6,
+            shuffle=False,
+            verbose=0,
+            callbacks=[budget],
+        )

@@ -1,0 +1,105 @@
+"""Training by the clock, which goes on after a kill."""
+
+import json
+import math
+import os
+import time
+
+import keras
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Trains for so many seconds, however fast the machine is.
+
+    The learning rate follows the clock: a short warm-up, then a quarter of a
+    cosine down to zero at the end of the budget. A progress bar counts
+    seconds, so `fit` is best called with `verbose=0`. Weights, optimizer and the time
+    spent are saved now and then, and found again by a training that is
+    started anew: it goes on with the time that is left.
+
+    Args:
+        seconds: float. Time to train, compilation included.
+        directory: string or path. Where the state is saved.
+        learning_rate: float. The highest learning rate.
+        save_every: float. Seconds between two saves. Defaults to `60`.
+
+    Example:
+    ```python
+    import keras
+    import numpy as np
+    import tempfile
+    import keras_muse
+
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("adam", loss="mse")
+    budget = keras_muse.training.TimeBudget(1, tempfile.mkdtemp(), 1e-3)
+    data = np.zeros((8, 2)), np.zeros((8, 1))
+    model.fit(*data, epochs=10**6, callbacks=[budget], verbose=0)
+    ```
+    """
+
+    WARM_UP = 0.03
+
+    def __init__(self, seconds, directory, learning_rate, save_every=60.0):
+        super().__init__()
+        self.seconds = seconds
+        self.directory = os.fspath(directory)
+        self.learning_rate = learning_rate
+        self.save_every = save_every
+        self._bar = None
+        self.spent = 0.0
+        self._weights_path = os.path.join(self.directory, "state.weights.h5")
+        self._clock_path = os.path.join(self.directory, "clock.json")
+
+    @property
+    def finished(self):
+        """bool. Whether the budget was spent, in this process or before."""
+        if os.path.exists(self._clock_path):
+            with open(self._clock_path) as file:
+                self.spent = json.load(file)["spent"]
+        return self.spent >= self.seconds
+
+    def restore(self, model):
+        """Loads the last saved state into a compiled model, if there is one."""
+        if os.path.exists(self._clock_path):
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._weights_path)
+        return self.finished
+
+    def on_train_begin(self, logs=None):
+        os.makedirs(self.directory, exist_ok=True)
+        self.restore(self.model)
+        self._bar = keras.utils.Progbar(int(self.seconds), unit_name="second")
+        self._last = self._last_save = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self._rate_now()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        self.spent += now - self._last
+        self._last = now
+        if self.spent >= self.seconds:
+            self.model.stop_training = True
+        if now - self._last_save > self.save_every:
+            self._save()
+            self._last_save = now
+        self._bar.stateful_metrics = set(logs or {})
+        self._bar.update(int(self.spent), list((logs or {}).items()), False)
+
+    def on_train_end(self, logs=None):
+        self._save()
+
+    def _rate_now(self):
+        progress = min(self.spent / self.seconds, 1.0)
+        warm_up = min(1.0, (progress + 1e-3) / self.WARM_UP)
+        return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
+
+    def _save(self):
+        temporary = os.path.join(self.directory, "next.weights.h5")
+        self.model.save_weights(temporary)
+        os.replace(temporary, self._weights_path)
+        temporary = os.path.join(self.directory, "next.json")
+        with open(temporary, "w") as file:
+            json.dump({"spent": self.spent, "seconds": self.seconds}, file)
+        os.replace(temporary, self._clock_path)

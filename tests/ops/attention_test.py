@@ -1,0 +1,144 @@
+import keras
+import numpy as np
+import pytest
+from scipy import special
+
+from keras_muse.ops import attention
+from tests.tiny import to_numpy
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def numpy_attend(query, key, value, mask=None):
+    """One query at a time, over the keys that exist."""
+    result = np.zeros_like(query)
+    for b, q, h in np.ndindex(query.shape[:3]):
+        keys = np.ones(key.shape[1], bool) if mask is None else mask[b]
+        if not keys.any():
+            continue
+        scores = key[b, keys, h] @ query[b, q, h] / np.sqrt(query.shape[-1])
+        result[b, q, h] = special.softmax(scores) @ value[b, keys, h]
+    return result
+
+
+@pytest.fixture
+def tensors():
+    query, key, value = (
+        random(3, n, 2, 8, seed=i) for i, n in enumerate((6, 5, 5))
+    )
+    mask = np.array([[1, 1, 0, 1, 0], [1] * 5, [0] * 5], bool)
+    return query, key, value, mask
+
+
+def test_attention_equals_numpy(tensors):
+    actual = to_numpy(attention.attend(*tensors[:3]))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors[:3]), atol=1e-5)
+
+
+def test_masked_attention_equals_numpy(tensors):
+    actual = to_numpy(attention.attend(*tensors))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=1e-5)
+
+
+def test_a_query_without_keys_gets_zero(tensors):
+    actual = to_numpy(attention.attend(*tensors))
+    np.testing.assert_array_equal(actual[2], 0)
+    assert abs(actual[:2]).min(axis=-1).max() > 0
+
+
+def test_masked_keys_do_not_matter_at_all(tensors):
+    query, key, value, mask = tensors
+    loud_key = np.where(mask[..., None, None], key, 1e3).astype("float32")
+    loud_value = np.where(mask[..., None, None], value, 1e6).astype("float32")
+    np.testing.assert_array_equal(
+        to_numpy(attention.attend(query, loud_key, loud_value, mask)),
+        to_numpy(attention.attend(query, key, value, mask)),
+    )
+
+
+def test_bfloat16_is_close_and_stays_bfloat16(tensors):
+    half = [keras.ops.cast(x, "bfloat16") for x in tensors[:3]]
+    actual = attention.attend(*half, tensors[3])
+    assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
+    actual = to_numpy(keras.ops.cast(actual, "float32"))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=0.05)
+
+
+@pytest.mark.parametrize("grid, block", [((4, 4), 2), ((6, 4), 2), ((3, 9), 3)])
+def test_blocks_are_squares_of_the_grid(grid, block):
+    height, width = grid
+    ids = np.arange(height * width)[None]
+    blocks = to_numpy(attention.to_blocks(ids, grid, block))
+    picture = ids.reshape(grid)
+    expected = [
+        picture[y : y + block, x : x + block].ravel()
+        for y in range(0, height, block)
+        for x in range(0, width, block)
+    ]
+    np.testing.assert_array_equal(blocks[0], expected)
+
+
+def test_from_blocks_undoes_to_blocks():
+    x = random(2, 24, 3, 5)
+    blocks = attention.to_blocks(x, (6, 4), 2)
+    assert blocks.shape == (2, 6, 4, 3, 5)
+    np.testing.assert_array_equal(
+        to_numpy(attention.from_blocks(blocks, (6, 4), 2)), x
+    )
+
+
+def seen_by(token, grid, block):
+    """Who sees a token: inside its block, and across the blocks."""
+    y, x = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    inside = (y // block == y[token] // block) & (
+        x // block == x[token] // block
+    )
+    across = (y % block == y[token] % block) & (x % block == x[token] % block)
+    return inside, across
+
+
+def test_multi_axis_attention_equals_a_loop():
+    grid, block = (6, 4), 2
+    query, key, value = (random(2, 24, 4, 8, seed=i) for i in range(3))
+    expected = np.zeros_like(query)
+    for token in range(24):
+        for heads, keys in zip(
+            (slice(0, 2), slice(2, 4)),
+            seen_by(token, grid, block),
+            strict=True,
+        ):
+            expected[:, token : token + 1, heads] = numpy_attend(
+                query[:, token : token + 1, heads],
+                key[:, keys, heads],
+                value[:, keys, heads],
+            )
+    actual = attention.attend_multi_axis(query, key, value, grid, block)
+    np.testing.assert_allclose(to_numpy(actual), expected, atol=1e-5)
+
+
+def test_which_tokens_see_a_change():
+    grid, block, token = (6, 4), 2, 9
+    query, key, value = (random(1, 24, 2, 4, seed=i) for i in range(3))
+    changed = value.copy()
+    changed[:, token] += 1
+
+    def run(value):
+        result = attention.attend_multi_axis(query, key, value, grid, block)
+        return to_numpy(result)
+
+    moved = (run(changed) != run(value)).any(axis=-1)[0]  # (tokens, heads)
+    inside, across = seen_by(token, grid, block)
+    np.testing.assert_array_equal(moved[:, 0], inside)
+    np.testing.assert_array_equal(moved[:, 1], across)
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+def test_one_block_is_full_attention():
+    query, key, value = (random(1, 16, 2, 4, seed=i) for i in range(3))
+    multi_axis = attention.attend_multi_axis(query, key, value, (4, 4), 4)
+    full = to_numpy(attention.attend(query, key, value))
+    np.testing.assert_allclose(
+        to_numpy(multi_axis)[:, :, 0], full[:, :, 0], atol=1e-6
+    )
