@@ -117,7 +117,7 @@ class Muse:
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.
         """
-        text = self._embed(prompts, negative_prompts)
+        text = self._embed(prompts, negative_prompts, batch_size)
         text = {
             name: np.repeat(value, num_images_per_prompt, axis=0)
             for name, value in text.items()
@@ -156,7 +156,7 @@ class Muse:
     def _to_pixels(self, tokenizer, token_ids):
         return image_ops.to_pixels(tokenizer.decode(token_ids))
 
-    def _embed(self, prompts, negative_prompts):
+    def _embed(self, prompts, negative_prompts, batch_size):
         """Texts, in the words of `MuseBase.generate`."""
         if isinstance(prompts, dict):
             if "text_embeddings" in prompts:
@@ -164,7 +164,7 @@ class Muse:
             negative_prompts = prompts.get("negative_prompts", negative_prompts)
             prompts = prompts["prompts"]
         prompts = _as_list(prompts, "prompts")
-        embeddings, mask = self.text_encoder.encode(prompts)
+        embeddings, mask = self.text_encoder.encode(prompts, batch_size)
         text = {"text_embeddings": embeddings, "text_mask": mask}
         if negative_prompts is None:
             return text
@@ -176,7 +176,7 @@ class Muse:
                 "`negative_prompts` must be one string, or one a prompt "
                 f"({len(prompts)}). Received: {len(negative)} negative prompts"
             )
-        embeddings, mask = self.text_encoder.encode(negative)
+        embeddings, mask = self.text_encoder.encode(negative, batch_size)
         # An empty negative prompt is none: nothing to attend to.
         given = np.array([bool(text.strip()) for text in negative])
         text["negative_text_embeddings"] = embeddings
@@ -221,12 +221,14 @@ class Muse:
                 )
 
     @classmethod
-    def from_preset(cls, preset):
+    def from_preset(cls, preset, dtype=None):
         """Loads a `Muse`.
 
         Args:
             preset: string. A directory written by `save_to_preset`, or a
                 `hf://` or `kaggle://` handle of one.
+            dtype: string or `keras.DTypePolicy` of all parts, such as
+                `"bfloat16"`. Defaults to what each was saved with.
 
         Returns:
             A `Muse`.
@@ -235,7 +237,7 @@ class Muse:
             ValueError: if the preset is not one of a `Muse`, or a part of it
                 is damaged.
         """
-        return cls(**muse_preset.load_parts(preset))
+        return cls(**muse_preset.load_parts(preset, dtype))
 
     def save_to_preset(self, preset_dir):
         """Saves the models as a directory of presets, one a part.

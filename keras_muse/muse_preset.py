@@ -44,9 +44,9 @@ def save_parts(parts, preset_dir):
         contents = {"format_version": FORMAT_VERSION, "parts": {}}
         for name, part in parts.items():
             entry = {"class_name": type(part).__name__}
-            reference = getattr(part, "preset", None)
-            if reference and not os.path.exists(reference):
-                entry["preset"] = reference
+            if name == "text_encoder" and _is_public(part):
+                entry["preset"] = part.preset
+                entry["sequence_length"] = part.sequence_length
             else:
                 part_directory = os.path.join(directory, name)
                 part.save_to_preset(part_directory)
@@ -78,11 +78,13 @@ def save_parts(parts, preset_dir):
         )
 
 
-def load_parts(preset):
+def load_parts(preset, dtype=None):
     """Loads the parts of a `Muse`.
 
     Args:
         preset: string. A directory or a handle.
+        dtype: string or `keras.DTypePolicy` of all parts, or `None` for what
+            each was saved with.
 
     Returns:
         A dict of models by the names of `PART_CLASSES`.
@@ -99,6 +101,7 @@ def load_parts(preset):
             "version of the package may read it. Received: preset="
             f"{preset!r}, format_version={contents['format_version']}"
         )
+    options = {} if dtype is None else {"dtype": dtype}
     parts = {}
     for name, entry in contents["parts"].items():
         classes = {cls.__name__: cls for cls in PART_CLASSES[name]}
@@ -107,9 +110,25 @@ def load_parts(preset):
                 f"The part {name!r} of `preset` must be a "
                 f"{' or '.join(classes)}. Received: {entry['class_name']}"
             )
-        source = entry.get("preset") or fetch_part(preset, name, entry)
-        parts[name] = classes[entry["class_name"]].from_preset(source)
+        cls = classes[entry["class_name"]]
+        if "preset" in entry:
+            parts[name] = cls.from_preset(
+                entry["preset"],
+                sequence_length=entry["sequence_length"],
+                **options,
+            )
+        else:
+            directory = fetch_part(preset, name, entry)
+            parts[name] = cls.from_preset(directory, **options)
     return parts
+
+
+def _is_public(text_encoder):
+    """Whether others can load this encoder by the same name."""
+    preset = text_encoder.preset
+    return preset is not None and (
+        preset in type(text_encoder).presets or "://" in preset
+    )
 
 
 def _files(directory):

@@ -127,6 +127,4 @@ class TransformerLayer(keras.layers.Layer):
 
 def layer_norm(name, dtype):
     """Layer normalization as every transformer of the package uses it."""
-    return keras.layers.LayerNormalization(
-        epsilon=1e-6, dtype=dtype, name=name
-    )
+    return keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name=name)

@@ -68,7 +68,7 @@ class Discriminator(keras.Model):
     def build(self, input_shape=None):
         widths = [self.base_channels * m for m in self.channel_multipliers]
         self.conv_in.build((None, None, None, 3))
-        for level, width in enumerate(widths):
+        for level in range(len(widths)):
             before = (None, None, None, widths[max(level - 1, 0)])
             self.convs_1[level].build(before)
             self.convs_2[level].build(before)

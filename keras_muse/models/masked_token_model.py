@@ -165,9 +165,7 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         for layer, key_value in zip(
             self.transformer_layers, context_key_values, strict=True
         ):
-            x = layer(
-                x, context_key_value=key_value, context_mask=context_mask
-            )
+            x = layer(x, context_key_value=key_value, context_mask=context_mask)
         x = self.head_norm(self.head_dense(self.output_norm(x)))
         return ops.cast(self.head_logits(x), "float32")
 
@@ -283,6 +281,4 @@ def flatten_grid(token_ids, grid_size, argument):
             f"(batch, {height}, {width}). Received: {argument}.shape="
             f"{tuple(token_ids.shape)}"
         )
-    return ops.reshape(
-        ops.cast(token_ids, "int32"), (-1, height * width)
-    )
+    return ops.reshape(ops.cast(token_ids, "int32"), (-1, height * width))

@@ -3,9 +3,7 @@
 import numpy as np
 
 
-def check_text(
-    text_embeddings, text_mask, text_dim, prefix=""
-):
+def check_text(text_embeddings, text_mask, text_dim, prefix=""):
     """Checks a text and returns it as the inputs of a model."""
     embeddings = np.asarray(text_embeddings, "float32")
     mask = np.asarray(text_mask, "bool")

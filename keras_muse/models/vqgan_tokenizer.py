@@ -290,7 +290,9 @@ class VQGANTokenizer(StepOutputsModel):
         adversarial = None
         if adversarial_weight:
             if discriminator is None:
-                dtype = "float32" if regularization == "r1" else self.dtype
+                dtype = self.dtype_policy
+                if regularization == "r1":
+                    dtype = "float32"
                 discriminator = Discriminator(dtype=dtype)
             adversarial = AdversarialLoss(
                 discriminator,

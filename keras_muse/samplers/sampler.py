@@ -116,7 +116,14 @@ class Sampler:
     # === One step, inside the compiled unit ===
 
     def reveal(
-        self, logits, token_ids, mask_token_id, seeds, step, num_masked, progress
+        self,
+        logits,
+        token_ids,
+        mask_token_id,
+        seeds,
+        step,
+        num_masked,
+        progress,
     ):
         """Draws all masked tokens and masks the least fit of them again.
 

@@ -13,9 +13,9 @@ class TimeBudget(keras.callbacks.Callback):
 
     The learning rate follows the clock: a short warm-up, then a quarter of a
     cosine down to zero at the end of the budget. A progress bar counts
-    seconds, so `fit` is best called with `verbose=0`. Weights, optimizer and the time
-    spent are saved now and then, and found again by a training that is
-    started anew: it goes on with the time that is left.
+    seconds, so `fit` is best called with `verbose=0`. Weights, optimizer and
+    the time spent are saved now and then, and found again by a training that
+    is started anew: it goes on with the time that is left.
 
     Args:
         seconds: float. Time to train, compilation included.

@@ -1,0 +1,63 @@
+import pathlib
+import re
+
+from setuptools import find_packages
+from setuptools import setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'"(.+)"', (ROOT / "keras_muse/version.py").read_text()
+).group(1)
+
+# tensorflow-text has wheels for Linux on x86 and for macOS only.
+TENSORFLOW_TEXT = (
+    "tensorflow-text>=2.21.1; sys_platform == 'darwin' or "
+    "(sys_platform == 'linux' and platform_machine == 'x86_64')"
+)
+TESTS = [
+    "diffusers>=0.42",
+    "ipykernel",
+    "nbclient",
+    "nbformat",
+    "pytest>=8",
+    "pytest-xdist",
+    "ruff>=0.14",
+    "scipy",
+    "tensorboard",
+    "torch==2.13.0",
+    "transformers>=5",
+]
+
+setup(
+    name="keras-muse",
+    version=VERSION,
+    description="Muse in Keras: text to image with masked transformers",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["keras_muse", "keras_muse.*"]),
+    package_data={"keras_muse": ["assets/*/*"]},
+    entry_points={"console_scripts": ["keras-muse=keras_muse.cli:main"]},
+    install_requires=[
+        "keras>=3.15",
+        "keras-nlp>=0.32",
+        "keras-cv>=0.9",
+        "jax>=0.10",
+        "tensorflow>=2.21",
+        TENSORFLOW_TEXT,
+        # Token shards: global shuffle, exact resume.
+        "grain>=0.2.18",
+        "array-record>=0.8",
+        "safetensors>=0.5",
+        "pillow>=10",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "tensorboard": ["tensorboard"],
+        "test": TESTS,
+        "dev": [*TESTS, "pre-commit", "resvg_py"],
+    },
+)

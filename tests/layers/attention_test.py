@@ -1,0 +1,78 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.layers import Attention
+from keras_muse.ops import attention
+from tests.tiny import randomize
+from tests.tiny import to_numpy
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+@pytest.fixture
+def layer():
+    layer = Attention(num_heads=2)
+    layer.build((None, 16, 8), context_dim=6)
+    randomize(layer)
+    return layer
+
+
+def test_equals_its_matrices(layer):
+    x, text = random(3, 16, 8), random(3, 5, 6)
+    mask = np.arange(5) < np.array([[5], [3], [1]])
+    query, key, value, output = (
+        to_numpy(w) for w in layer.trainable_variables
+    )
+
+    def heads(y):
+        return y.reshape(*y.shape[:2], 2, 4)
+
+    mixed = attention.attend(
+        heads(x @ query), heads(text @ key), heads(text @ value), mask
+    )
+    expected = to_numpy(mixed).reshape(3, 16, 8) @ output
+    actual = layer(x, key_value=layer.project(text), key_mask=mask)
+    np.testing.assert_allclose(to_numpy(actual), expected, atol=1e-4)
+
+
+def test_without_context_it_is_self_attention():
+    layer = Attention(num_heads=2)
+    layer.build((None, 4, 8))
+    randomize(layer)
+    x = random(2, 4, 8)
+    np.testing.assert_array_equal(
+        to_numpy(layer(x)), to_numpy(layer(x, key_value=layer.project(x)))
+    )
+
+
+def test_no_key_at_all_gives_exactly_zero(layer):
+    context = layer.project(random(2, 5, 6))
+    y = layer(
+        random(2, 16, 8), key_value=context, key_mask=np.zeros((2, 5), bool)
+    )
+    np.testing.assert_array_equal(to_numpy(y), 0)
+
+
+def test_projections_are_leaves_by_name_and_start_above_zero():
+    layer = Attention(num_heads=2)
+    layer.build((None, 16, 32))
+    names = [sublayer.name for sublayer in layer._layers]
+    assert names == ["query", "key", "value", "attention_output"]
+    for weight in layer.trainable_variables:
+        assert 0.01 < to_numpy(weight).std() < 0.03
+    assert len(layer.weights) == 4  # no biases
+
+
+def test_config_round_trip():
+    layer = Attention(num_heads=4, dtype="bfloat16", name="attend")
+    config = keras.saving.serialize_keras_object(layer)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.get_config() == layer.get_config()
+
+
+def test_width_must_fit_the_heads():
+    with pytest.raises(ValueError, match="num_heads=3, width=8"):
+        Attention(num_heads=3).build((None, 4, 8))

@@ -1,0 +1,204 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.layers import VectorQuantizer
+from keras_muse.ops import noise
+from tests.tiny import to_numpy
+
+SIZE, DIM = 8, 3
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def make(**kwargs):
+    layer = VectorQuantizer(SIZE, DIM, **kwargs)
+    layer.build((None, DIM))
+    return layer
+
+
+class NumpyQuantizer:
+    """Running means of what each code served, and revival, in float64."""
+
+    def __init__(self, layer):
+        self.decay, self.threshold = layer.decay, layer.revival_threshold
+        self.codebook = to_numpy(layer.codebook).astype("float64")
+        self.counts = to_numpy(layer.code_counts).astype("float64")
+        self.sums = to_numpy(layer.code_sums).astype("float64")
+        self.step = 0
+
+    def __call__(self, vectors):
+        vectors = vectors.astype("float64")
+        distances = ((vectors[:, None] - self.codebook) ** 2).sum(axis=-1)
+        ids = distances.argmin(axis=1)
+        one_hot = np.eye(SIZE)[ids]
+        rest = 1 - self.decay
+        self.counts = self.decay * self.counts + rest * one_hot.sum(axis=0)
+        self.sums = self.decay * self.sums + rest * one_hot.T @ vectors
+        dead = self.counts < self.threshold * self.counts.mean()
+        if self.step == 0:
+            dead[:] = True
+        chances = to_numpy(
+            noise.uniform(
+                np.array([self.step], "int32"),
+                noise.REVIVAL_STREAM,
+                num_positions=SIZE,
+            )
+        )[0]
+        drawn = vectors[np.floor(chances * len(vectors)).astype(int)]
+        mean = self.counts.mean()
+        self.counts[dead] = mean
+        self.sums[dead] = drawn[dead] * mean
+        self.codebook = self.sums / self.counts[:, None]
+        self.step += 1
+        return ids, dead
+
+
+@pytest.mark.parametrize("decay, threshold", [(0.9, 0.0), (0.8, 0.5)])
+def test_codebook_follows_and_revives_as_in_numpy(decay, threshold):
+    layer = make(decay=decay, revival_threshold=threshold)
+    reference = NumpyQuantizer(layer)
+    num_revived = 0
+    for step in range(12):
+        # A cloud that wanders: the codes must follow.
+        vectors = 0.3 * random(40, DIM, seed=step) + 0.1 * step
+        ids = to_numpy(layer(vectors, training=True)["token_ids"])
+        expected_ids, dead = reference(vectors)
+        num_revived += dead.sum() if step else 0
+        np.testing.assert_array_equal(ids, expected_ids)
+        np.testing.assert_allclose(
+            to_numpy(layer.codebook), reference.codebook, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            to_numpy(layer.code_counts), reference.counts, rtol=1e-4
+        )
+    assert int(layer.num_updates) == 12
+    assert (num_revived > 0) == (threshold > 0)
+
+
+def test_first_batch_places_every_code_on_one_of_its_vectors():
+    layer, vectors = make(), random(50, DIM) + 100
+    layer(vectors, training=True)
+    distances = abs(to_numpy(layer.codebook)[:, None] - vectors).max(axis=-1)
+    assert distances.min(axis=1).max() < 1e-3
+    usage = len(set(distances.argmin(axis=1)))
+    assert usage > SIZE / 2
+    # Far away from where they began, they serve at once.
+    ids = to_numpy(layer(vectors)["token_ids"])
+    assert len(set(ids)) == usage
+
+
+def test_a_code_that_serves_nothing_comes_back():
+    layer = make(decay=0.5)
+    layer(random(40, DIM), training=True)
+    stray = to_numpy(layer.codebook)
+    stray[3] = 1e3
+    layer.codebook.assign(stray)
+    layer.code_sums.assign(stray * to_numpy(layer.code_counts)[:, None])
+    for step in range(12):
+        layer(random(40, DIM, seed=step), training=True)
+    assert abs(to_numpy(layer.codebook)).max() < 10
+
+
+def test_threshold_zero_never_revives():
+    layer = make(decay=0.5, revival_threshold=0)
+    layer(random(40, DIM), training=True)
+    stray = to_numpy(layer.codebook)
+    stray[3] = 1e3
+    layer.codebook.assign(stray)
+    layer.code_sums.assign(stray * to_numpy(layer.code_counts)[:, None])
+    for step in range(12):
+        layer(random(40, DIM, seed=step), training=True)
+    np.testing.assert_allclose(to_numpy(layer.codebook)[3], 1e3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("training, trainable", [(False, True), (True, False)])
+def test_is_frozen(training, trainable):
+    layer = make()
+    layer.trainable = trainable
+    before = [to_numpy(w) for w in layer.weights]
+    layer(random(40, DIM), training=training)
+    for weight, expected in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(weight), expected)
+
+
+def test_outputs():
+    layer, x = make(), random(2, 4, 5, DIM)
+    outputs = {name: to_numpy(y) for name, y in layer(x).items()}
+    codebook = to_numpy(layer.codebook)
+    distances = ((x[..., None, :] - codebook) ** 2).sum(axis=-1)
+    ids = outputs["token_ids"]
+    assert ids.dtype == "int32"
+    np.testing.assert_array_equal(ids, distances.argmin(axis=-1))
+    np.testing.assert_allclose(outputs["quantized"], codebook[ids], atol=1e-5)
+    np.testing.assert_allclose(
+        outputs["distances"], distances.reshape(-1, SIZE), atol=1e-4
+    )
+    np.testing.assert_array_equal(to_numpy(layer.lookup(ids)), codebook[ids])
+
+
+class Pulled(keras.Model):
+    """Pulls the codes of a trainable vector to a target."""
+
+    def __init__(self, trains_codebook):
+        super().__init__()
+        self.quantizer = make()
+        self.trains_codebook = trains_codebook
+        self.vectors = self.add_weight(shape=(4, DIM), initializer="zeros")
+        self.vectors.assign(random(4, DIM))
+
+    def call(self, x):
+        return self.quantizer(
+            self.vectors + 0 * x, training=self.trains_codebook
+        )["quantized"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradient_passes_straight_through(training):
+    """The vectors move as if the codes were they."""
+    model = Pulled(training)
+    target, before = random(4, DIM, seed=1), random(4, DIM)
+    quantized = to_numpy(
+        keras.ops.take(
+            model.quantizer.codebook, model.quantizer(before)["token_ids"], 0
+        )
+    )
+    codebook = to_numpy(model.quantizer.codebook)
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    x = np.zeros((4, DIM), "float32")
+    model.fit(x, target, batch_size=4, epochs=1, verbose=0)
+    # d mean((q - t)^2) / d v, with dq/dv = 1
+    expected = before - 0.1 * 2 * (quantized - target) / quantized.size
+    np.testing.assert_allclose(to_numpy(model.vectors), expected, atol=1e-5)
+    followed = (to_numpy(model.quantizer.codebook) != codebook).any()
+    assert followed == training
+
+
+def test_codebook_takes_no_gradient_and_stays_float32():
+    layer = make(dtype="mixed_bfloat16")
+    assert layer.trainable_variables == []
+    outputs = layer(random(4, DIM))
+    dtypes = {
+        name: keras.backend.standardize_dtype(y.dtype)
+        for name, y in outputs.items()
+    }
+    assert dtypes == {
+        "quantized": "bfloat16",
+        "token_ids": "int32",
+        "distances": "float32",
+    }
+    assert layer.codebook.dtype == "float32"
+
+
+def test_config_round_trip():
+    layer = make(decay=0.5, revival_threshold=0.2)
+    config = keras.saving.serialize_keras_object(layer)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.get_config() == layer.get_config()
+
+
+def test_width_must_fit():
+    with pytest.raises(ValueError, match=r"\(None, 4\), codebook_dim=3"):
+        VectorQuantizer(SIZE, DIM).build((None, 4))
