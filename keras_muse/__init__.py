@@ -4,24 +4,10 @@ Public names are resolved on first use, so that `import keras_muse` is quick
 and imports no backend.
 """
 
-import importlib
-
+from keras_muse.lazy import lazy_names
 from keras_muse.version import __version__
 
-_SUBMODULES = (
-    "data",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-    "samplers",
-    "training",
-)
-
-# Public name -> the module that defines it.
-_PUBLIC_NAMES = {
+_MODULES = {
     "ConfidenceSampler": "keras_muse.samplers.confidence_sampler",
     "Discriminator": "keras_muse.models.discriminator",
     "MiniLMTextEncoder": "keras_muse.models.minilm_text_encoder",
@@ -30,18 +16,16 @@ _PUBLIC_NAMES = {
     "MuseSuperRes": "keras_muse.models.muse_super_res",
     "T5TextEncoder": "keras_muse.models.t5_text_encoder",
     "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
+    "data": "keras_muse.data",
+    "layers": "keras_muse.layers",
+    "losses": "keras_muse.losses",
+    "metrics": "keras_muse.metrics",
+    "models": "keras_muse.models",
+    "ops": "keras_muse.ops",
+    "optimizers": "keras_muse.optimizers",
+    "samplers": "keras_muse.samplers",
+    "training": "keras_muse.training",
 }
 
-__all__ = ["__version__", *_PUBLIC_NAMES, *_SUBMODULES]
-
-
-def __getattr__(name):
-    if name in _SUBMODULES:
-        return importlib.import_module(f"keras_muse.{name}")
-    if name in _PUBLIC_NAMES:
-        return getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
-    raise AttributeError(f"module 'keras_muse' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+__all__ = ["__version__", *_MODULES]
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

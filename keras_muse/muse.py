@@ -5,6 +5,15 @@ import numpy as np
 
 from keras_muse import muse_preset
 from keras_muse.ops import images as image_ops
+from keras_muse.samplers.seeds import image_seeds
+
+PROMPT_KEYS = {"prompts", "negative_prompts"}
+EMBEDDING_KEYS = {
+    "text_embeddings",
+    "text_mask",
+    "negative_text_embeddings",
+    "negative_text_mask",
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -122,6 +131,7 @@ class Muse:
             name: np.repeat(value, num_images_per_prompt, axis=0)
             for name, value in text.items()
         }
+        seed = image_seeds(seed, len(text["text_mask"]))  # one for both stages
         token_ids = self.base.generate(
             **text,
             num_steps=num_steps,
@@ -159,6 +169,7 @@ class Muse:
     def _embed(self, prompts, negative_prompts, batch_size):
         """Texts, in the words of `MuseBase.generate`."""
         if isinstance(prompts, dict):
+            _check_keys(prompts, negative_prompts)
             if "text_embeddings" in prompts:
                 return dict(prompts)
             negative_prompts = prompts.get("negative_prompts", negative_prompts)
@@ -228,7 +239,7 @@ class Muse:
             preset: string. A directory written by `save_to_preset`, or a
                 `hf://` or `kaggle://` handle of one.
             dtype: string or `keras.DTypePolicy` of all parts, such as
-                `"bfloat16"`. Defaults to what each was saved with.
+                `"bfloat16"`. Defaults to the global policy.
 
         Returns:
             A `Muse`.
@@ -271,9 +282,29 @@ class Muse:
         )
 
 
+def _check_keys(prompts, negative_prompts):
+    keys = set(prompts)
+    if "text_embeddings" in keys:
+        valid = {"text_mask"} <= keys <= EMBEDDING_KEYS
+    else:
+        valid = {"prompts"} <= keys <= PROMPT_KEYS
+    # A negative prompt can be given in one place only.
+    if not valid or (negative_prompts is not None and keys != {"prompts"}):
+        raise ValueError(
+            f"`prompts` as a dict must have the keys {sorted(PROMPT_KEYS)} or "
+            f"{sorted(EMBEDDING_KEYS)} (negative ones may be missing, and are "
+            "not given beside it). Received: keys "
+            f"{sorted(keys)}, negative_prompts={negative_prompts!r}"
+        )
+
+
 def _as_list(texts, argument):
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    if not texts or not all(isinstance(text, str) for text in texts):
+    texts = [texts] if isinstance(texts, str) else texts
+    if not (
+        isinstance(texts, list | tuple)
+        and texts
+        and all(isinstance(text, str) for text in texts)
+    ):
         raise ValueError(
             f"`{argument}` must be a string or a list of strings, not empty. "
             f"Received: {argument}={texts!r}"

@@ -11,11 +11,11 @@ from keras_hub.src.utils import preset_utils
 from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
 from keras_muse.models.muse_base import MuseBase
 from keras_muse.models.muse_super_res import MuseSuperRes
-from keras_muse.models.preset_files import write_whole
 from keras_muse.models.preset_model import MUSE_FILE
 from keras_muse.models.preset_model import fetch_part
 from keras_muse.models.t5_text_encoder import T5TextEncoder
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
+from keras_muse.models.whole_directory import write_whole
 
 FORMAT_VERSION = 1
 
@@ -83,8 +83,8 @@ def load_parts(preset, dtype=None):
 
     Args:
         preset: string. A directory or a handle.
-        dtype: string or `keras.DTypePolicy` of all parts, or `None` for what
-            each was saved with.
+        dtype: string or `keras.DTypePolicy` of all parts, or `None` for the
+            global policy.
 
     Returns:
         A dict of models by the names of `PART_CLASSES`.

@@ -1,27 +1,14 @@
-"""Data: image-text sources, the bundled emoji, token shards.
+"""Captioned pictures, the bundled emoji, and token shards."""
 
-Names are resolved on first use, so that grain is imported only by those who
-use token shards.
-"""
+from keras_muse.lazy import lazy_names
 
-import importlib
-
-_PUBLIC_NAMES = {
+_MODULES = {
     "ImageTextDataset": "keras_muse.data.image_text_dataset",
     "load_emoji": "keras_muse.data.emoji",
     "load_image_text": "keras_muse.data.image_text",
-    "read_token_shards": "keras_muse.data.token_shards",
-    "write_token_shards": "keras_muse.data.token_shards",
+    "read_token_shards": "keras_muse.data.token_shards_reader",
+    "write_token_shards": "keras_muse.data.token_shards_writer",
 }
 
-__all__ = list(_PUBLIC_NAMES)
-
-
-def __getattr__(name):
-    if name in _PUBLIC_NAMES:
-        return getattr(importlib.import_module(_PUBLIC_NAMES[name]), name)
-    raise AttributeError(f"module 'keras_muse.data' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+__all__ = list(_MODULES)  # noqa: PLE0604
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

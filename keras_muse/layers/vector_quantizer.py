@@ -128,8 +128,9 @@ class VectorQuantizer(keras.layers.Layer):
         dead = self._dead(idle_steps)
         # A revived code starts with the mean count, as if it had long been
         # where it is now.
-        counts = ops.where(dead, ops.mean(counts), counts)
-        revived = self._draw(vectors, errors) * ops.mean(counts)
+        mean_count = ops.mean(counts)
+        counts = ops.where(dead, mean_count, counts)
+        revived = self._draw(vectors, errors) * mean_count
         sums = ops.where(dead[:, None], revived, sums)
         self.code_counts.assign(counts)
         self.code_sums.assign(sums)

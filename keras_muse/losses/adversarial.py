@@ -25,7 +25,8 @@ class AdversarialLoss(keras.layers.Layer):
             real pictures. Defaults to `"lecam"`.
         regularization_weight: float. Defaults to `0.001` for LeCam and `10`
             for R1, the weights of their papers' users.
-        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+        dtype: string or `keras.DTypePolicy`. Defaults to `"float32"`, whatever
+            the global policy; the discriminator has its own.
 
     Call arguments:
         real: float tensor of shape `(batch, height, width, 3)` in [-1, 1].
@@ -60,9 +61,10 @@ class AdversarialLoss(keras.layers.Layer):
         start_step=0,
         regularization="lecam",
         regularization_weight=None,
+        dtype="float32",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         if regularization not in ("lecam", "r1", None):
             raise ValueError(
                 '`regularization` must be "lecam", "r1" or None. Received: '

@@ -20,7 +20,7 @@ class TokenizerLoss(keras.layers.Layer):
     """Reconstruction, perceptual, adversarial, commitment and entropy loss.
 
     It holds the networks that training needs and inference does not. A term
-    of weight zero is not computed.
+    of weight zero is not computed. All is float32, whatever the global policy.
 
     Args:
         reconstruction: string. `"l1"` or `"l2"`, the mean difference or
@@ -55,7 +55,7 @@ class TokenizerLoss(keras.layers.Layer):
         entropy_weight,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         if reconstruction not in ("l1", "l2"):
             raise ValueError(
                 '`reconstruction` must be "l1" or "l2". Received: '

@@ -1,19 +1,16 @@
 """What is trained, and the frozen language models: one public class a file."""
 
-from keras_muse.models.discriminator import Discriminator
-from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
-from keras_muse.models.muse_base import MuseBase
-from keras_muse.models.muse_super_res import MuseSuperRes
-from keras_muse.models.t5_text_encoder import T5TextEncoder
-from keras_muse.models.text_encoder import TextEncoder
-from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
+from keras_muse.lazy import lazy_names
 
-__all__ = [
-    "Discriminator",
-    "MiniLMTextEncoder",
-    "MuseBase",
-    "MuseSuperRes",
-    "T5TextEncoder",
-    "TextEncoder",
-    "VQGANTokenizer",
-]
+_MODULES = {
+    "Discriminator": "keras_muse.models.discriminator",
+    "MiniLMTextEncoder": "keras_muse.models.minilm_text_encoder",
+    "MuseBase": "keras_muse.models.muse_base",
+    "MuseSuperRes": "keras_muse.models.muse_super_res",
+    "T5TextEncoder": "keras_muse.models.t5_text_encoder",
+    "TextEncoder": "keras_muse.models.text_encoder",
+    "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
+}
+
+__all__ = list(_MODULES)  # noqa: PLE0604
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

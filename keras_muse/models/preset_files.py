@@ -1,10 +1,6 @@
 """Reading published weights and writing presets, file by file."""
 
 import contextlib
-import glob
-import os
-import shutil
-import tempfile
 
 import h5py
 import ml_dtypes
@@ -154,33 +150,3 @@ class KerasWeightsFiles(WeightFiles):
                     tensor = tensor.view(ml_dtypes.bfloat16)
                 return tensor.astype("float32")
         return None
-
-
-@contextlib.contextmanager
-def write_whole(directory):
-    """Gives a temporary directory whose files move to their place at the end.
-
-    After an error nothing has been written.
-
-    Args:
-        directory: string. Where the files shall be; weights of an earlier
-            preset there are removed.
-    """
-    directory = os.path.abspath(directory)
-    parent = os.path.dirname(directory)
-    os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=".writing_")
-    try:
-        yield temporary
-        for stale in glob.glob(os.path.join(directory, "model*.weights.*")):
-            os.remove(stale)
-        for root, _, file_names in os.walk(temporary):
-            target = os.path.join(directory, os.path.relpath(root, temporary))
-            os.makedirs(target, exist_ok=True)
-            for file_name in file_names:
-                os.replace(
-                    os.path.join(root, file_name),
-                    os.path.join(target, file_name),
-                )
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

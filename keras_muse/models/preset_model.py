@@ -2,21 +2,22 @@
 
 import os
 
-import keras_hub
-from keras_hub.src.utils import preset_utils
+import keras
 
-from keras_muse.models import preset_files
 from keras_muse.models import transfer
 from keras_muse.models.presets import ARCHITECTURES
+from keras_muse.models.whole_directory import write_whole
 
 MUSE_FILE = "muse.json"
 
 
-class PresetModel(keras_hub.models.Backbone):
-    """A KerasHub backbone that is also found inside a `Muse` preset.
+class PresetModel(keras.Model):
+    """A model with the verbs and the preset format of a KerasHub backbone.
 
-    Its presets are directories of `config.json`, weights and
-    `metadata.json`, which `keras_hub.models.Backbone.from_preset` reads too.
+    It is not a subclass of `keras_hub.models.Backbone`: the first functional
+    backbone in a process turns all classes under `Backbone` into functional
+    models, and these models are subclassed. It also spares everyone who does
+    not load a preset the import of KerasHub.
     """
 
     @classmethod
@@ -50,8 +51,15 @@ class PresetModel(keras_hub.models.Backbone):
                 preset, **{k: v for k, v in kwargs.items() if k not in changes}
             )
             return transfer.transfer(source, changes)
+        loader = _preset_utils().get_preset_loader(directory)
+        saved_class = loader.check_backbone_class()
+        if not issubclass(saved_class, cls):
+            raise ValueError(
+                f"`preset` holds a `{saved_class.__name__}`, not a "
+                f"`{cls.__name__}`. Received: preset={preset!r}"
+            )
         try:
-            return super().from_preset(directory, load_weights, **kwargs)
+            return loader.load_backbone(saved_class, load_weights, **kwargs)
         except (OSError, KeyError) as error:
             raise ValueError(
                 "The weights of `preset` cannot be read; the file may be cut "
@@ -82,8 +90,50 @@ class PresetModel(keras_hub.models.Backbone):
             max_shard_size: int or float. Gigabytes of one weight file.
                 Defaults to 10.
         """
-        with preset_files.write_whole(preset_dir) as directory:
-            super().save_to_preset(directory, max_shard_size=max_shard_size)
+        with write_whole(preset_dir) as directory:
+            saver = _preset_utils().get_preset_saver(directory)
+            saver.save_backbone(self, max_shard_size=max_shard_size)
+
+    # === LoRA, as KerasHub has it ===
+
+    def enable_lora(self, rank, target_layer_names=("query", "value")):
+        """Freezes the model and trains low-rank additions to some layers.
+
+        Args:
+            rank: int. Rank of the additions.
+            target_layer_names: sequence of strings. Names of the `Dense`
+                layers that get one. Defaults to the queries and values of all
+                attentions.
+        """
+        _backbone().enable_lora(self, rank, list(target_layer_names))
+
+    def save_lora_weights(self, filepath):
+        """Saves the low-rank additions alone, to a `.lora.h5` file."""
+        _backbone().save_lora_weights(self, filepath)
+
+    def load_lora_weights(self, filepath):
+        """Loads what `save_lora_weights` saved."""
+        _backbone().load_lora_weights(self, filepath)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+
+def _backbone():
+    import keras_hub
+
+    return keras_hub.models.Backbone
+
+
+def _preset_utils():
+    """KerasHub's reading and writing of presets, imported when needed."""
+    from keras_hub.src.utils import preset_utils
+
+    return preset_utils
 
 
 def local_directory(preset, cls):
@@ -91,9 +141,9 @@ def local_directory(preset, cls):
 
     In a `Muse` preset it is the first part that is of class `cls`.
     """
-    if not preset_utils.check_file_exists(preset, MUSE_FILE):
+    if not _preset_utils().check_file_exists(preset, MUSE_FILE):
         return preset
-    parts = preset_utils.load_json(preset, MUSE_FILE)["parts"]
+    parts = _preset_utils().load_json(preset, MUSE_FILE)["parts"]
     for name, part in parts.items():
         if part["class_name"] == cls.__name__ and "files" in part:
             return fetch_part(preset, name, part)
@@ -107,9 +157,9 @@ def local_directory(preset, cls):
 def fetch_part(preset, name, part):
     """The local directory of one part of a `Muse` preset."""
     for file in part["files"]:
-        preset_utils.get_file(preset, f"{name}/{file}")
-    config_file = f"{name}/{preset_utils.CONFIG_FILE}"
-    return os.path.dirname(preset_utils.get_file(preset, config_file))
+        _preset_utils().get_file(preset, f"{name}/{file}")
+    config_file = f"{name}/{_preset_utils().CONFIG_FILE}"
+    return os.path.dirname(_preset_utils().get_file(preset, config_file))
 
 
 def _shape_changes(preset, kwargs):
@@ -118,7 +168,7 @@ def _shape_changes(preset, kwargs):
     grids = {"grid_size", "low_res_grid_size"}
     if not (shaping | grids) & kwargs.keys():
         return {}
-    config = preset_utils.load_json(preset)["config"]
+    config = _preset_utils().load_json(preset)["config"]
     return {
         name: value
         for name, value in kwargs.items()

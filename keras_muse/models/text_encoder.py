@@ -7,9 +7,9 @@ import keras_hub
 import numpy as np
 from keras_hub.src.utils import preset_utils
 
-from keras_muse.models import preset_files
 from keras_muse.models import text_encoder_presets
 from keras_muse.models import text_tokens
+from keras_muse.models.whole_directory import write_whole
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -261,7 +261,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 Defaults to 10.
         """
         self._check_not_released()
-        with preset_files.write_whole(preset_dir) as directory:
+        with write_whole(preset_dir) as directory:
             super().save_to_preset(directory, max_shard_size=max_shard_size)
             assets = os.path.join(directory, preset_utils.TOKENIZER_ASSET_DIR)
             os.makedirs(assets)

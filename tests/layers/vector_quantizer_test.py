@@ -23,10 +23,11 @@ class NumpyQuantizer:
     """Running means of what each code served, and revival, in float64."""
 
     def __init__(self, layer):
-        self.decay, self.threshold = layer.decay, layer.revival_threshold
+        self.decay, self.revival_steps = layer.decay, layer.revival_steps
         self.codebook = to_numpy(layer.codebook).astype("float64")
         self.counts = to_numpy(layer.code_counts).astype("float64")
         self.sums = to_numpy(layer.code_sums).astype("float64")
+        self.idle = np.zeros(SIZE, int)
         self.step = 0
 
     def __call__(self, vectors):
@@ -34,12 +35,15 @@ class NumpyQuantizer:
         distances = ((vectors[:, None] - self.codebook) ** 2).sum(axis=-1)
         ids = distances.argmin(axis=1)
         one_hot = np.eye(SIZE)[ids]
-        rest = 1 - self.decay
-        self.counts = self.decay * self.counts + rest * one_hot.sum(axis=0)
+        served, rest = one_hot.sum(axis=0), 1 - self.decay
+        self.counts = self.decay * self.counts + rest * served
         self.sums = self.decay * self.sums + rest * one_hot.T @ vectors
-        dead = self.counts < self.threshold * self.counts.mean()
-        if self.step == 0:
-            dead[:] = True
+        self.idle = np.where(served > 0, 0, self.idle + 1)
+        dead = np.full(SIZE, self.step == 0)
+        if self.revival_steps:
+            dead |= self.idle >= self.revival_steps
+        self.idle[dead] = 0
+        # Vectors far from their codes are drawn the more often.
         chances = to_numpy(
             noise.uniform(
                 np.array([self.step], "int32"),
@@ -47,7 +51,8 @@ class NumpyQuantizer:
                 num_positions=SIZE,
             )
         )[0]
-        drawn = vectors[np.floor(chances * len(vectors)).astype(int)]
+        mass = np.cumsum(distances.min(axis=1))
+        drawn = vectors[np.searchsorted(mass, chances * mass[-1])]
         mean = self.counts.mean()
         self.counts[dead] = mean
         self.sums[dead] = drawn[dead] * mean
@@ -56,9 +61,9 @@ class NumpyQuantizer:
         return ids, dead
 
 
-@pytest.mark.parametrize("decay, threshold", [(0.9, 0.0), (0.8, 0.5)])
-def test_codebook_follows_and_revives_as_in_numpy(decay, threshold):
-    layer = make(decay=decay, revival_threshold=threshold)
+@pytest.mark.parametrize("decay, revival_steps", [(0.9, 0), (0.8, 2)])
+def test_codebook_follows_and_revives_as_in_numpy(decay, revival_steps):
+    layer = make(decay=decay, revival_steps=revival_steps)
     reference = NumpyQuantizer(layer)
     num_revived = 0
     for step in range(12):
@@ -75,7 +80,7 @@ def test_codebook_follows_and_revives_as_in_numpy(decay, threshold):
             to_numpy(layer.code_counts), reference.counts, rtol=1e-4
         )
     assert int(layer.num_updates) == 12
-    assert (num_revived > 0) == (threshold > 0)
+    assert (num_revived > 0) == (revival_steps > 0)
 
 
 def test_first_batch_places_every_code_on_one_of_its_vectors():
@@ -91,19 +96,26 @@ def test_first_batch_places_every_code_on_one_of_its_vectors():
 
 
 def test_a_code_that_serves_nothing_comes_back():
-    layer = make(decay=0.5)
+    layer = make(revival_steps=5)
     layer(random(40, DIM), training=True)
     stray = to_numpy(layer.codebook)
     stray[3] = 1e3
     layer.codebook.assign(stray)
     layer.code_sums.assign(stray * to_numpy(layer.code_counts)[:, None])
-    for step in range(12):
-        layer(random(40, DIM, seed=step), training=True)
-    assert abs(to_numpy(layer.codebook)).max() < 10
+    for step in range(5):
+        assert to_numpy(layer.codebook).max() > 900
+        assert to_numpy(layer.idle_steps)[3] == step
+        vectors = random(40, DIM, seed=step)
+        layer(vectors, training=True)
+    # On a vector of the last batch, with the weight of an average code.
+    revived = to_numpy(layer.codebook)[3]
+    assert abs(vectors - revived).max(axis=1).min() < 1e-4
+    counts = to_numpy(layer.code_counts)
+    np.testing.assert_allclose(counts[3], np.delete(counts, 3).mean(), rtol=0.2)
 
 
-def test_threshold_zero_never_revives():
-    layer = make(decay=0.5, revival_threshold=0)
+def test_zero_steps_never_revive():
+    layer = make(decay=0.5, revival_steps=0)
     layer(random(40, DIM), training=True)
     stray = to_numpy(layer.codebook)
     stray[3] = 1e3
@@ -168,7 +180,7 @@ def test_gradient_passes_straight_through(training):
     codebook = to_numpy(model.quantizer.codebook)
     model.compile(keras.optimizers.SGD(0.1), loss="mse")
     x = np.zeros((4, DIM), "float32")
-    model.fit(x, target, batch_size=4, epochs=1, verbose=0)
+    model.fit(x, target, batch_size=4, shuffle=False, verbose=0)
     # d mean((q - t)^2) / d v, with dq/dv = 1
     expected = before - 0.1 * 2 * (quantized - target) / quantized.size
     np.testing.assert_allclose(to_numpy(model.vectors), expected, atol=1e-5)
@@ -193,7 +205,7 @@ def test_codebook_takes_no_gradient_and_stays_float32():
 
 
 def test_config_round_trip():
-    layer = make(decay=0.5, revival_threshold=0.2)
+    layer = make(decay=0.5, revival_steps=7)
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()

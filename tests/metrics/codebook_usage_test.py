@@ -1,0 +1,53 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.metrics import CodebookPerplexity
+from keras_muse.metrics import CodebookUsage
+
+
+@pytest.mark.parametrize("metric", [CodebookUsage, CodebookPerplexity])
+def test_counts_over_batches_until_reset(metric):
+    metric = metric(8)
+    metric.update_state(np.array([[0, 1], [1, 0]], "int32"))
+    first = float(metric.result())
+    metric.update_state(np.array([2, 3, 2, 3], "int32"))
+    assert float(metric.result()) == pytest.approx(2 * first)
+    metric.reset_state()
+    metric.update_state(np.array([[5]], "int32"))
+    assert float(metric.result()) == pytest.approx(first / 2)
+
+
+def test_usage():
+    metric = CodebookUsage(5)
+    assert float(metric.result()) == 0
+    metric.update_state(np.array([[4, 4], [4, 2]], "int32"))
+    assert float(metric.result()) == pytest.approx(0.4)
+
+
+def test_perplexity_is_exp_of_the_entropy():
+    ids = np.repeat(np.arange(4), [1, 2, 3, 10]).astype("int32")
+    p = np.array([1, 2, 3, 10]) / 16
+    metric = CodebookPerplexity(7)
+    metric.update_state(ids)
+    expected = np.exp(-(p * np.log(p)).sum())
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_many_tokens_are_counted_exactly():
+    """Even where the policy is half precision, which counts to 256 only."""
+    keras.config.set_dtype_policy("bfloat16")
+    metric = CodebookPerplexity(2)
+    for _ in range(8):
+        metric.update_state(np.repeat([0, 1], [100, 300]).astype("int32"))
+    counts = keras.ops.convert_to_numpy(keras.ops.cast(metric.counts, "float32"))
+    assert counts.tolist() == [800, 2400]
+
+
+@pytest.mark.parametrize("metric", [CodebookUsage, CodebookPerplexity])
+def test_config_round_trip(metric):
+    metric = metric(7, name="codes")
+    config = keras.saving.serialize_keras_object(metric)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.get_config() == metric.get_config()
+    assert copy.codebook_size == 7 and copy.name == "codes"
