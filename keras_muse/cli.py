@@ -19,7 +19,7 @@ def main(arguments=None):
     try:
         options.run(options)
     except (ValueError, OSError) as error:
-        sys.exit(f"keras-muse: {error}")
+        sys.exit(f"keras-muse: {' '.join(str(error).split())}")
 
 
 def _parser():
@@ -61,9 +61,9 @@ def _parser():
 def _quickstart(options):
     from keras_muse.quickstart import quickstart
 
-    if options.minutes <= 0:
+    if not 0 < options.minutes < float("inf"):
         raise ValueError(
-            "`--minutes` must be above 0. Received: "
+            "`--minutes` must be a number above 0. Received: "
             f"--minutes {options.minutes}"
         )
     quickstart(options.output, options.minutes, options.seed)

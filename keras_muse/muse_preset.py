@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 
+import h5py
 import keras
 import keras_hub
 from keras_hub.src.utils import preset_utils
@@ -53,6 +54,10 @@ def save_parts(parts, preset_dir):
                 entry["files"] = _files(part_directory)
             contents["parts"][name] = entry
         _write_json(directory, MUSE_FILE, contents)
+        # KerasHub's upload asks for weights at the root; each part has its
+        # own, so these are none.
+        weights_file = os.path.join(directory, preset_utils.MODEL_WEIGHTS_FILE)
+        h5py.File(weights_file, "w").close()
         _write_json(
             directory,
             preset_utils.CONFIG_FILE,
@@ -89,6 +94,11 @@ def load_parts(preset, dtype=None):
     Returns:
         A dict of models by the names of `PART_CLASSES`.
     """
+    if "://" not in preset and not os.path.isdir(preset):
+        raise ValueError(
+            "`preset` must be a directory or a handle such as "
+            f"'hf://user/model'. Received: preset={preset!r}"
+        )
     if not preset_utils.check_file_exists(preset, MUSE_FILE):
         raise ValueError(
             f"`preset` is not one of a Muse: it has no {MUSE_FILE}. "
@@ -104,6 +114,11 @@ def load_parts(preset, dtype=None):
     options = {} if dtype is None else {"dtype": dtype}
     parts = {}
     for name, entry in contents["parts"].items():
+        if name not in PART_CLASSES:
+            raise ValueError(
+                f"`preset` has an unknown part. Received: preset={preset!r}, "
+                f"part={name!r}"
+            )
         classes = {cls.__name__: cls for cls in PART_CLASSES[name]}
         if entry["class_name"] not in classes:
             raise ValueError(

@@ -7,6 +7,7 @@ import pytest
 from keras_muse import Muse
 from keras_muse.ops import images as image_ops
 from tests import tiny
+from tests.tiny_muse import shared_muse
 from tests.tiny_muse import tiny_muse
 from tests.tiny_muse import tiny_picture_tokenizer
 from tests.tiny_muse import tiny_text_encoder
@@ -18,12 +19,12 @@ STEPS = {"num_steps": 3, "super_res_num_steps": 2, "verbose": 0}
 @pytest.fixture(scope="module")
 def muse():
     """The whole cascade, one tokenizer for both sizes."""
-    return tiny_muse()
+    return shared_muse()
 
 
 @pytest.fixture(scope="module")
 def small_muse():
-    return tiny_muse(cascade=False)
+    return shared_muse(cascade=False)
 
 
 def draw(muse, prompts=PROMPTS, *args, **kwargs):
@@ -225,7 +226,9 @@ def test_a_wrong_number_of_seeds_raises(small_muse):
     [
         (
             ("base", "image_tokenizer", "codebook_size", "16", "24"),
-            lambda: {"image_tokenizer": tiny_picture_tokenizer(codebook_size=24)},
+            lambda: {
+                "image_tokenizer": tiny_picture_tokenizer(codebook_size=24)
+            },
         ),
         (
             ("base", "text_encoder", "text_dim", "6", "8"),

@@ -1,5 +1,7 @@
 """A tiny `Muse`, and its directory, for the tests that need a whole one."""
 
+import functools
+
 import keras
 
 import keras_muse
@@ -55,3 +57,9 @@ def tiny_muse(cascade=True, two_tokenizers=False, **parts):
         parts.pop("image_tokenizer", None) or tiny_picture_tokenizer(),
         **parts,
     )
+
+
+@functools.cache
+def shared_muse(cascade=True):
+    """One for all test files that do not change it: compiled once."""
+    return tiny_muse(cascade)

@@ -118,11 +118,14 @@ class AdversarialLoss(keras.layers.Layer):
         }
 
     def _frozen_score(self, fake):
-        weights = [
-            ops.stop_gradient(ops.convert_to_tensor(v))
-            for v in self.discriminator.trainable_variables
-        ]
-        score, _ = self.discriminator.stateless_call(weights, [], fake)
+        trainable, others = (
+            [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
+            for variables in (
+                self.discriminator.trainable_variables,
+                self.discriminator.non_trainable_variables,
+            )
+        )
+        score, _ = self.discriminator.stateless_call(trainable, others, fake)
         return score
 
     def _regularize(self, real, real_score, fake_score):

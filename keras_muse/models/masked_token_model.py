@@ -10,6 +10,7 @@ from keras_muse.losses.masked_cross_entropy import masked_accuracy
 from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
 from keras_muse.models.step_outputs import StepOutputsModel
 from keras_muse.models.token_generation import TokenGeneration
+from keras_muse.models.training_data import check_training_data
 from keras_muse.ops import masking
 from keras_muse.ops import noise
 from keras_muse.optimizers.adafactor import AdafactorMomentum
@@ -188,6 +189,32 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         self.label_smoothing = label_smoothing
         self.text_dropout = text_dropout
         super().compile(optimizer=optimizer or AdafactorMomentum(), **kwargs)
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit` on clean tokens.
+
+        Args:
+            x: dict of arrays as the model takes them, or a dataset of such
+                dicts, as `keras_muse.data.read_token_shards` gives it.
+            **kwargs: other arguments of `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: if there are no rows, or tokens or texts are of
+                another codebook, grid or encoder than the model's.
+        """
+        check_training_data(x, self._id_ranges(), self.text_dim)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate` on clean tokens; its masks are repeatable."""
+        check_training_data(x, self._id_ranges(), self.text_dim)
+        return super().evaluate(x, *args, **kwargs)
+
+    def _id_ranges(self):
+        return {"token_ids": ("low_res", self.codebook_size, self.grid_size)}
 
     def training_outputs(self, inputs, training):
         token_ids = flatten_grid(

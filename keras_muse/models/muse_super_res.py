@@ -129,6 +129,16 @@ class MuseSuperRes(MaskedTokenModel):
             layer.build((None, None, self.hidden_dim))
         super().build(input_shape)
 
+    def _id_ranges(self):
+        return {
+            "token_ids": ("high_res", self.codebook_size, self.grid_size),
+            "low_res_token_ids": (
+                "low_res",
+                self.low_res_codebook_size,
+                self.low_res_grid_size,
+            ),
+        }
+
     def context(self, inputs):
         """The text, then the encoded low-resolution tokens."""
         text, text_mask = super().context(inputs)

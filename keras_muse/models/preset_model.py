@@ -156,8 +156,14 @@ def local_directory(preset, cls):
 
 def fetch_part(preset, name, part):
     """The local directory of one part of a `Muse` preset."""
-    for file in part["files"]:
-        _preset_utils().get_file(preset, f"{name}/{file}")
+    try:
+        for file in part["files"]:
+            _preset_utils().get_file(preset, f"{name}/{file}")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"The part {name!r} of `preset` is not whole: {error} "
+            f"Received: preset={preset!r}"
+        ) from error
     config_file = f"{name}/{_preset_utils().CONFIG_FILE}"
     return os.path.dirname(_preset_utils().get_file(preset, config_file))
 
@@ -172,6 +178,6 @@ def _shape_changes(preset, kwargs):
     return {
         name: value
         for name, value in kwargs.items()
-        if (name in shaping and value != config[name])
-        or (name in grids and tuple(value) != tuple(config[name]))
+        if (name in shaping and value != config.get(name))
+        or (name in grids and tuple(value) != tuple(config.get(name, ())))
     }

@@ -9,8 +9,8 @@ def transfer(source, changes):
     """A model like `source` with a changed configuration, keeping its weights.
 
     Weights of the same shape are copied, learned 2-D positions are
-    interpolated to the new grid, all others start afresh and are named in a
-    message.
+    interpolated to the new grid. Where a weight has another shape, its layer
+    starts afresh and is named in a message.
 
     Args:
         source: a `MuseBase`, `MuseSuperRes` or `VQGANTokenizer`.
@@ -20,19 +20,27 @@ def transfer(source, changes):
         A new model of the same class.
     """
     target = source.from_config({**source.get_config(), **changes})
-    fresh = []
-    for old, new in zip(source.weights, target.weights, strict=True):
-        if tuple(old.shape) == tuple(new.shape):
-            new.assign(old)
-        elif new.name == "positions":
-            new.assign(interpolate_positions(old, new.shape[:2]))
-        else:
-            fresh.append(new.path)
+    pairs = list(zip(source.weights, target.weights, strict=True))
+    fresh_layers = {
+        _layer_path(new)
+        for old, new in pairs
+        if old.shape != new.shape and new.name != "positions"
+    }
+    for old, new in pairs:
+        if _layer_path(new) in fresh_layers:
+            continue
+        if old.shape != new.shape:
+            old = interpolate_positions(old, new.shape[:2])
+        new.assign(old)
     io_utils.print_msg(
         f"{type(source).__name__}.from_preset: started afresh: "
-        f"{', '.join(fresh) or 'nothing'}"
+        f"{', '.join(sorted(fresh_layers)) or 'nothing'}"
     )
     return target
+
+
+def _layer_path(weight):
+    return weight.path.rpartition("/")[0]
 
 
 def interpolate_positions(positions, grid_size):

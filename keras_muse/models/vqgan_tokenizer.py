@@ -1,5 +1,7 @@
 """VQGANTokenizer: pictures to a grid of tokens and back."""
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
@@ -179,6 +181,10 @@ class VQGANTokenizer(StepOutputsModel):
                 "`images` must be of shape (batch, height, width, 3). "
                 f"Received: images.shape={shape}"
             )
+        if shape[0] == 0:
+            raise ValueError(
+                f"`images` must not be empty. Received: images.shape={shape}"
+            )
         if any(side is not None and side % factor for side in shape[1:3]):
             raise ValueError(
                 "The height and width of `images` must be divisible by the "
@@ -220,11 +226,16 @@ class VQGANTokenizer(StepOutputsModel):
             float32 numpy array of shape `(batch, h * f, w * f, 3)` near
             [-1, 1], with `f` the downsampling factor.
         """
-        token_ids = np.asarray(token_ids, "int32")
-        if token_ids.ndim != 3:
+        token_ids = np.asarray(token_ids)
+        if token_ids.ndim != 3 or token_ids.size == 0:
             raise ValueError(
-                "`token_ids` must be of shape (batch, h, w). Received: "
-                f"token_ids.shape={token_ids.shape}"
+                "`token_ids` must be of shape (batch, h, w) and must not be "
+                f"empty. Received: token_ids.shape={token_ids.shape}"
+            )
+        if token_ids.dtype.kind not in "iu":
+            raise ValueError(
+                "`token_ids` must be integers. Received: token_ids.dtype="
+                f"{token_ids.dtype}"
             )
         if token_ids.min() < 0 or token_ids.max() >= self.codebook_size:
             raise ValueError(
@@ -234,7 +245,9 @@ class VQGANTokenizer(StepOutputsModel):
             )
         if self._decode is None:
             self._decode = compile_function(self, self._decode_tokens)
-        return map_batches(self._decode, [token_ids], batch_size)
+        return map_batches(
+            self._decode, [token_ids.astype("int32")], batch_size
+        )
 
     def _decode_tokens(self, token_ids):
         codes = self.quantizer.lookup(token_ids)
@@ -321,7 +334,7 @@ class VQGANTokenizer(StepOutputsModel):
                 keras.optimizers.OptimizerMap(
                     optimizer,
                     {
-                        f"{discriminator.path}/.*": keras.optimizers.get(
+                        paths_of(discriminator): keras.optimizers.get(
                             discriminator_optimizer or default_optimizer()
                         )
                     },
@@ -433,6 +446,12 @@ class VQGANTokenizer(StepOutputsModel):
             "use_bias": self.use_bias,
             "downsampling": self.downsampling,
         }
+
+
+def paths_of(model):
+    """A regular expression for the paths of a model's variables."""
+    # Not the model's own path: a functional model's variables lack it.
+    return "|".join(re.escape(v.path) for v in model.trainable_variables)
 
 
 def default_optimizer():

@@ -37,24 +37,6 @@ def test_blocks_of_each_level_have_its_channels():
     assert [b.channels for b in blocks] == [8, 8, 16, 16, 16, 16, 16, 16]
 
 
-def test_paper_has_the_channels_of_maskgit():
-    """12 blocks and two middle ones: 2 x 5 levels, 128 channels."""
-    encoder = VQGANEncoder(
-        **{
-            **CONFIG,
-            "base_channels": 128,
-            "channel_multipliers": (1, 1, 2, 2, 4),
-            "num_groups": 32,
-        }
-    )
-    encoder.build((None, None, None, 3))
-    blocks = [s for s in encoder.stages if isinstance(s, ResnetBlock)]
-    assert [b.channels // 128 for b in blocks] == [
-        *(1, 1, 1, 1, 2, 2, 2, 2, 4, 4),
-        *(4, 4),
-    ]
-
-
 def test_downsampling_has_weights_only_as_a_convolution():
     has_weights = {
         kind: any("downsample" in w.path for w in make(downsampling=kind).weights)

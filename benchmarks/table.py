@@ -1,0 +1,28 @@
+"""How benchmarks print: a table for people, or a JSON object a line."""
+
+import json
+
+
+def print_rows(rows, as_json, title=""):
+    """Prints rows, dicts that may differ in their keys.
+
+    Args:
+        rows: list of dicts of strings and numbers.
+        as_json: bool. One JSON object a line, and nothing else.
+        title: string. What stands above the table.
+    """
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names]
+    cells += [[_text(row.get(name, "")) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print(f"\n{title}")
+    for row in cells:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _text(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

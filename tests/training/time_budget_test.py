@@ -1,0 +1,211 @@
+import json
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.training import TimeBudget
+from keras_muse.training import time_budget
+from tests.tiny import to_numpy
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+
+
+class Clock(keras.callbacks.Callback):
+    """A clock that goes on by a second a batch, and may stop the training."""
+
+    def __init__(self, stop_after=None):
+        super().__init__()
+        self.now = 100.0
+        self.stop_after = stop_after
+
+    def monotonic(self):
+        return self.now
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.now += 1.0
+        if batch + 1 == self.stop_after:
+            self.model.stop_training = True
+
+
+@pytest.fixture
+def train(monkeypatch, tmp_path):
+    def train(model, seconds=10, stop_after=None, **kwargs):
+        clock = Clock(stop_after)
+        monkeypatch.setattr(
+            time_budget,
+            "time",
+            types.SimpleNamespace(monotonic=clock.monotonic),
+        )
+        budget = TimeBudget(seconds, tmp_path / "state", **kwargs)
+        # One epoch of all batches, so that `batch` counts the steps.
+        data = np.ones((1000, 3), "float32"), np.ones((1000, 1), "float32")
+        history = model.fit(
+            *data, batch_size=1, callbacks=[clock, budget], verbose=0
+        )
+        return budget, history
+
+    return train
+
+
+def tiny_model(optimizer="adam", loss="mse"):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(1, use_bias=False)]
+    )
+    model.compile(optimizer, loss=loss)
+    return model
+
+
+def state(model):
+    weights = [*model.weights, *model.optimizer.variables]
+    return {w.path: to_numpy(w) for w in weights if "rate" not in w.path}
+
+
+def assert_same_state(model, other):
+    for a, b in zip(state(model).values(), state(other).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def expected_rate(second, seconds=10):
+    if second == 0:
+        return 1e-3 / 0.03  # the first step of the warm-up
+    return math.cos(second / seconds * math.pi / 2)
+
+
+def test_the_learning_rate_follows_the_clock(train):
+    """The gradient is one, so the weight falls by each rate that was used."""
+
+    def mean(y, prediction):
+        return keras.ops.mean(prediction)
+
+    model = tiny_model(keras.optimizers.SGD(), mean)
+    before = to_numpy(model.weights[0])
+    train(model, learning_rate=0.1)
+    assert int(model.optimizer.iterations) == 10
+    used = before - to_numpy(model.weights[0])
+    expected = 0.1 * sum(expected_rate(second) for second in range(10))
+    np.testing.assert_allclose(used, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [5, 20])
+def test_however_many_steps_the_rate_falls_to_zero(train, seconds):
+    model = tiny_model("sgd")
+    train(model, seconds=seconds, learning_rate=1.0)
+    assert int(model.optimizer.iterations) == seconds
+    assert float(model.optimizer.learning_rate) == pytest.approx(
+        expected_rate(seconds - 1, seconds), rel=1e-5
+    )
+
+
+def test_it_warms_up(train):
+    model = tiny_model("sgd")
+    budget, _ = train(model, seconds=1000, stop_after=1, learning_rate=1.0)
+    rates = []
+    for spent in (0, 10, 30, 500, 999):
+        budget.spent = spent
+        rates.append(budget._rate_now())
+    assert rates[0] < 0.05 and 0.3 < rates[1] < 0.4 and rates[2] > 0.99
+    assert rates[3] == pytest.approx(math.sqrt(0.5), abs=1e-3)
+    assert rates[4] < 0.01
+
+
+def test_it_saves_now_and_then(train, monkeypatch):
+    saved_at = []
+    save = TimeBudget._save
+
+    def record(self):
+        saved_at.append(self.spent)
+        save(self)
+
+    monkeypatch.setattr(TimeBudget, "_save", record)
+    budget, _ = train(tiny_model(), learning_rate=0.1, save_every=3)
+    assert saved_at == [4, 8, 10]
+    names = set(os.listdir(budget.directory))
+    assert names == {"state.weights.h5", "clock.json"}
+
+
+def test_it_goes_on_where_it_was(train, tmp_path):
+    stopped = tiny_model()
+    train(stopped, stop_after=4, learning_rate=0.1)
+    resumed = tiny_model()
+    budget = TimeBudget(10, tmp_path / "state", learning_rate=0.1)
+    assert not budget.restore(resumed)
+    assert budget.spent == 4
+    assert_same_state(stopped, resumed)
+    assert int(resumed.optimizer.iterations) == 4
+    # The rest gives, to the bit, what an uninterrupted training gives.
+    train(resumed, learning_rate=0.1)
+    assert int(resumed.optimizer.iterations) == 10
+    os.remove(tmp_path / "state" / "clock.json")
+    whole = tiny_model()
+    train(whole, learning_rate=0.1)
+    assert_same_state(whole, resumed)
+
+
+def test_a_spent_budget_trains_no_more(train, tmp_path):
+    model = tiny_model()
+    budget, _ = train(model, learning_rate=0.1)
+    assert budget.finished
+    loaded = tiny_model()
+    again = TimeBudget(10, tmp_path / "state", learning_rate=0.1)
+    assert again.restore(loaded)
+    assert_same_state(model, loaded)
+    # More time than it had is more training.
+    assert not TimeBudget(11, tmp_path / "state", 0.1).restore(loaded)
+
+
+def test_nothing_saved_is_nothing_restored(tmp_path):
+    model = tiny_model()
+    before = to_numpy(model.weights[0])
+    assert not TimeBudget(10, tmp_path / "none", 0.1).restore(model)
+    np.testing.assert_array_equal(to_numpy(model.weights[0]), before)
+    assert not (tmp_path / "none").exists()
+
+
+TRAIN = """
+import sys, time, keras, numpy as np
+from keras_muse.training import TimeBudget
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile("adam", loss="mse")
+budget = TimeBudget(600, sys.argv[1], learning_rate=0.1, save_every=0)
+model.fit(np.ones((8, 3)), np.ones((8, 1)), epochs=10**6, verbose=0,
+          callbacks=[budget])
+"""
+
+
+def test_a_killed_training_goes_on(tmp_path):
+    clock = tmp_path / "clock.json"
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    seen = set()
+    try:
+        while len(seen) < 5:
+            if clock.exists():
+                seen.add(json.loads(clock.read_text())["spent"])
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("adam", loss="mse")
+    budget = TimeBudget(600, tmp_path, learning_rate=0.1)
+    assert not budget.restore(model)
+    assert max(seen) <= budget.spent < 600
+    steps = int(model.optimizer.iterations)
+    assert steps >= 5
+    budget.seconds = budget.spent + 0.1
+    model.fit(np.ones((8, 3)), np.ones((8, 1)), callbacks=[budget], verbose=0)
+    assert int(model.optimizer.iterations) > steps

@@ -1,0 +1,229 @@
+"""Each tutorial runs top to bottom, and is stored as it ran.
+
+The runs are of toy size: the cell tagged "parameters" is replaced, all others
+run as they stand, in an empty directory and a process of their own.
+"""
+
+import ast
+import os
+import pathlib
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests import tiny_muse
+
+ROOT = pathlib.Path(__file__).parent.parent
+NOTEBOOKS = {
+    path.stem: path for path in sorted(ROOT.glob("tutorials/*.ipynb"))
+}
+TOKENIZER = {
+    "base_channels": 8,
+    "channel_multipliers": (1, 1, 2),
+    "num_res_blocks": 1,
+    "codebook_size": 16,
+    "codebook_dim": 4,
+    "num_groups": 4,
+}
+TRANSFORMER = {
+    "num_layers": 1,
+    "hidden_dim": 16,
+    "num_heads": 2,
+    "intermediate_dim": 32,
+}
+TOY_PARAMETERS = {
+    "01_generate": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "NUM_STEPS": 3,
+        "NUM_IMAGES": 8,
+    },
+    "02_train_a_tokenizer": {
+        "STYLES": ["noto"],
+        "GROUPS": ["food & drink"],
+        "NUM_PICTURES": 8,
+        "SMALL": 16,
+        "LARGE": 32,
+        "BATCH_SIZE": 4,
+        "EPOCHS": 2,
+        "ADVERSARIAL_EPOCHS": 1,
+        "DECODER_EPOCHS": 1,
+        "TOKENIZER": TOKENIZER,
+    },
+    "03_train_the_base": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "STYLE": "fxemoji",
+        "GROUPS": ["food & drink"],
+        "NUM_PICTURES": 20,
+        "IMAGE_SIZE": 16,
+        "BATCH_SIZE": 8,
+        "EPOCHS": 2,
+        "NUM_STEPS": 3,
+        "TRANSFORMER": TRANSFORMER,
+    },
+    "04_super_resolution": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "STYLES": ["noto"],
+        "GROUPS": ["food & drink"],
+        "NUM_PICTURES": 16,
+        "SMALL": 16,
+        "LARGE": 32,
+        "BATCH_SIZE": 8,
+        "EPOCHS": 2,
+        "NUM_STEPS": 3,
+        "TRANSFORMER": {
+            **TRANSFORMER,
+            "low_res_num_layers": 1,
+            "block_size": 2,
+        },
+    },
+}
+ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
+# What a run leaves in its directory.
+FILES = {
+    "01_generate": ["apple.png"],
+    "02_train_a_tokenizer": [
+        "reconstructions/epoch_0002.png",
+        "tokenizer/config.json",
+    ],
+    "03_train_the_base": [
+        "tokens/train/metadata.json",
+        "tokens/validation/metadata.json",
+        "my_muse/muse.json",
+    ],
+    "04_super_resolution": ["tokens/train/metadata.json", "my_muse/muse.json"],
+}
+# What it prints on the way, at toy size and as it is stored.
+PRINTED = {
+    "01_generate": ["the same picture alone and in its batch: True"],
+    "02_train_a_tokenizer": [
+        "the same tokens, bit for bit: True",
+        "the same tokens after loading: True",
+    ],
+    "03_train_the_base": [
+        "'broken picture': ['broken.png']",
+        "'empty caption': ['untold.png']",
+        "started afresh",
+        "the loaded one draws the same: True",
+    ],
+    "04_super_resolution": ["small tokens of another row"],
+}
+
+
+@pytest.fixture
+def kernel_environment(monkeypatch):
+    """The package of this checkout, one backend, and no way out."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """Random weights in the place of what `keras-muse quickstart` trains."""
+    directory = str(tmp_path_factory.mktemp("quickstart") / "preset")
+    tiny_muse.tiny_muse().save_to_preset(directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_top_to_bottom(name, preset, tmp_path, kernel_environment):
+    notebook = _read(name)
+    cell = _parameters_cell(notebook)
+    cell.source = "\n".join(
+        f"{key} = {value!r}" for key, value in TOY_PARAMETERS[name].items()
+    )
+    (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart/preset").symlink_to(preset)
+    for code in _code_cells(notebook):
+        code.outputs = []
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+
+    assert _num_pictures(notebook) == _num_pictures(_read(name))
+    for file in FILES[name]:
+        assert (tmp_path / file).stat().st_size > 0
+    for text in PRINTED[name]:
+        assert text in _printed(notebook)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_toy_parameters_are_those_of_the_notebook(name):
+    tree = ast.parse(_parameters_cell(_read(name)).source)
+    names = [statement.targets[0].id for statement in tree.body]
+
+    assert names == list(TOY_PARAMETERS[name])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_is_stored_as_it_ran(name):
+    notebook = _read(name)
+    cells = _code_cells(notebook)
+    outputs = [output for cell in cells for output in cell.outputs]
+
+    assert [cell.execution_count for cell in cells] == list(
+        range(1, len(cells) + 1)
+    )
+    assert _num_pictures(notebook) >= 5
+    assert not [o for o in outputs if o.output_type == "error"]
+    for text in PRINTED[name]:
+        assert text in _printed(notebook)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_stored_text_has_no_absolute_path(name):
+    notebook = _read(name)
+    texts = [_printed(notebook), *(cell.source for cell in notebook.cells)]
+
+    assert not ABSOLUTE_PATH.findall("\n".join(texts))
+
+
+def test_index_names_every_notebook():
+    index = (ROOT / "tutorials/README.md").read_text()
+
+    assert len(NOTEBOOKS) == 4
+    for name in NOTEBOOKS:
+        assert f"({name}.ipynb)" in index
+
+
+def _read(name):
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
+
+
+def _code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _parameters_cell(notebook):
+    (cell,) = [
+        cell
+        for cell in _code_cells(notebook)
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
+    return cell
+
+
+def _num_pictures(notebook):
+    return sum(
+        "image/png" in output.get("data", {})
+        for cell in _code_cells(notebook)
+        for output in cell.outputs
+    )
+
+
+def _printed(notebook):
+    return "".join(
+        output.get("text", "")
+        for cell in _code_cells(notebook)
+        for output in cell.outputs
+    )
