@@ -53,6 +53,7 @@ def _parser():
     command.add_argument("--negative-prompt")
     command.add_argument("--guidance-scale", type=float, default=3.0)
     command.add_argument("--num-steps", type=int, default=24)
+    command.add_argument("--temperature", type=float, default=1.0)
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_generate)
     return parser
@@ -73,14 +74,18 @@ def _generate(options):
     from PIL import Image
 
     from keras_muse.muse import Muse
+    from keras_muse.samplers import ConfidenceSampler
 
     muse = Muse.from_preset(options.preset)
+    sampler = ConfidenceSampler(temperature=options.temperature)
     images = muse.generate(
         options.prompt,
         options.negative_prompt,
         num_steps=options.num_steps,
         guidance_scale=options.guidance_scale,
         seed=options.seed,
+        sampler=sampler,
+        super_res_sampler=sampler,
     )
     Image.fromarray(images[0]).save(options.output)
     print(options.output)

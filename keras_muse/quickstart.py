@@ -18,6 +18,7 @@ from keras_muse.models.muse_super_res import MuseSuperRes
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
 from keras_muse.muse import Muse
 from keras_muse.ops import images as image_ops
+from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 
 SMALL, LARGE = 32, 64  # pixels, out of the base and of the super-res model
 STYLES = ("fluent 3d", "noto", "twemoji")
@@ -32,7 +33,7 @@ TOKENIZER = {
     "base_channels": 16,
     "channel_multipliers": (1, 2, 4),
     "num_res_blocks": 1,
-    "codebook_size": 256,
+    "codebook_size": 128,
     "codebook_dim": 8,
     "num_groups": 8,
 }
@@ -44,6 +45,8 @@ TRANSFORMER = {
     "num_heads": 4,
     "intermediate_dim": 512,
 }
+# A model of so few steps is unsure of much: draw what it is surest of.
+SAMPLER = ConfidenceSampler(temperature=0.5)
 
 
 def quickstart(output, minutes=18.0, seed=0):
@@ -102,7 +105,7 @@ def quickstart(output, minutes=18.0, seed=0):
         low_res_grid_size=(8, 8),
         low_res_num_layers=1,
         block_size=4,
-        **TRANSFORMER,
+        **{**TRANSFORMER, "num_layers": 3},
     )
     train_transformer(
         super_res,
@@ -201,7 +204,7 @@ def train_tokenizer(large, small, seconds, directory, seed):
 
 
 def train_transformer(model, batches, budget):
-    model.compile(keras.optimizers.AdamW(weight_decay=0.02, beta_2=0.96))
+    model.compile(keras.optimizers.AdamW(weight_decay=0.02, beta_2=0.99))
     if not budget.restore(model):
         batches.step = int(model.optimizer.iterations)
         print(
@@ -233,7 +236,14 @@ def draw_sheet(muse, path, seed=0):
         _, _, pairs = load_pictures(split)
         chosen = np.linspace(0, pairs.num_examples - 1, 16).astype(int)
         prompts = [pairs.texts[i] for i in chosen]
-        images = muse.generate(prompts, seed=seed, batch_size=16)
+        images = muse.generate(
+            prompts,
+            guidance_scale=2.0,
+            seed=seed,
+            sampler=SAMPLER,
+            super_res_sampler=SAMPLER,
+            batch_size=16,
+        )
         sections.append((title, images, prompts))
     large, _, _ = load_pictures("test_pair")
     originals = large[:: max(1, len(large) // 8)][:8]

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-INITIAL_SCALE = 0.02
+CODE_SCALE = 0.02
+POSITION_SCALE = 0.1
 # Cycles over the picture of the slowest and the fastest initial wave.
 SLOWEST_WAVE, FASTEST_WAVE = 0.5, 8.0
 
@@ -46,7 +47,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.grid_size = tuple(grid_size)
 
     def build(self, input_shape=None):
-        initializer = keras.initializers.TruncatedNormal(INITIAL_SCALE)
+        initializer = keras.initializers.TruncatedNormal(CODE_SCALE)
         self.codes = keras.layers.Embedding(
             self.vocabulary_size,
             self.hidden_dim,
@@ -105,5 +106,5 @@ def sinusoidal_positions(shape, dtype=None):
         features += [np.sin(angles), np.cos(angles)]
     positions = np.concatenate(features, axis=-1)[..., :hidden_dim]
     return ops.convert_to_tensor(
-        INITIAL_SCALE * np.sqrt(2) * positions, dtype=dtype
+        POSITION_SCALE * np.sqrt(2) * positions, dtype=dtype
     )

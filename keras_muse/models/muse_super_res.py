@@ -1,7 +1,6 @@
 """MuseSuperRes: from a text and low-resolution tokens to a large picture."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_muse.layers.token_embedding import TokenEmbedding
@@ -11,6 +10,7 @@ from keras_muse.models.masked_token_model import MaskedTokenModel
 from keras_muse.models.masked_token_model import flatten_grid
 from keras_muse.models.text_inputs import check_negative_text
 from keras_muse.models.text_inputs import check_text
+from keras_muse.models.token_generation import check_token_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -203,12 +203,13 @@ class MuseSuperRes(MaskedTokenModel):
         negative = check_negative_text(
             inputs, negative_text_embeddings, negative_text_mask, self.text_dim
         )
-        low_res = np.asarray(low_res_token_ids, "int32")
-        if len(low_res) != len(inputs["text_mask"]):
-            raise ValueError(
-                "`low_res_token_ids` must have one row a text, "
-                f"{len(inputs['text_mask'])}. Received: {len(low_res)} rows"
-            )
+        low_res = check_token_ids(
+            low_res_token_ids,
+            len(inputs["text_mask"]),
+            self.low_res_grid_size,
+            self.low_res_codebook_size,
+            "low_res_token_ids",
+        )
         inputs["low_res_token_ids"] = low_res
         negative["low_res_token_ids"] = low_res
         return self._generate(

@@ -12,6 +12,11 @@ def check_text(text_embeddings, text_mask, text_dim, prefix=""):
             f"`{prefix}text_embeddings` must be of shape (batch, text_length, "
             f"{text_dim}). Received: shape={embeddings.shape}"
         )
+    if len(embeddings) == 0:
+        raise ValueError(
+            f"`{prefix}text_embeddings` must not be empty. Received: shape="
+            f"{embeddings.shape}"
+        )
     if mask.shape != embeddings.shape[:2]:
         raise ValueError(
             f"`{prefix}text_mask` must be of shape (batch, text_length) = "

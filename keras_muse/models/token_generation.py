@@ -45,8 +45,11 @@ class TokenGeneration:
         """Decodes tokens in batches; see `MuseBase.generate`."""
         sampler = ConfidenceSampler() if sampler is None else sampler
         num_images = len(inputs["text_mask"])
-        if num_images == 0:
-            raise ValueError("`text_embeddings` must not be empty.")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be at least 1. Received: "
+                f"batch_size={batch_size}"
+            )
         guided = guidance_scale != 1
         if token_ids is None:
             token_ids = np.full(
@@ -55,7 +58,13 @@ class TokenGeneration:
         rows = {
             "inputs": inputs,
             "negative": negative_inputs if guided else {},
-            "token_ids": np.reshape(token_ids, (num_images, self.num_tokens)),
+            "token_ids": check_token_ids(
+                token_ids,
+                num_images,
+                self.grid_size,
+                self.codebook_size + 1,
+                "token_ids",
+            ),
             "seeds": image_seeds(seed, num_images),
         }
         batch_size = batch_size or min(num_images, DEFAULT_BATCH_SIZE)
@@ -150,6 +159,29 @@ class TokenGeneration:
             )
 
         return decode_step
+
+
+def check_token_ids(token_ids, num_images, grid_size, num_ids, argument):
+    """Checks ids from users, flat or as a grid, and returns them flat."""
+    token_ids, (height, width) = np.asarray(token_ids), grid_size
+    flat = (num_images, height * width)
+    if token_ids.shape not in (flat, (num_images, height, width)):
+        raise ValueError(
+            f"`{argument}` must be of shape {flat} or "
+            f"{(num_images, height, width)}. Received: {argument}.shape="
+            f"{token_ids.shape}"
+        )
+    if token_ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{argument}` must be integers. Received: {argument}.dtype="
+            f"{token_ids.dtype}"
+        )
+    if token_ids.min() < 0 or token_ids.max() >= num_ids:
+        raise ValueError(
+            f"`{argument}` must be in [0, {num_ids}). Received: values from "
+            f"{token_ids.min()} to {token_ids.max()}"
+        )
+    return np.reshape(token_ids, flat).astype("int32")
 
 
 def _progress_bar(num_steps, verbose):
