@@ -40,7 +40,7 @@ with context:
     tokenizer = tiny.tiny_tokenizer()
     tokenizer.quantizer.revival_steps = 2
     tokenizer.compile(
-        keras.optimizers.Adam(1e-3), perceptual=None, adversarial_weight=0
+        keras.optimizers.SGD(0.05), perceptual=None, adversarial_weight=0
     )
     losses = Losses()
     images = tiny.tiny_images(32)

@@ -16,9 +16,7 @@ from nbclient import NotebookClient
 from tests import tiny_muse
 
 ROOT = pathlib.Path(__file__).parent.parent
-NOTEBOOKS = {
-    path.stem: path for path in sorted(ROOT.glob("tutorials/*.ipynb"))
-}
+NOTEBOOKS = {path.stem: path for path in sorted(ROOT.glob("tutorials/*.ipynb"))}
 TOKENIZER = {
     "base_channels": 8,
     "channel_multipliers": (1, 1, 2),
@@ -39,6 +37,7 @@ TOY_PARAMETERS = {
         "QUICKSTART_MINUTES": 0,
         "NUM_STEPS": 3,
         "NUM_IMAGES": 8,
+        "STEP_COUNTS": [1, 3],
     },
     "02_train_a_tokenizer": {
         "STYLES": ["noto"],
@@ -61,6 +60,7 @@ TOY_PARAMETERS = {
         "IMAGE_SIZE": 16,
         "BATCH_SIZE": 8,
         "EPOCHS": 2,
+        "STEPS_PER_EPOCH": 2,
         "NUM_STEPS": 3,
         "TRANSFORMER": TRANSFORMER,
     },
@@ -74,6 +74,7 @@ TOY_PARAMETERS = {
         "LARGE": 32,
         "BATCH_SIZE": 8,
         "EPOCHS": 2,
+        "STEPS_PER_EPOCH": 2,
         "NUM_STEPS": 3,
         "TRANSFORMER": {
             **TRANSFORMER,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers.dense import dense
 from keras_muse.ops import attention
 
 
@@ -62,13 +63,7 @@ class Attention(keras.layers.Layer):
         self.built = True
 
     def _projection(self, name, input_dim, output_dim):
-        layer = keras.layers.Dense(
-            output_dim,
-            use_bias=False,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name=name,
-        )
+        layer = dense(name, output_dim, self.dtype_policy, use_bias=False)
         layer.build((None, None, input_dim))
         return layer
 
@@ -92,7 +87,7 @@ class Attention(keras.layers.Layer):
         query = self._split_heads(self.query(x))
         attended = self.mix(query, key, value, key_mask)
         # (batch, num_tokens, num_heads, head_dim) -> (batch, num_tokens, dim)
-        attended = ops.reshape(attended, (-1, *attended.shape[1:2], x.shape[2]))
+        attended = ops.reshape(attended, (-1, x.shape[1], x.shape[2]))
         return self.attention_output(attended)
 
     def mix(self, query, key, value, key_mask):

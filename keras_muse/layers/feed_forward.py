@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_muse.layers.dense import dense
+
 
 @keras.saving.register_keras_serializable(package="keras_muse")
 class FeedForward(keras.layers.Layer):
@@ -33,24 +35,14 @@ class FeedForward(keras.layers.Layer):
 
     def build(self, input_shape):
         hidden_dim = input_shape[-1]
-        self.intermediate_dense = self._dense(
-            "intermediate_dense", hidden_dim, self.intermediate_dim, "gelu"
+        dtype = self.dtype_policy
+        self.intermediate_dense = dense(
+            "intermediate_dense", self.intermediate_dim, dtype, "gelu"
         )
-        self.output_dense = self._dense(
-            "output_dense", self.intermediate_dim, hidden_dim
-        )
+        self.intermediate_dense.build(input_shape)
+        self.output_dense = dense("output_dense", hidden_dim, dtype)
+        self.output_dense.build((*input_shape[:-1], self.intermediate_dim))
         self.built = True
-
-    def _dense(self, name, input_dim, output_dim, activation=None):
-        layer = keras.layers.Dense(
-            output_dim,
-            activation=activation,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        layer.build((None, None, input_dim))
-        return layer
 
     def call(self, x):
         return self.output_dense(self.intermediate_dense(x))

@@ -4,12 +4,10 @@ from keras_muse.losses.adversarial import AdversarialLoss
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.losses.masked_cross_entropy import masked_accuracy
 from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
-from keras_muse.losses.tokenizer_loss import TokenizerLoss
 
 __all__ = [
     "AdversarialLoss",
     "LPIPS",
-    "TokenizerLoss",
     "masked_accuracy",
     "masked_cross_entropy",
 ]

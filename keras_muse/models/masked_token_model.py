@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers.dense import dense
 from keras_muse.layers.token_embedding import TokenEmbedding
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
@@ -284,18 +285,6 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
             "num_heads": self.num_heads,
             "intermediate_dim": self.intermediate_dim,
         }
-
-
-def dense(name, output_dim, dtype, activation=None, use_bias=True):
-    """A `Dense` layer with the transformers' initialization."""
-    return keras.layers.Dense(
-        output_dim,
-        activation=activation,
-        use_bias=use_bias,
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-        dtype=dtype,
-        name=name,
-    )
 
 
 def flatten_grid(token_ids, grid_size, argument):

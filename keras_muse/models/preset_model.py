@@ -115,12 +115,28 @@ class PresetModel(keras.Model):
         """Loads what `save_lora_weights` saved."""
         _backbone().load_lora_weights(self, filepath)
 
+    # === Configuration ===
+
     def get_config(self):
-        return {
+        config = {
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+        modes = {layer.quantization_mode for layer in self._flatten_layers()}
+        for mode in modes - {None}:
+            config["quantization_mode"] = mode
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        mode = config.pop("quantization_mode", None)
+        model = super().from_config(config)
+        if mode is not None:
+            # With random weights; the file holds them as integers.
+            model.quantize(mode)
+        return model
 
 
 def _backbone():

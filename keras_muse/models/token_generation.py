@@ -29,6 +29,10 @@ class TokenGeneration:
         super().enable_lora(*args, **kwargs)
         self._compiled_functions = {}
 
+    def quantize(self, *args, **kwargs):
+        super().quantize(*args, **kwargs)
+        self._compiled_functions = {}
+
     def _generate(
         self,
         inputs,

@@ -1,7 +1,5 @@
 """VQGANTokenizer: pictures to a grid of tokens and back."""
 
-import re
-
 import keras
 import numpy as np
 from keras import ops
@@ -9,22 +7,14 @@ from keras import ops
 from keras_muse.layers.vector_quantizer import VectorQuantizer
 from keras_muse.layers.vqgan_decoder import VQGANDecoder
 from keras_muse.layers.vqgan_encoder import VQGANEncoder
-from keras_muse.losses.adversarial import AdversarialLoss
-from keras_muse.losses.lpips import LPIPS
-from keras_muse.losses.tokenizer_loss import LOSS_NAMES
-from keras_muse.losses.tokenizer_loss import TokenizerLoss
-from keras_muse.metrics.codebook_usage import CodebookPerplexity
-from keras_muse.metrics.codebook_usage import CodebookUsage
 from keras_muse.models.compiled import compile_function
 from keras_muse.models.compiled import map_batches
-from keras_muse.models.discriminator import Discriminator
-from keras_muse.models.step_outputs import StepOutputsModel
+from keras_muse.models.tokenizer_training import TokenizerTraining
 from keras_muse.ops import images as image_ops
-from keras_muse.training.nan_guard import NaNGuard
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class VQGANTokenizer(StepOutputsModel):
+class VQGANTokenizer(TokenizerTraining):
     """A fully convolutional VQGAN: pictures to discrete tokens and back.
 
     `compile()` and `fit(images)` run the whole recipe; `encode` and `decode`
@@ -100,11 +90,10 @@ class VQGANTokenizer(StepOutputsModel):
         dtype=None,
         **kwargs,
     ):
-        super().__init__(dtype=dtype, **kwargs)
+        super().__init__(codebook_size, dtype=dtype, **kwargs)
         self.base_channels = base_channels
         self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks
-        self.codebook_size = codebook_size
         self.codebook_dim = codebook_dim
         self.decoder_base_channels = decoder_base_channels or base_channels
         self.decoder_num_res_blocks = decoder_num_res_blocks or num_res_blocks
@@ -137,12 +126,6 @@ class VQGANTokenizer(StepOutputsModel):
             dtype=self.dtype_policy,
             name="decoder",
         )
-        self.tokenizer_loss = None  # what `compile` attaches
-        self._loss_means = {
-            name: keras.metrics.Mean(name=name) for name in LOSS_NAMES
-        }
-        self.codebook_usage = CodebookUsage(codebook_size)
-        self.codebook_perplexity = CodebookPerplexity(codebook_size)
         self._encode = self._decode = None
         self.build()
 
@@ -253,141 +236,7 @@ class VQGANTokenizer(StepOutputsModel):
         codes = self.quantizer.lookup(token_ids)
         return self.decoder(ops.cast(codes, self.compute_dtype))
 
-    # === Training ===
-
-    def compile(
-        self,
-        optimizer=None,
-        discriminator_optimizer=None,
-        *,
-        reconstruction="l2",
-        perceptual="alexnet",
-        perceptual_weight=0.05,
-        adversarial_weight=0.1,
-        adversarial_start=10_000,
-        discriminator=None,
-        regularization="lecam",
-        regularization_weight=None,
-        commitment_weight=0.25,
-        entropy_weight=0.1,
-        **kwargs,
-    ):
-        """Sets up the training recipe.
-
-        The weights of the losses and the optimizers default to the paper's
-        where it states them. The networks that are attached here never enter
-        a preset or a `.keras` file; a weights checkpoint of a training has
-        them.
-
-        Args:
-            optimizer: Keras optimizer of the tokenizer. Defaults to
-                `AdamW(1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4)`.
-            discriminator_optimizer: Keras optimizer of the discriminator.
-                Defaults to the same settings.
-            reconstruction: string. `"l2"` or `"l1"`.
-            perceptual: `"alexnet"` (bundled), `"vgg16"`, a
-                `keras_muse.losses.LPIPS` or `None`.
-            perceptual_weight: float.
-            adversarial_weight: float. `0` trains without a discriminator.
-            adversarial_start: int. Steps before the adversarial losses
-                count: too early, they ruin the reconstructions.
-            discriminator: a `keras_muse.Discriminator`, or `None` for a
-                default one.
-            regularization: `"lecam"`, `"r1"` or `None`. Regularization of
-                the discriminator.
-            regularization_weight: float or `None` for its usual weight.
-            commitment_weight: float.
-            entropy_weight: float. `0` saves time where codes are many.
-            **kwargs: other arguments of `keras.Model.compile`.
-        """
-        adversarial = None
-        if adversarial_weight:
-            if discriminator is None:
-                dtype = self.dtype_policy
-                if regularization == "r1":
-                    dtype = "float32"
-                discriminator = Discriminator(dtype=dtype)
-            adversarial = AdversarialLoss(
-                discriminator,
-                adversarial_start,
-                regularization,
-                regularization_weight,
-                name="adversarial",
-            )
-        if isinstance(perceptual, str):
-            perceptual = LPIPS(perceptual)
-        self._attach(
-            TokenizerLoss(
-                reconstruction,
-                perceptual,
-                perceptual_weight,
-                adversarial,
-                adversarial_weight,
-                commitment_weight,
-                entropy_weight,
-                name="tokenizer_loss",
-            )
-        )
-        optimizer = keras.optimizers.get(optimizer or default_optimizer())
-        if adversarial is not None:
-            optimizer = keras.optimizers.MultiOptimizer(
-                keras.optimizers.OptimizerMap(
-                    optimizer,
-                    {
-                        paths_of(discriminator): keras.optimizers.get(
-                            discriminator_optimizer or default_optimizer()
-                        )
-                    },
-                )
-            )
-        super().compile(optimizer=optimizer, **kwargs)
-
-    def _attach(self, tokenizer_loss):
-        # A built model takes no new layers unless told so, and keeps those it
-        # had: without the removal a second `compile` would train two critics.
-        if self.tokenizer_loss is not None:
-            self._layers.remove(self.tokenizer_loss)
-        self._tracker.unlock()
-        self.tokenizer_loss = tokenizer_loss
-        self._tracker.lock()
-
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
-        """`keras.Model.fit` on pictures, with a guard against NaN.
-
-        Args:
-            x: array of shape `(num_images, height, width, 3)`, uint8 or
-                float, or a dataset of batches of such pictures.
-            callbacks: list of Keras callbacks.
-            **kwargs: other arguments of `keras.Model.fit`.
-
-        Returns:
-            A `keras.callbacks.History`.
-        """
-        if hasattr(x, "__len__") and len(x) == 0:
-            raise ValueError(f"`x` must not be empty. Received: x={x!r}")
-        callbacks = list(callbacks or [])
-        if not any(isinstance(c, NaNGuard) for c in callbacks):
-            callbacks.append(NaNGuard())
-        return super().fit(x, *args, callbacks=callbacks, **kwargs)
-
-    @property
-    def metrics(self):
-        if self.tokenizer_loss is None:
-            return super().metrics
-        means = [self._loss_means[name] for name in self.tokenizer_loss.terms]
-        health = [self.codebook_usage, self.codebook_perplexity]
-        return [self._loss_tracker, *means, *health]
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        terms = self.tokenizer_loss(x, y_pred, training=training)
-        loss = terms.pop("loss")
-        for name, value in terms.items():
-            self._loss_means[name].update_state(value)
-        self.codebook_usage.update_state(y_pred["token_ids"])
-        self.codebook_perplexity.update_state(y_pred["token_ids"])
-        return loss
+    # === A larger decoder ===
 
     def finetune_decoder(self, num_res_blocks=4, base_channels=256):
         """A new tokenizer with these codes and a larger decoder to train.
@@ -446,16 +295,3 @@ class VQGANTokenizer(StepOutputsModel):
             "use_bias": self.use_bias,
             "downsampling": self.downsampling,
         }
-
-
-def paths_of(model):
-    """A regular expression for the paths of a model's variables."""
-    # Not the model's own path: a functional model's variables lack it.
-    return "|".join(re.escape(v.path) for v in model.trainable_variables)
-
-
-def default_optimizer():
-    """The paper's optimizer of tokenizers (Muse, Table 5)."""
-    return keras.optimizers.AdamW(
-        1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4
-    )

@@ -23,6 +23,25 @@ class Sampler:
         top_k: int or `None`. Draw from the `top_k` best codes only.
         top_p: float in (0, 1] or `None`. Draw from the smallest set of codes
             that has this probability.
+
+    Example:
+    ```python
+    from keras import ops
+    from keras_muse.ops import masking
+    from keras_muse.ops import noise
+    from keras_muse.samplers import Sampler
+
+    class RandomOrderSampler(Sampler):
+        def choose_masked(
+            self, logits, drawn, masked, seeds, step, num_masked, progress
+        ):
+            order = noise.uniform(
+                seeds, noise.CHOICE_STREAM, step, drawn.shape[1]
+            )
+            # Known tokens last, so that they are never masked.
+            order = ops.where(masked, order, 1.0)
+            return masking.mask_lowest(order, num_masked)
+    ```
     """
 
     def __init__(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_muse.data import read_token_shards
+from keras_muse.data import write_token_shards
 from keras_muse.data.image_text import load_image_text
 from keras_muse.data.token_encoding import CaptionTexts
 from keras_muse.data.token_records import unpack_record
-from keras_muse.data import read_token_shards
-from keras_muse.data import write_token_shards
 
 LENGTH = 5
 DIM = 4

@@ -23,9 +23,7 @@ def layer():
 def test_equals_its_matrices(layer):
     x, text = random(3, 16, 8), random(3, 5, 6)
     mask = np.arange(5) < np.array([[5], [3], [1]])
-    query, key, value, output = (
-        to_numpy(w) for w in layer.trainable_variables
-    )
+    query, key, value, output = (to_numpy(w) for w in layer.trainable_variables)
 
     def heads(y):
         return y.reshape(*y.shape[:2], 2, 4)

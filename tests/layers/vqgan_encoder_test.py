@@ -39,7 +39,9 @@ def test_blocks_of_each_level_have_its_channels():
 
 def test_downsampling_has_weights_only_as_a_convolution():
     has_weights = {
-        kind: any("downsample" in w.path for w in make(downsampling=kind).weights)
+        kind: any(
+            "downsample" in w.path for w in make(downsampling=kind).weights
+        )
         for kind in ("avg_pool", "conv")
     }
     assert has_weights == {"avg_pool": False, "conv": True}

@@ -71,14 +71,14 @@ def test_evaluation_does_not_count_as_a_step():
 def test_lecam_pulls_scores_to_the_running_means():
     weight = 0.5
     loss = AdversarialLoss(
-        LinearCritic(1 / 48), regularization="lecam", regularization_weight=weight
+        LinearCritic(1 / 48),
+        regularization="lecam",
+        regularization_weight=weight,
     )
     plain = AdversarialLoss(LinearCritic(1 / 48), regularization=None)
     mean_real = mean_fake = 0.0
     for real, fake in ((2.0, -3.0), (1.0, 0.5), (-1.0, 1.0)):
-        penalty = (
-            max(0, real - mean_fake) ** 2 + max(0, mean_real - fake) ** 2
-        )
+        penalty = max(0, real - mean_fake) ** 2 + max(0, mean_real - fake) ** 2
         args = pictures(real), pictures(fake)
         actual = terms(loss, *args, training=True)["discriminator_loss"]
         hinge = terms(plain, *args)["discriminator_loss"]
@@ -92,9 +92,7 @@ def test_lecam_pulls_scores_to_the_running_means():
 def test_r1_is_the_squared_norm_of_the_gradient():
     slope = 0.3 * np.random.default_rng(0).standard_normal((4, 4, 3))
     options = {"regularization_weight": 4.0}
-    loss = AdversarialLoss(
-        LinearCritic(slope), regularization="r1", **options
-    )
+    loss = AdversarialLoss(LinearCritic(slope), regularization="r1", **options)
     plain = AdversarialLoss(LinearCritic(slope), regularization=None)
     real, fake = pictures(0.2, 4000), pictures(0.1, 4000)
     penalty = (
@@ -115,7 +113,9 @@ def test_default_weights():
 class Painter(keras.Model):
     """One picture, trained against a critic."""
 
-    def __init__(self, critic, adversarial_weight=1.0, critic_weight=1.0, **kwargs):
+    def __init__(
+        self, critic, adversarial_weight=1.0, critic_weight=1.0, **kwargs
+    ):
         super().__init__()
         self.picture = self.add_weight(shape=(4, 4, 3), initializer="zeros")
         self.critic_loss = AdversarialLoss(critic, **kwargs)
@@ -198,9 +198,7 @@ def test_picture_gets_more_real_in_the_eyes_of_a_fixed_critic():
 
 
 def test_config_round_trip():
-    loss = AdversarialLoss(
-        tiny_discriminator(), 5, "r1", 3.0, name="critic"
-    )
+    loss = AdversarialLoss(tiny_discriminator(), 5, "r1", 3.0, name="critic")
     config = keras.saving.serialize_keras_object(loss)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == loss.get_config()

@@ -4,7 +4,7 @@ import pytest
 
 from keras_muse.losses import LPIPS
 from keras_muse.losses import AdversarialLoss
-from keras_muse.losses import TokenizerLoss
+from keras_muse.losses.tokenizer_loss import TokenizerLoss
 from keras_muse.ops import quantization
 from tests.tiny import randomize
 from tests.tiny import tiny_discriminator

@@ -40,7 +40,9 @@ def test_many_tokens_are_counted_exactly():
     metric = CodebookPerplexity(2)
     for _ in range(8):
         metric.update_state(np.repeat([0, 1], [100, 300]).astype("int32"))
-    counts = keras.ops.convert_to_numpy(keras.ops.cast(metric.counts, "float32"))
+    counts = keras.ops.convert_to_numpy(
+        keras.ops.cast(metric.counts, "float32")
+    )
     assert counts.tolist() == [800, 2400]
 
 

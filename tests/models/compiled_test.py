@@ -76,7 +76,9 @@ def test_has_no_gradient_to_keep(model):
     assert not getattr(result, "requires_grad", False)
 
 
-@pytest.mark.parametrize("num_rows, batch_size", [(7, 3), (6, 3), (2, 5), (1, 1)])
+@pytest.mark.parametrize(
+    "num_rows, batch_size", [(7, 3), (6, 3), (2, 5), (1, 1)]
+)
 def test_batches_are_of_one_size(num_rows, batch_size):
     shapes, done = [], []
 

@@ -73,6 +73,4 @@ def test_config_round_trip(tmp_path):
     copy = keras.saving.load_model(tmp_path / "critic.keras")
     assert copy.get_config() == discriminator.get_config()
     x = images()
-    np.testing.assert_array_equal(
-        to_numpy(copy(x)), to_numpy(discriminator(x))
-    )
+    np.testing.assert_array_equal(to_numpy(copy(x)), to_numpy(discriminator(x)))

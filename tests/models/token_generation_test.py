@@ -239,7 +239,9 @@ def test_scale_one_makes_no_unconditional_pass(model, monkeypatch):
 
 def test_scale_one_is_the_conditional_model(model, monkeypatch):
     actual = first_logits(model, monkeypatch, guidance_scale=1.0)
-    np.testing.assert_allclose(actual, logits_of(model, tiny_text(3)), atol=1e-5)
+    np.testing.assert_allclose(
+        actual, logits_of(model, tiny_text(3)), atol=1e-5
+    )
 
 
 # === Compilation ===

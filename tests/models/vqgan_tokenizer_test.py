@@ -566,7 +566,9 @@ def test_checkpoint_has_all_training_parts(trained, tmp_path):
     restored.load_weights(path)
     for part in ("variables", "optimizer.variables"):
         for expected, actual in zip(
-            variables_of(trained, part), variables_of(restored, part), strict=True
+            variables_of(trained, part),
+            variables_of(restored, part),
+            strict=True,
         ):
             np.testing.assert_array_equal(actual, expected)
 
@@ -592,5 +594,3 @@ def test_config_round_trip(changes):
     assert copy.get_config() == tokenizer.get_config()
     shapes = [v.shape for v in tokenizer.variables]
     assert [v.shape for v in copy.variables] == shapes
-
-

@@ -81,7 +81,9 @@ def test_choice_and_token_noise_are_apart():
     """The noise that picks a code must not decide whether it is kept."""
     seeds = np.arange(200, dtype="int32")
     choice = to_numpy(noise.uniform(seeds, noise.CHOICE_STREAM, 0, TOKENS))
-    token = to_numpy(noise.code_uniform(seeds, noise.TOKEN_STREAM, 0, TOKENS, 2))
+    token = to_numpy(
+        noise.code_uniform(seeds, noise.TOKEN_STREAM, 0, TOKENS, 2)
+    )
     correlation = np.corrcoef(choice.ravel(), token[..., 0].ravel())[0, 1]
     assert abs(correlation) < 4 / np.sqrt(choice.size)
 

@@ -1,0 +1,146 @@
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_muse
+from keras_muse.samplers import Sampler
+
+PACKAGE = pathlib.Path(keras_muse.__file__).parent
+BACKENDS = ("jax", "tensorflow", "torch")
+# Modules whose names are shown to users, with what is defined in them.
+MODULES = ("layers", "losses", "metrics", "models", "optimizers", "samplers")
+
+
+def imported_by(statement):
+    """Which big packages a statement imports, in a fresh process."""
+    script = (
+        f"import sys\n{statement}\n"
+        "print(*[n for n in ('keras', 'keras_hub', 'jax', 'tensorflow', "
+        "'torch') if n in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PACKAGE.parent,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_import_alone_imports_no_backend():
+    assert imported_by("import keras_muse; keras_muse.__version__") == set()
+
+
+def test_models_need_neither_tensorflow_nor_torch():
+    imported = imported_by(
+        "import keras_muse\nfor n in keras_muse.__all__: getattr(keras_muse, n)"
+    )
+    assert "keras" in imported and not imported & {"tensorflow", "torch"}
+
+
+@pytest.mark.parametrize("name", keras_muse.__all__)
+def test_public_name_resolves(name):
+    value = getattr(keras_muse, name)
+    assert name in dir(keras_muse)
+    if inspect.isclass(value):
+        assert value.__name__ == name
+
+
+@pytest.mark.parametrize("module", [*MODULES, "data", "training"])
+def test_names_of_submodules_resolve(module):
+    module = getattr(keras_muse, module)
+    assert list(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+
+
+def test_unknown_names_raise():
+    with pytest.raises(AttributeError, match="no attribute 'Mouse'"):
+        keras_muse.Mouse  # noqa: B018
+
+
+def test_only_leaf_files_import_a_backend():
+    pattern = re.compile(
+        rf"^\s*(?:import|from)\s+({'|'.join(BACKENDS)})\b", re.MULTILINE
+    )
+    leaves = {f"_{backend}.py" for backend in BACKENDS}
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in leaves and pattern.search(path.read_text())
+    }
+    assert found == set()
+    # The pattern does find what it looks for.
+    assert pattern.search((PACKAGE / "models" / "_jax.py").read_text())
+
+
+def test_assertions_are_no_checks():
+    for path in PACKAGE.rglob("*.py"):
+        assert not re.search(r"^\s*assert ", path.read_text(), re.MULTILINE)
+
+
+def public_objects():
+    """Public classes and functions, each once, by their full name."""
+    objects = {}
+    for module in MODULES:
+        module = getattr(keras_muse, module)
+        for name in module.__all__:
+            value = getattr(module, name)
+            objects[f"{value.__module__}.{name}"] = value
+    for file in sorted((PACKAGE / "ops").glob("[a-z]*.py")):
+        module = importlib.import_module(f"keras_muse.ops.{file.stem}")
+        for name, value in inspect.getmembers(module, inspect.isfunction):
+            if value.__module__ == module.__name__ and name[0] != "_":
+                objects[f"{module.__name__}.{name}"] = value
+    return objects
+
+
+PUBLIC = public_objects()
+CLASSES = {k: v for k, v in PUBLIC.items() if inspect.isclass(v)}
+EXAMPLES = {
+    name: re.findall(r"```python\n(.*?)```", inspect.getdoc(value), re.DOTALL)
+    for name, value in PUBLIC.items()
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_object_is_documented(name):
+    value = PUBLIC[name]
+    doc = inspect.getdoc(value)
+    assert doc and doc[0] != "\n"
+    parameters = [
+        p
+        for p in inspect.signature(value).parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    ]
+    if len(doc.splitlines()) == 1:  # a summary that says it all
+        assert not inspect.isclass(value)
+        return
+    for parameter in parameters:
+        assert re.search(rf"^\s+{parameter.name}: ", doc, re.MULTILINE), (
+            f"`{parameter.name}` is not described"
+        )
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_public_class_is_registered_and_has_an_example(name):
+    assert EXAMPLES[name]
+    registered = keras.saving.get_registered_name(CLASSES[name])
+    if CLASSES[name] is not Sampler:  # which is abstract
+        assert registered == f"keras_muse>{CLASSES[name].__name__}"
+
+
+@pytest.mark.parametrize("name", [n for n in EXAMPLES if EXAMPLES[n]])
+def test_example_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in EXAMPLES[name]:
+        exec(compile(block, name, "exec"), {})
