@@ -4,6 +4,7 @@ Read it as the recipe for one's own pictures; only the sizes are small. On two
 processor cores it takes the minutes it is given.
 """
 
+import importlib.util
 import os
 
 import keras
@@ -68,6 +69,11 @@ def quickstart(output, minutes=18.0, seed=0):
     work = os.path.join(output, "work")
     os.makedirs(work, exist_ok=True)
 
+    if faster := faster_backend():
+        print(
+            f"On a processor {faster} takes about half the time a step: "
+            f"KERAS_BACKEND={faster} trains longer in the same minutes."
+        )
     large, small, pairs = load_pictures("train")
     print(f"{len(large)} drawings of emoji in {len(STYLES)} styles")
 
@@ -90,8 +96,8 @@ def quickstart(output, minutes=18.0, seed=0):
             high_res_image_size=LARGE,
         )
 
+    base, super_res = make_transformers()
     print("\n3. Base transformer: text to 8 x 8 tokens")
-    base = MuseBase(grid_size=(8, 8), **TRANSFORMER)
     train_transformer(
         base,
         data.read_token_shards(tokens, BASE_BATCH, "base", seed=seed),
@@ -99,14 +105,6 @@ def quickstart(output, minutes=18.0, seed=0):
     )
 
     print("\n4. Super-resolution transformer: to 16 x 16 tokens")
-    super_res = MuseSuperRes(
-        low_res_codebook_size=TOKENIZER["codebook_size"],
-        grid_size=(16, 16),
-        low_res_grid_size=(8, 8),
-        low_res_num_layers=1,
-        block_size=4,
-        **{**TRANSFORMER, "num_layers": 3},
-    )
     train_transformer(
         super_res,
         data.read_token_shards(tokens, SUPER_RES_BATCH, "super_res", seed=seed),
@@ -123,6 +121,19 @@ def quickstart(output, minutes=18.0, seed=0):
     draw_sheet(muse, path, seed)
     print(f"\nThe model is in {output}/preset, its pictures are in {path}")
     return muse
+
+
+def faster_backend():
+    """The installed backend that trains these models faster, or `None`.
+
+    XLA does not use all that a processor has; measured in
+    benchmarks/results/quickstart_backends.md.
+    """
+    on_processor = keras.config.backend() == "jax" and all(
+        "cpu" in device for device in keras.distribution.list_devices()
+    )
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    return "tensorflow" if on_processor and has_tensorflow else None
 
 
 def load_pictures(split):
@@ -181,7 +192,7 @@ class Patches(keras.utils.PyDataset):
         self.epoch += 1
 
 
-def train_tokenizer(large, small, seconds, directory, seed):
+def make_tokenizer():
     tokenizer = VQGANTokenizer(**TOKENIZER)
     tokenizer.compile(
         keras.optimizers.Adam(beta_2=0.99),
@@ -192,6 +203,27 @@ def train_tokenizer(large, small, seconds, directory, seed):
         commitment_weight=0.5,
         entropy_weight=0,
     )
+    return tokenizer
+
+
+def make_transformers():
+    """The base and the super-resolution model, compiled."""
+    base = MuseBase(grid_size=(8, 8), **TRANSFORMER)
+    super_res = MuseSuperRes(
+        low_res_codebook_size=TOKENIZER["codebook_size"],
+        grid_size=(16, 16),
+        low_res_grid_size=(8, 8),
+        low_res_num_layers=1,
+        block_size=4,
+        **{**TRANSFORMER, "num_layers": 3},
+    )
+    for model in (base, super_res):
+        model.compile(keras.optimizers.AdamW(weight_decay=0.02, beta_2=0.99))
+    return base, super_res
+
+
+def train_tokenizer(large, small, seconds, directory, seed):
+    tokenizer = make_tokenizer()
     budget = training.TimeBudget(seconds, directory, learning_rate=2e-3)
     if not budget.restore(tokenizer):
         tokenizer.fit(
@@ -204,7 +236,6 @@ def train_tokenizer(large, small, seconds, directory, seed):
 
 
 def train_transformer(model, batches, budget):
-    model.compile(keras.optimizers.AdamW(weight_decay=0.02, beta_2=0.99))
     if not budget.restore(model):
         batches.step = int(model.optimizer.iterations)
         print(

@@ -40,13 +40,12 @@ with context:
     tokenizer = tiny.tiny_tokenizer()
     tokenizer.quantizer.revival_steps = 2
     tokenizer.compile(
-        keras.optimizers.SGD(0.05), perceptual=None, adversarial_weight=0
+        keras.optimizers.Adam(1e-4), perceptual=None, adversarial_weight=0
     )
     losses = Losses()
-    images = tiny.tiny_images(32)
+    images = tiny.tiny_images(48)
     tokenizer.fit(
-        images, batch_size=8, epochs=2, shuffle=False, verbose=0,
-        callbacks=[losses],
+        images, batch_size=8, shuffle=False, verbose=0, callbacks=[losses]
     )
     result["tokenizer"] = losses.values
     result["devices"] = num_devices(tokenizer)
@@ -54,24 +53,19 @@ with context:
     arrays["idle_steps"] = tiny.to_numpy(tokenizer.quantizer.idle_steps)
     arrays["token_ids"] = tokenizer.encode(images[:8])
 
-    for name, model in (
-        ("base", tiny.tiny_base()), ("super_res", tiny.tiny_super_res())
-    ):
-        model.compile(keras.optimizers.Adam(1e-3))
-        losses = Losses()
-        data = tiny.tiny_data(model, batch=16)
-        model.fit(
-            data, batch_size=8, epochs=2, shuffle=False, verbose=0,
-            callbacks=[losses],
-        )
-        result[name] = losses.values
-        result[f"{name}_evaluate"] = model.evaluate(
-            data, batch_size=8, verbose=0
-        )
-        text = tiny.tiny_text(4)
-        if name == "super_res":
-            text["low_res_token_ids"] = data["low_res_token_ids"][:4]
-        arrays[name] = model.generate(**text, num_steps=3, seed=0, verbose=0)
+    base = tiny.tiny_base()
+    base.compile(keras.optimizers.Adam(1e-3))
+    losses = Losses()
+    data = tiny.tiny_data(base, batch=16)
+    base.fit(
+        data, batch_size=8, epochs=2, shuffle=False, verbose=0,
+        callbacks=[losses],
+    )
+    result["base"] = losses.values
+    result["evaluate"] = base.evaluate(data, batch_size=8, verbose=0)
+    arrays["generated"] = base.generate(
+        **tiny.tiny_text(4), num_steps=3, seed=0, verbose=0
+    )
 np.savez(output, result=json.dumps(result), **arrays)
 """
 
@@ -104,19 +98,19 @@ def test_it_runs_on_four_devices(runs):
     assert (single["devices"], parallel["devices"]) == (1, 4)
 
 
-@pytest.mark.parametrize("model", ["tokenizer", "base", "super_res"])
+@pytest.mark.parametrize("model", ["tokenizer", "base"])
 def test_losses_are_those_of_one_device(runs, model):
     (single, _), (parallel, _) = runs
-    assert len(single[model]) == (8 if model == "tokenizer" else 4)
+    assert len(single[model]) == (6 if model == "tokenizer" else 4)
     np.testing.assert_allclose(parallel[model], single[model], rtol=1e-5)
     assert len(set(single[model])) > 1  # it did train
 
 
-@pytest.mark.parametrize("model", ["base", "super_res"])
-def test_evaluation_is_that_of_one_device(runs, model):
+def test_evaluation_is_that_of_one_device(runs):
     (single, _), (parallel, _) = runs
-    name = f"{model}_evaluate"
-    np.testing.assert_allclose(parallel[name], single[name], rtol=1e-5)
+    np.testing.assert_allclose(
+        parallel["evaluate"], single["evaluate"], rtol=1e-5
+    )
 
 
 def test_all_devices_revive_the_same_codes(runs):
@@ -129,7 +123,6 @@ def test_all_devices_revive_the_same_codes(runs):
     np.testing.assert_array_equal(parallel["token_ids"], single["token_ids"])
 
 
-@pytest.mark.parametrize("model", ["base", "super_res"])
-def test_generated_tokens_are_those_of_one_device(runs, model):
+def test_generated_tokens_are_those_of_one_device(runs):
     (_, single), (_, parallel) = runs
-    np.testing.assert_array_equal(parallel[model], single[model])
+    np.testing.assert_array_equal(parallel["generated"], single["generated"])

@@ -42,12 +42,15 @@ def test_import_alone_imports_no_backend():
 
 def test_models_need_neither_tensorflow_nor_torch():
     imported = imported_by(
-        "import keras_muse\nfor n in keras_muse.__all__: getattr(keras_muse, n)"
+        "from keras_muse import ConfidenceSampler, Discriminator, MuseBase\n"
+        "from keras_muse import MuseSuperRes, VQGANTokenizer"
     )
     assert "keras" in imported and not imported & {"tensorflow", "torch"}
 
 
-@pytest.mark.parametrize("name", keras_muse.__all__)
+@pytest.mark.parametrize(
+    "name", sorted(set(keras_muse.__all__) - {"__version__"})
+)
 def test_public_name_resolves(name):
     value = getattr(keras_muse, name)
     assert name in dir(keras_muse)

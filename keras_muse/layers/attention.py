@@ -35,7 +35,7 @@ class Attention(keras.layers.Layer):
     import keras_muse
 
     layer = keras_muse.layers.Attention(num_heads=2)
-    layer.build((None, 16, 8), context_dim=8)
+    layer.build((None, 16, 8))
     x = np.random.normal(size=(1, 16, 8)).astype("float32")
     text = np.random.normal(size=(1, 5, 8)).astype("float32")
     y = layer(x, key_value=layer.project(text))
@@ -46,32 +46,29 @@ class Attention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_heads = num_heads
 
-    def build(self, input_shape, context_dim=None):
+    def build(self, input_shape):
         hidden_dim = input_shape[-1]
         if hidden_dim % self.num_heads:
             raise ValueError(
                 "`num_heads` must divide the width of the input. Received: "
                 f"num_heads={self.num_heads}, width={hidden_dim}"
             )
-        self.query = self._projection("query", hidden_dim, hidden_dim)
-        context_dim = context_dim or hidden_dim
-        self.key = self._projection("key", context_dim, hidden_dim)
-        self.value = self._projection("value", context_dim, hidden_dim)
-        self.attention_output = self._projection(
-            "attention_output", hidden_dim, hidden_dim
-        )
+        self.query = self._projection("query", hidden_dim)
+        self.key = self._projection("key", hidden_dim)
+        self.value = self._projection("value", hidden_dim)
+        self.attention_output = self._projection("attention_output", hidden_dim)
         self.built = True
 
-    def _projection(self, name, input_dim, output_dim):
-        layer = dense(name, output_dim, self.dtype_policy, use_bias=False)
-        layer.build((None, None, input_dim))
+    def _projection(self, name, hidden_dim):
+        layer = dense(name, hidden_dim, self.dtype_policy, use_bias=False)
+        layer.build((None, None, hidden_dim))
         return layer
 
     def project(self, context):
         """Keys and values of a context, to be kept while it does not change.
 
         Args:
-            context: float tensor of shape `(batch, num_keys, context_dim)`.
+            context: float tensor of shape `(batch, num_keys, hidden_dim)`.
 
         Returns:
             A pair of tensors of shape `(batch, num_keys, num_heads,

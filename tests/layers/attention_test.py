@@ -15,13 +15,13 @@ def random(*shape, seed=0):
 @pytest.fixture
 def layer():
     layer = Attention(num_heads=2)
-    layer.build((None, 16, 8), context_dim=6)
+    layer.build((None, 16, 8))
     randomize(layer)
     return layer
 
 
 def test_equals_its_matrices(layer):
-    x, text = random(3, 16, 8), random(3, 5, 6)
+    x, text = random(3, 16, 8), random(3, 5, 8)
     mask = np.arange(5) < np.array([[5], [3], [1]])
     query, key, value, output = (to_numpy(w) for w in layer.trainable_variables)
 
@@ -46,8 +46,13 @@ def test_without_context_it_is_self_attention():
     )
 
 
+def test_builds_itself():
+    x = random(2, 4, 8)
+    assert Attention(num_heads=2)(x).shape == (2, 4, 8)
+
+
 def test_no_key_at_all_gives_exactly_zero(layer):
-    context = layer.project(random(2, 5, 6))
+    context = layer.project(random(2, 5, 8))
     y = layer(
         random(2, 16, 8), key_value=context, key_mask=np.zeros((2, 5), bool)
     )

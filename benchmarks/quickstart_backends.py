@@ -1,0 +1,115 @@
+"""Training speed of the quick start's models on each backend.
+
+Times a training step of the tokenizer, the base and the super-resolution
+model, at the sizes of `keras-muse quickstart`, on random data, one process a
+backend and precision. The ratio is to JAX in float32, in the same run.
+
+    python benchmarks/quickstart_backends.py
+    python benchmarks/quickstart_backends.py --json
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+from table import print_rows
+
+RUNS = (
+    ("jax", "float32"),
+    ("tensorflow", "float32"),
+    ("torch", "float32"),
+    ("torch", "mixed_bfloat16"),
+)
+STEPS = 12
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(step_seconds(options.worker)))
+        return
+    rows = [run(*backend_and_dtype) for backend_and_dtype in RUNS]
+    for row in rows:
+        for model in ("tokenizer", "base", "super_res"):
+            row[f"{model}_ratio"] = row[model] / rows[0][model]
+    print_rows(rows, options.json, "Seconds a training step")
+
+
+def run(backend, dtype):
+    result = subprocess.run(
+        [sys.executable, __file__, "--worker", dtype],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = json.loads(result.stdout.splitlines()[-1])
+    return {"backend": backend, "dtype": dtype, **seconds}
+
+
+def step_seconds(dtype):
+    import keras
+    import numpy as np
+
+    from keras_muse import quickstart
+
+    keras.config.set_dtype_policy(dtype)
+    rng = np.random.default_rng(0)
+    tokenizer = quickstart.make_tokenizer()
+    base, super_res = quickstart.make_transformers()
+    num_codes = base.codebook_size
+
+    def text(batch):
+        shape = (batch, 32, base.text_dim)
+        return {
+            "text_embeddings": rng.normal(size=shape).astype("float32"),
+            "text_mask": np.ones(shape[:2], "bool"),
+        }
+
+    size = quickstart.SMALL
+    images = (quickstart.TOKENIZER_BATCH, size, size, 3)
+    base_batch, fine_batch = quickstart.BASE_BATCH, quickstart.SUPER_RES_BATCH
+    batches = {
+        "tokenizer": (tokenizer, rng.integers(0, 256, images, "uint8")),
+        "base": (
+            base,
+            {
+                "token_ids": rng.integers(0, num_codes, (base_batch, 64)),
+                **text(base_batch),
+            },
+        ),
+        "super_res": (
+            super_res,
+            {
+                "token_ids": rng.integers(0, num_codes, (fine_batch, 256)),
+                "low_res_token_ids": rng.integers(
+                    0, num_codes, (fine_batch, 64)
+                ),
+                **text(fine_batch),
+            },
+        ),
+    }
+    return {
+        name: seconds_a_step(model, batch)
+        for name, (model, batch) in batches.items()
+    }
+
+
+def seconds_a_step(model, batch):
+    """Median over some steps, after one that compiles."""
+    seconds = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        model.train_on_batch(batch)
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds[1:])[len(seconds) // 2]
+
+
+if __name__ == "__main__":
+    main()
