@@ -15,7 +15,6 @@ TENSORFLOW_TEXT = (
     "(sys_platform == 'linux' and platform_machine == 'x86_64')"
 )
 TESTS = [
-    "diffusers>=0.42",
     "ipykernel",
     "nbclient",
     "nbformat",

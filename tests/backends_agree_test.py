@@ -90,7 +90,7 @@ def reference(tmp_path_factory):
 def test_reference_is_no_trivial_one(reference):
     results, _ = reference
     assert len(np.unique(results["encoded"])) > 1
-    assert len(np.unique(results["base_tokens"])) > 8
+    assert len(np.unique(results["base_tokens"])) > 4
     assert results["base_logits"].std() > 0.3
     assert results["base_mask"].any() and not results["base_mask"].all()
 

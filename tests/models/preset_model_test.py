@@ -76,7 +76,7 @@ def test_without_weights_it_is_random(saved):
     fresh = MuseBase.from_preset(saved, load_weights=False)
     assert fresh.hidden_dim == tiny.tiny_base().hidden_dim
     codes = tiny.to_numpy(fresh.token_embedding.codes.embeddings)
-    assert 0.005 < codes.std() < 0.03  # the initializer's 0.02
+    assert 0 < codes.std() < 0.1  # `tiny_base` has 0.4
 
 
 def test_a_functional_backbone_before_changes_nothing(saved):

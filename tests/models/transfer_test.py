@@ -80,7 +80,7 @@ def test_what_fits_is_kept_and_the_rest_is_named(
     assert new.get_config() == config
     # Fresh weights are the initializer's, not copies of something.
     for name in changed - positions:
-        assert by_path(new)[name].std() < 0.03 < by_path(model)[name].std()
+        assert by_path(new)[name].std() < 0.1 < by_path(model)[name].std()
     assert new.generate(**tiny_text(new), num_steps=1, seed=0).shape == (
         4,
         *new.grid_size,

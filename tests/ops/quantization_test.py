@@ -30,7 +30,10 @@ def test_distances_of_half_precision_vectors_are_float32():
 
 def test_straight_through_has_the_value_of_the_codes():
     vectors, quantized = random(3, 4), random(3, 4, seed=1)
-    actual = quantization.straight_through(vectors, quantized)
+    actual = quantization.straight_through(
+        keras.ops.convert_to_tensor(vectors),
+        keras.ops.convert_to_tensor(quantized),
+    )
     np.testing.assert_allclose(to_numpy(actual), quantized, atol=1e-6)
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from keras.ops import convert_to_tensor as tensor
 from scipy import special
 from scipy import stats
 
@@ -38,7 +39,7 @@ def test_guidance_is_the_papers_with_t_one_less(logits):
 
 @pytest.mark.parametrize("top_k", [1, 3, 10, 50])
 def test_top_k_keeps_the_best(logits, top_k):
-    filtered = to_numpy(sampling.filter_top_k(logits, top_k))
+    filtered = to_numpy(sampling.filter_top_k(tensor(logits), top_k))
     threshold = np.sort(logits, axis=-1)[..., -min(top_k, 10), None]
     kept = logits >= threshold
     np.testing.assert_array_equal(filtered[kept], logits[kept])
@@ -48,7 +49,7 @@ def test_top_k_keeps_the_best(logits, top_k):
 
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.9, 0.999, 1.0])
 def test_top_p_keeps_the_smallest_set(logits, top_p):
-    filtered = to_numpy(sampling.filter_top_p(logits, top_p))
+    filtered = to_numpy(sampling.filter_top_p(tensor(logits), top_p))
     for row, result in zip(
         logits.reshape(-1, 10), filtered.reshape(-1, 10), strict=True
     ):
@@ -66,7 +67,9 @@ def test_sample_follows_softmax():
     u = noise.code_uniform(
         np.arange(num_rows, dtype="int32"), noise.TOKEN_STREAM, 0, 1, 5
     )
-    drawn = to_numpy(sampling.sample(logits[None, None], noise.gumbel(u)))
+    drawn = to_numpy(
+        sampling.sample(tensor(logits[None, None]), noise.gumbel(u))
+    )
     assert drawn.shape == (num_rows, 1) and drawn.dtype == "int32"
     counts = np.bincount(drawn[:, 0], minlength=5)
     expected = special.softmax(logits.astype("float64")) * num_rows
@@ -77,7 +80,7 @@ def test_dropped_codes_are_never_drawn():
     logits = np.zeros((1, 1, 64), "float32")
     logits[..., :3] = 0.1
     u = noise.code_uniform(np.arange(5000, dtype="int32"), 0, 0, 1, 64)
-    filtered = sampling.filter_top_k(logits, 3)
+    filtered = sampling.filter_top_k(tensor(logits), 3)
     drawn = to_numpy(sampling.sample(filtered, noise.gumbel(u)))
     assert set(drawn.ravel()) == {0, 1, 2}
 
