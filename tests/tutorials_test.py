@@ -175,7 +175,7 @@ def test_is_stored_as_it_ran(name):
     assert [cell.execution_count for cell in cells] == list(
         range(1, len(cells) + 1)
     )
-    assert _num_pictures(notebook) >= 5
+    assert _num_pictures(notebook) >= 3
     assert not [o for o in outputs if o.output_type == "error"]
     for text in PRINTED[name]:
         assert text in _printed(notebook)
