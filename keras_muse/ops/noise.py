@@ -6,7 +6,8 @@ its own seed only, whatever batch it is made in, and JAX, TensorFlow and Torch
 draw the same tokens from the same seed.
 
 All arithmetic is on int32, which wraps around on every backend (uint32 is
-incomplete on Torch).
+incomplete on Torch). Sums are written `+`: `keras.ops.add` on TensorFlow takes
+a column as a bias of the last axis where their lengths happen to agree.
 """
 
 import numpy as np
@@ -55,14 +56,14 @@ def threefry(key, counter):
         ops.bitwise_xor(key[0], key[1]), _int32(_KEY_PARITY)
     )
     keys = (key[0], key[1], parity)
-    x = ops.add(counter[0], keys[0])
-    y = ops.add(counter[1], keys[1])
+    x = counter[0] + keys[0]
+    y = counter[1] + keys[1]
     for block in range(5):
         for bits in _ROTATIONS[block % 2]:
-            x = ops.add(x, y)
+            x = x + y
             y = ops.bitwise_xor(_rotate_left(y, bits), x)
-        x = ops.add(x, keys[(block + 1) % 3])
-        y = ops.add(ops.add(y, keys[(block + 2) % 3]), block + 1)
+        x = x + keys[(block + 1) % 3]
+        y = y + keys[(block + 2) % 3] + (block + 1)
     return x, y
 
 
@@ -136,7 +137,7 @@ def code_uniform(seeds, stream, step, num_positions, num_codes):
     # a full Threefry for each of 4096 x 8192 numbers would cost more than
     # the transformer on backends that do not fuse.
     bits = _mix(ops.bitwise_xor(first[..., None], codes))
-    bits = _mix(ops.add(bits, second[..., None]))
+    bits = _mix(bits + second[..., None])
     return _to_uniform(bits)
 
 
@@ -144,7 +145,7 @@ def _position_bits(seeds, stream, step, num_positions):
     seeds = ops.cast(seeds, "int32")[:, None]  # (batch, 1)
     step = ops.cast(step, "int32")
     positions = ops.arange(num_positions, dtype="int32")[None, :]
-    return threefry((seeds, ops.add(step, stream << 24)), (positions, 0))
+    return threefry((seeds, step + (stream << 24)), (positions, 0))
 
 
 def _mix(x):

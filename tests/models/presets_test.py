@@ -11,6 +11,13 @@ from keras_muse import VQGANTokenizer
 from keras_muse.models.presets import ARCHITECTURES
 
 
+@pytest.fixture(autouse=True)
+def forget_variables():
+    """Else Keras would allocate them, billions, in a later test's scope."""
+    yield
+    keras.utils.clear_session()
+
+
 def unallocated(cls, name, **kwargs):
     with keras.StatelessScope(initialize_variables=False):
         return cls.from_preset(name, load_weights=False, **kwargs)

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
+from keras.ops import convert_to_tensor as tensor
 from scipy import stats
 
 from keras_muse.ops import noise
@@ -10,7 +11,7 @@ from tests.tiny import to_numpy
 
 def words(*values):
     """32-bit words as the int32 that the package computes with."""
-    return [np.array([v], "uint32").view("int32") for v in values]
+    return [tensor(np.array([v], "uint32").view("int32")) for v in values]
 
 
 def bits(pair):
@@ -37,7 +38,9 @@ def test_threefry_gives_the_known_answers(key, counter, expected):
 def test_threefry_equals_jax():
     generator = np.random.default_rng(0)
     key, counter = generator.integers(0, 2**32, (2, 2, 50), dtype="uint32")
-    result = noise.threefry(key.view("int32"), counter.view("int32"))
+    result = noise.threefry(
+        *[[tensor(word.view("int32")) for word in x] for x in (key, counter)]
+    )
     for i in range(50):
         expected = threefry_2x32(key[:, i], counter[:, i])
         actual = [to_numpy(x)[i].astype("int32") for x in result]
@@ -111,6 +114,22 @@ def test_a_row_depends_on_its_seed_only(function):
     batch = function(seeds=(7, 8, 9))
     alone = function(seeds=(8,))
     np.testing.assert_array_equal(batch[1:2], alone)
+
+
+@pytest.mark.parametrize("num_positions", [1, 2, 3, 4])
+def test_shapes_that_look_alike_are_no_exception(num_positions):
+    """As many positions as rows, or as codes: nothing is mixed up."""
+    seeds = (7, 8, 9)
+    for function, options in (
+        (draw, {}),
+        (draw_codes, {"num_codes": 3}),
+        (draw_codes, {"num_codes": num_positions}),
+    ):
+        batch = function(seeds, num_positions=num_positions, **options)
+        assert batch.shape[:2] == (3, num_positions)
+        for i, seed in enumerate(seeds):
+            longer = function((seed,), num_positions=9, **options)
+            np.testing.assert_array_equal(batch[i], longer[0, :num_positions])
 
 
 def test_a_position_does_not_depend_on_how_many_there_are():
