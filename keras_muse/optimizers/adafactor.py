@@ -118,8 +118,8 @@ class AdafactorMomentum(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         momentum = self._momentums[index]
 
-        # TensorFlow gives the gradient of an embedding as rows.
-        gradient = ops.convert_to_tensor(gradient, sparse=False)
+        # TensorFlow gives an embedding its gradient as rows: make it dense.
+        gradient = ops.reshape(gradient, variable.shape)
         update = self._normalized(index, ops.cast(gradient, "float32"))
         size = ops.sqrt(ops.mean(ops.square(update)))
         update = update / ops.maximum(1.0, size / self.clip_threshold)
