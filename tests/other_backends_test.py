@@ -24,14 +24,20 @@ BACKEND_TESTS = [
     "tests/samplers",
 ]
 # Known on TensorFlow: rounding moves some codes under bfloat16, and the picture
-# of the R1 test differs in the fifth digit. Open, see CHANGELOG.
+# of the R1 test differs in the fifth digit. On Torch two tests of the
+# arguments of `compile` fail. Open, see CHANGELOG.
 KNOWN = {
     "tensorflow": [
         "tests/losses/adversarial_test.py::"
         "test_regularization_moves_the_critic_only",
         "tests/models/vqgan_tokenizer_test.py::test_mixed_precision",
     ],
-    "torch": [],
+    "torch": [
+        "tests/models/vqgan_tokenizer_test.py::"
+        "test_each_argument_of_compile_changes_the_loss",
+        "tests/models/vqgan_tokenizer_test.py::"
+        "test_perceptual_weight_and_network",
+    ],
 }
 # What must work without TensorFlow: training on shards, and generating.
 WITHOUT_TENSORFLOW = [

@@ -52,6 +52,8 @@ def threefry(key, counter):
     Reference:
         - [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
     """
+    key = [ops.cast(word, "int32") for word in key]
+    counter = [ops.cast(word, "int32") for word in counter]
     parity = ops.bitwise_xor(
         ops.bitwise_xor(key[0], key[1]), _int32(_KEY_PARITY)
     )
