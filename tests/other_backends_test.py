@@ -23,22 +23,6 @@ BACKEND_TESTS = [
     "tests/optimizers",
     "tests/samplers",
 ]
-# Known on TensorFlow: rounding moves some codes under bfloat16, and the picture
-# of the R1 test differs in the fifth digit. On Torch two tests of the
-# arguments of `compile` fail. Open, see CHANGELOG.
-KNOWN = {
-    "tensorflow": [
-        "tests/losses/adversarial_test.py::"
-        "test_regularization_moves_the_critic_only",
-        "tests/models/vqgan_tokenizer_test.py::test_mixed_precision",
-    ],
-    "torch": [
-        "tests/models/vqgan_tokenizer_test.py::"
-        "test_each_argument_of_compile_changes_the_loss",
-        "tests/models/vqgan_tokenizer_test.py::"
-        "test_perceptual_weight_and_network",
-    ],
-}
 # What must work without TensorFlow: training on shards, and generating.
 WITHOUT_TENSORFLOW = [
     "tests/data/token_shards_test.py",
@@ -72,8 +56,7 @@ def run(arguments, backend):
 class TestOtherBackends:
     @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
     def test_backend(self, backend):
-        known = [f"--deselect={test}" for test in KNOWN[backend]]
-        run(["-m", "pytest", *BACKEND_TESTS, *known], backend)
+        run(["-m", "pytest", *BACKEND_TESTS], backend)
 
     def test_without_tensorflow(self):
         run(["-c", BLOCK_TENSORFLOW, *WITHOUT_TENSORFLOW], "jax")

@@ -46,7 +46,7 @@ TOY_PARAMETERS = {
         "SMALL": 16,
         "LARGE": 32,
         "BATCH_SIZE": 4,
-        "EPOCHS": 2,
+        "EPOCHS": 3,  # a grid is drawn of each
         "ADVERSARIAL_EPOCHS": 1,
         "DECODER_EPOCHS": 1,
         "TOKENIZER": TOKENIZER,
@@ -88,7 +88,7 @@ ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
 FILES = {
     "01_generate": ["apple.png"],
     "02_train_a_tokenizer": [
-        "reconstructions/epoch_0002.png",
+        "reconstructions/epoch_0003.png",
         "tokenizer/config.json",
     ],
     "03_train_the_base": [
@@ -161,7 +161,12 @@ def test_runs_top_to_bottom(name, preset, tmp_path, kernel_environment):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_toy_parameters_are_those_of_the_notebook(name):
     tree = ast.parse(_parameters_cell(_read(name)).source)
-    names = [statement.targets[0].id for statement in tree.body]
+    names = [
+        node.id
+        for statement in tree.body
+        for node in ast.walk(statement.targets[0])
+        if isinstance(node, ast.Name)
+    ]
 
     assert names == list(TOY_PARAMETERS[name])
 

