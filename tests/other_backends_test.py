@@ -18,6 +18,7 @@ BACKEND_TESTS = [
     "tests/models/discriminator_test.py",
     "tests/models/muse_base_test.py",
     "tests/models/muse_super_res_test.py",
+    "tests/models/token_generation_test.py",
     "tests/models/vqgan_tokenizer_test.py",
     "tests/ops",
     "tests/optimizers",

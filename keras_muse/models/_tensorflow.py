@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 def compile_function(model, function):
-    compiled = tf.function(function, reduce_retracing=True)
+    compiled = tf.function(function)
 
     def call(*args):
         # A numpy array would be a new constant, and a new trace, each time.

@@ -163,13 +163,17 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         Returns:
             float32 tensor of shape `(batch, num_tokens, codebook_size)`.
         """
+        x = self.features(token_ids, context_key_values, context_mask)
+        return ops.cast(self.head_logits(x), "float32")
+
+    def features(self, token_ids, context_key_values, context_mask):
+        """What the last linear layer turns into logits."""
         x = self.token_embedding(token_ids)  # (batch, num_tokens, hidden_dim)
         for layer, key_value in zip(
             self.transformer_layers, context_key_values, strict=True
         ):
             x = layer(x, context_key_value=key_value, context_mask=context_mask)
-        x = self.head_norm(self.head_dense(self.output_norm(x)))
-        return ops.cast(self.head_logits(x), "float32")
+        return self.head_norm(self.head_dense(self.output_norm(x)))
 
     # === Training ===
 

@@ -11,6 +11,7 @@ from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.seeds import image_seeds
 
 DEFAULT_BATCH_SIZE = 16
+MAX_LOGITS = 2**22  # of one row; 16 MiB
 
 
 class TokenGeneration:
@@ -84,17 +85,20 @@ class TokenGeneration:
 
             def on_step(step, token_ids, num_rows=num_rows, start=start):
                 if progress is not None:
+                    ops.convert_to_numpy(token_ids)  # waits for the step
                     progress.add(1)
                 if callback is not None:
-                    grid = self._to_grid(token_ids[:num_rows])
-                    callback(step, start, grid)
+                    token_ids = ops.convert_to_numpy(token_ids)[:num_rows]
+                    return callback(step, start, self._to_grid(token_ids))
 
             tokens = sampler(
                 self._decode_step(sampler, batch),
                 batch["token_ids"],
                 self.mask_token_id,
+                batch["seeds"],
                 num_steps,
                 guidance_scale,
+                self.noise_stage,
                 on_step,
             )
             results.append(tokens[:num_rows])
@@ -114,13 +118,17 @@ class TokenGeneration:
             }
         prepare = self._compiled("prepare", self._prepare)
         context = prepare(inputs)
-        step = self._compiled(
-            ("decode_step", sampler, guided),
-            self._make_decode_step(sampler, guided),
-        )
 
-        def decode_step(token_ids, *plan):
-            return step(context, batch["seeds"], token_ids, *plan)
+        def decode_step(token_ids, confidence, step, guidance_scale):
+            # A scale of 1 gives the unconditional half no weight.
+            is_guided = guided and guidance_scale != 1
+            function = self._compiled(
+                ("decode_step", sampler, is_guided),
+                self._make_decode_step(sampler, is_guided),
+            )
+            return function(
+                context, token_ids, confidence, step, guidance_scale
+            )
 
         return decode_step
 
@@ -134,35 +142,67 @@ class TokenGeneration:
         return self.project_context(context), context_mask
 
     def _make_decode_step(self, sampler, guided):
-        def decode_step(
-            context,
-            seeds,
-            token_ids,
-            step,
-            num_masked,
-            progress,
-            guidance_scale,
-        ):
-            if guided:
-                both = ops.concatenate([token_ids, token_ids], axis=0)
-                logits = self.logits(both, *context)
-                conditional, unconditional = ops.split(logits, 2, axis=0)
-                logits = sampling.guide(
-                    conditional, unconditional, guidance_scale
-                )
-            else:
-                logits = self.logits(token_ids, *context)
+        def decode_step(context, token_ids, confidence, step, guidance_scale):
+            token_ids = sampler.mask_before(token_ids, self.mask_token_id, step)
+            scale = guidance_scale if guided else None
+            x = self._guided_features(token_ids, context, scale)
+            drawn, drawn_confidence = self._draw(sampler, x, step, scale)
             return sampler.reveal(
-                logits,
                 token_ids,
+                confidence,
+                drawn,
+                drawn_confidence,
                 self.mask_token_id,
-                seeds,
-                step + self.noise_stage,
-                num_masked,
-                progress,
+                step,
             )
 
         return decode_step
+
+    def _guided_features(self, token_ids, context, guidance_scale):
+        """What the head takes: of the rows, or of both halves of the rows.
+
+        The last linear layer maps a mixture to the mixture of the logits, so
+        guidance is mixed before it, at half the cost. Not so if it is
+        quantized: it rounds its input.
+        """
+        if guidance_scale is None:
+            batch = ops.shape(token_ids)[0]
+            context = keras.tree.map_structure(lambda x: x[:batch], context)
+            return self.features(token_ids, *context)
+        both = ops.concatenate([token_ids, token_ids], axis=0)
+        x = self.features(both, *context)
+        if self._head_is_linear:
+            x = _guide_halves(x, guidance_scale)
+        return x
+
+    @property
+    def _head_is_linear(self):
+        return self.head_logits.quantization_mode is None
+
+    def _draw(self, sampler, x, step, guidance_scale):
+        """Draws all tokens, a part at a time where logits are many.
+
+        The logits of a large picture are more than the rest of the model's
+        activations; no more than `MAX_LOGITS` of a row exist at once.
+        """
+        parts = []
+        part_size = max(1, MAX_LOGITS // self.codebook_size)
+        for first in range(0, self.num_tokens, part_size):
+            logits = self.head_logits(x[:, first : first + part_size])
+            logits = ops.cast(logits, "float32")
+            if guidance_scale is not None and not self._head_is_linear:
+                logits = _guide_halves(logits, guidance_scale)
+            parts.append(sampler.draw(logits, step, first))
+        return [
+            ops.concatenate(part, axis=1) for part in zip(*parts, strict=True)
+        ]
+
+
+def _guide_halves(x, guidance_scale):
+    """Mixes the rows with text, in front, and those without."""
+    conditional, unconditional = ops.split(ops.cast(x, "float32"), 2, axis=0)
+    mixed = sampling.guide(conditional, unconditional, guidance_scale)
+    return ops.cast(mixed, x.dtype)
 
 
 def check_token_ids(token_ids, num_images, grid_size, num_ids, argument):

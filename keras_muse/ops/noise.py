@@ -120,20 +120,25 @@ def gumbel(uniform_noise):
     return -ops.log(-ops.log(uniform_noise))
 
 
-def code_uniform(seeds, stream, step, num_positions, num_codes):
+def code_uniform(
+    seeds, stream, step, num_positions, num_codes, first_position=0
+):
     """Uniform noise in (0, 1), one number a row, position and code.
 
     Args:
         seeds: int32 tensor of shape `(batch,)`.
         stream: int. Keeps apart noises of different purpose.
         step: int or int32 scalar tensor. The decoding step.
-        num_positions: int. Number of tokens in a row.
+        num_positions: int. Number of tokens.
         num_codes: int. Number of codes a token can take.
+        first_position: int. Position of the first of the tokens in its row.
 
     Returns:
         float32 tensor of shape `(batch, num_positions, num_codes)`.
     """
-    first, second = _position_bits(seeds, stream, step, num_positions)
+    first, second = _position_bits(
+        seeds, stream, step, num_positions, first_position
+    )
     codes = ops.arange(num_codes, dtype="int32")
     # Two rounds of a 32-bit finalizer under the position's 64-bit key:
     # a full Threefry for each of 4096 x 8192 numbers would cost more than
@@ -143,10 +148,11 @@ def code_uniform(seeds, stream, step, num_positions, num_codes):
     return _to_uniform(bits)
 
 
-def _position_bits(seeds, stream, step, num_positions):
+def _position_bits(seeds, stream, step, num_positions, first_position=0):
     seeds = ops.cast(seeds, "int32")[:, None]  # (batch, 1)
     step = ops.cast(step, "int32")
-    positions = ops.arange(num_positions, dtype="int32")[None, :]
+    positions = first_position + ops.arange(num_positions, dtype="int32")
+    positions = positions[None, :]
     return threefry((seeds, step + (stream << 24)), (positions, 0))
 
 

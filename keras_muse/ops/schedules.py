@@ -27,8 +27,38 @@ def linear(progress):
     return 1.0 - np.asarray(progress, "float64")
 
 
-MASK_SCHEDULES = {"cosine": cosine, "linear": linear}
-GUIDANCE_SCHEDULES = ("constant", "linear")
+def arccos(progress):
+    """Fraction still masked: few tokens at each step, very many at the last.
+
+    It is the inverse function of `cosine`; some published code calls it so.
+    """
+    return 2 / np.pi * np.arccos(progress)
+
+
+def square(progress):
+    """Fraction still masked, `1 - progress^2`."""
+    return 1.0 - np.square(progress)
+
+
+def cubic(progress):
+    """Fraction still masked, `1 - progress^3`: fewer yet at the start."""
+    return 1.0 - np.power(progress, 3)
+
+
+def sqrt(progress):
+    """Fraction still masked, `1 - sqrt(progress)`: most tokens first."""
+    return 1.0 - np.sqrt(progress)
+
+
+MASK_SCHEDULES = {
+    "arccos": arccos,
+    "cosine": cosine,
+    "cubic": cubic,
+    "linear": linear,
+    "sqrt": sqrt,
+    "square": square,
+}
+GUIDANCE_SCHEDULES = ("constant", "linear", "power_cosine")
 
 
 def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
@@ -42,7 +72,7 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
         num_editable: int array of shape `(batch,)`. Tokens that are masked at
             the start, counted row by row.
         num_steps: int. Number of decoding steps, at least 1.
-        mask_schedule: string. `"cosine"` or `"linear"`.
+        mask_schedule: string. A key of `MASK_SCHEDULES`.
 
     Returns:
         int32 array of shape `(num_steps, batch)`.
@@ -64,7 +94,13 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
     return np.stack(plan).astype("int32")
 
 
-def guidance_per_step(guidance_scale, num_steps, guidance_schedule="linear"):
+def guidance_per_step(
+    guidance_scale,
+    num_steps,
+    guidance_schedule="linear",
+    power=3.0,
+    interval=(0.0, 1.0),
+):
     """The guidance scale of each decoding step.
 
     Args:
@@ -73,15 +109,28 @@ def guidance_per_step(guidance_scale, num_steps, guidance_schedule="linear"):
         num_steps: int. Number of decoding steps.
         guidance_schedule: string. `"linear"` ramps from 1 to
             `guidance_scale`, so that the first tokens are drawn freely;
-            `"constant"` does not.
+            `"power_cosine"` starts later and ends flat; `"constant"` is at
+            `guidance_scale` from the start.
+        power: float. Exponent of `"power_cosine"`.
+        interval: pair of floats. The scale is 1 at steps before which a part
+            of the steps outside `[start, end)` is done.
 
     Returns:
         float32 array of shape `(num_steps,)`.
 
     Reference:
-        - [Muse, section 2.7](https://arxiv.org/abs/2301.00704)
+        - [Muse, section 2.7](https://arxiv.org/abs/2301.00704): linear
+        - [Gao et al., 2023](https://arxiv.org/abs/2303.14389): power-cosine
+        - [Kynkaanniemi et al., 2024](https://arxiv.org/abs/2404.07724):
+          interval
     """
-    if guidance_schedule == "constant" or num_steps == 1:
-        return np.full(num_steps, guidance_scale, "float32")
-    ramp = np.arange(num_steps) / (num_steps - 1)
+    steps = np.arange(num_steps)
+    # A single step is the last one.
+    ramp = steps / (num_steps - 1) if num_steps > 1 else np.ones(1)
+    if guidance_schedule == "constant":
+        ramp = np.ones(num_steps)
+    elif guidance_schedule == "power_cosine":
+        ramp = (1 - np.cos(np.pi * ramp**power)) / 2
+    done = steps / num_steps
+    ramp = np.where((done >= interval[0]) & (done < interval[1]), ramp, 0)
     return (1.0 + (guidance_scale - 1.0) * ramp).astype("float32")

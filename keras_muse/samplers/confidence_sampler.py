@@ -5,7 +5,6 @@ from keras import ops
 
 from keras_muse.ops import masking
 from keras_muse.ops import noise
-from keras_muse.ops import sampling
 from keras_muse.samplers.sampler import Sampler
 
 
@@ -21,8 +20,8 @@ class ConfidenceSampler(Sampler):
     Args:
         choice_temperature: float. Weight of the noise at the start. Defaults
             to `4.5`.
-        **kwargs: `mask_schedule`, `guidance_schedule`, `temperature`,
-            `top_k` and `top_p` of `keras_muse.samplers.Sampler`.
+        **kwargs: schedules, `temperature`, `top_k` and `top_p`, as in
+            `keras_muse.samplers.Sampler`.
 
     Example:
     ```python
@@ -40,17 +39,16 @@ class ConfidenceSampler(Sampler):
         super().__init__(**kwargs)
         self.choice_temperature = choice_temperature
 
-    def choose_masked(
-        self, logits, drawn, masked, seeds, step, num_masked, progress
-    ):
-        confidence = sampling.log_probability(logits, drawn)
+    def choose_masked(self, confidence, masked, step):
         gumbel = noise.gumbel(
-            noise.uniform(seeds, noise.CHOICE_STREAM, step, drawn.shape[1])
+            noise.uniform(
+                step.seeds, noise.CHOICE_STREAM, step.index, masked.shape[1]
+            )
         )
-        confidence += self.choice_temperature * (1.0 - progress) * gumbel
+        annealed = self.choice_temperature * (1.0 - step.plan["progress"])
         # Known tokens rank last, so they are never masked.
-        confidence = ops.where(masked, confidence, float("inf"))
-        return masking.mask_lowest(confidence, num_masked)
+        score = ops.where(masked, confidence + annealed * gumbel, float("inf"))
+        return masking.mask_lowest(score, step.plan["num_masked"])
 
     def get_config(self):
         return {

@@ -1,5 +1,7 @@
 """What all samplers share: schedules, filters and the loop over steps."""
 
+from typing import NamedTuple
+
 import numpy as np
 from keras import ops
 
@@ -8,17 +10,42 @@ from keras_muse.ops import sampling
 from keras_muse.ops import schedules
 
 
+class Step(NamedTuple):
+    """What a decoding step is told; values, so that no step compiles anew.
+
+    Args:
+        seeds: int32 tensor of shape `(batch,)`, one seed a row.
+        index: int32 scalar tensor. Number of the step, as the noise counts.
+        editable: bool tensor of shape `(batch, num_tokens)`. The tokens that
+            were masked at the start; the others are known and never change.
+        plan: dict of tensors, this step's part of `Sampler.plan`.
+    """
+
+    seeds: object
+    index: object
+    editable: object
+    plan: dict
+
+
 class Sampler:
     """Base class of samplers: values, no state, no model.
 
-    A subclass says in `choose_masked` which tokens stay masked after a step.
+    A subclass says in `choose_masked` which tokens stay masked after a step;
+    it may plan its steps in `plan`.
 
     Args:
-        mask_schedule: string. How the masked part falls from 1 to 0:
-            `"cosine"` or `"linear"`. Defaults to `"cosine"`.
-        guidance_schedule: string. `"linear"` ramps the guidance scale from 1
-            to its value over the steps, `"constant"` does not. Defaults to
-            `"linear"`.
+        mask_schedule: string. How the masked part falls from 1 to 0, one of
+            `keras_muse.ops.schedules.MASK_SCHEDULES`: `"cosine"`,
+            `"arccos"`, `"linear"`, `"square"`, `"cubic"` or `"sqrt"`.
+            Defaults to `"cosine"`.
+        guidance_schedule: string. How the guidance scale grows from 1 to its
+            value over the steps: `"linear"`, `"power_cosine"`, or
+            `"constant"`, which is there at once. Defaults to `"linear"`.
+        guidance_power: float above 0, of `"power_cosine"` only: the larger,
+            the later guidance sets in. Defaults to `3`.
+        guidance_interval: pair of floats in [0, 1] or `None`. Guidance acts
+            only while the part of the steps that is done is in
+            `[start, end)`. Defaults to all steps.
         temperature: float above 0. Divides the logits. Defaults to `1`.
         top_k: int or `None`. Draw from the `top_k` best codes only.
         top_p: float in (0, 1] or `None`. Draw from the smallest set of codes
@@ -32,15 +59,13 @@ class Sampler:
     from keras_muse.samplers import Sampler
 
     class RandomOrderSampler(Sampler):
-        def choose_masked(
-            self, logits, drawn, masked, seeds, step, num_masked, progress
-        ):
+        def choose_masked(self, confidence, masked, step):
             order = noise.uniform(
-                seeds, noise.CHOICE_STREAM, step, drawn.shape[1]
+                step.seeds, noise.CHOICE_STREAM, step.index, masked.shape[1]
             )
             # Known tokens last, so that they are never masked.
             order = ops.where(masked, order, 1.0)
-            return masking.mask_lowest(order, num_masked)
+            return masking.mask_lowest(order, step.plan["num_masked"])
     ```
     """
 
@@ -48,6 +73,8 @@ class Sampler:
         self,
         mask_schedule="cosine",
         guidance_schedule="linear",
+        guidance_power=None,
+        guidance_interval=None,
         temperature=1.0,
         top_k=None,
         top_p=None,
@@ -58,21 +85,12 @@ class Sampler:
             guidance_schedule,
             schedules.GUIDANCE_SCHEDULES,
         )
-        if temperature <= 0:
-            raise ValueError(
-                "`temperature` must be above 0; `top_k=1` is greedy. "
-                f"Received: temperature={temperature}"
-            )
-        if top_k is not None and top_k < 1:
-            raise ValueError(
-                f"`top_k` must be at least 1. Received: top_k={top_k}"
-            )
-        if top_p is not None and not 0 < top_p <= 1:
-            raise ValueError(
-                f"`top_p` must be in (0, 1]. Received: top_p={top_p}"
-            )
+        _check_guidance(guidance_schedule, guidance_power, guidance_interval)
+        _check_filters(temperature, top_k, top_p)
         self.mask_schedule = mask_schedule
         self.guidance_schedule = guidance_schedule
+        self.guidance_power = guidance_power
+        self.guidance_interval = guidance_interval and tuple(guidance_interval)
         self.temperature = temperature
         self.top_k = top_k
         self.top_p = top_p
@@ -84,25 +102,31 @@ class Sampler:
         decode_step,
         token_ids,
         mask_token_id,
+        seeds,
         num_steps,
         guidance_scale=1.0,
+        first_index=0,
         callback=None,
     ):
         """Decodes all masked tokens in `num_steps` steps.
 
         Args:
-            decode_step: function of `(token_ids, step, num_masked, progress,
-                guidance_scale)` that calls the transformer and then `reveal`;
-                the compiled unit.
+            decode_step: function of `(token_ids, confidence, step,
+                guidance_scale)`, `step` a `Step`, that returns the new
+                `(token_ids, confidence)`. It calls the sampler's
+                `mask_before`, the transformer, `draw` and `reveal`.
             token_ids: int32 array of shape `(batch, num_tokens)`. Tokens
                 equal to `mask_token_id` are decoded, the others are known
                 and never change.
             mask_token_id: int.
+            seeds: int32 array of shape `(batch,)`.
             num_steps: int, at least 1. More steps than masked tokens are
                 allowed: a row that is complete stays as it is.
             guidance_scale: float. Scale at the end of the schedule.
+            first_index: int. Where the noise starts to count the steps.
             callback: function or `None`. Called after each step with
-                `(step, token_ids)`, `token_ids` an int32 numpy array.
+                `(step, token_ids)`, the number of the step and a tensor. If
+                it returns `True` and nothing is masked, decoding ends.
 
         Returns:
             int32 numpy array of shape `(batch, num_tokens)`, nothing masked.
@@ -113,67 +137,125 @@ class Sampler:
                 f"num_steps={num_steps}"
             )
         token_ids = np.asarray(token_ids, "int32")
-        num_editable = np.sum(token_ids == mask_token_id, axis=1)
-        num_masked = schedules.num_masked_per_step(
-            num_editable, num_steps, self.mask_schedule
-        )
-        scales = schedules.guidance_per_step(
-            guidance_scale, num_steps, self.guidance_schedule
-        )
-        for step in range(num_steps):
-            token_ids = decode_step(
-                token_ids,
-                np.int32(step),
-                num_masked[step],
-                np.float32((step + 1) / num_steps),
-                scales[step],
+        editable = token_ids == mask_token_id
+        confidence = np.zeros(token_ids.shape, "float32")
+        plan = self.plan(editable.sum(axis=1), num_steps)
+        scales = self.guidance_scales(guidance_scale, num_steps)
+        for k in range(num_steps):
+            step = Step(
+                seeds,
+                np.int32(first_index + k),
+                editable,
+                {name: values[k] for name, values in plan.items()},
             )
-            if callback is not None:
-                callback(step, ops.convert_to_numpy(token_ids))
+            token_ids, confidence = decode_step(
+                token_ids, confidence, step, scales[k]
+            )
+            if callback is not None and callback(k, token_ids):
+                if not np.any(ops.convert_to_numpy(token_ids) == mask_token_id):
+                    break
         return ops.convert_to_numpy(token_ids)
+
+    def plan(self, num_editable, num_steps):
+        """What each step does, planned ahead in numpy.
+
+        Args:
+            num_editable: int array of shape `(batch,)`. Tokens to decode.
+            num_steps: int.
+
+        Returns:
+            Dict of arrays whose first axis is `num_steps`. Step `k` is given
+            the `k`-th of each.
+        """
+        return {
+            "num_masked": schedules.num_masked_per_step(
+                num_editable, num_steps, self.mask_schedule
+            ),
+            # The part of the steps that is done after each.
+            "progress": np.arange(1, num_steps + 1, dtype="float32")
+            / np.float32(num_steps),
+        }
+
+    def guidance_scales(self, guidance_scale, num_steps):
+        """The guidance scale of each step, float32 of shape `(num_steps,)`."""
+        return schedules.guidance_per_step(
+            guidance_scale,
+            num_steps,
+            self.guidance_schedule,
+            self.guidance_power or 3.0,
+            self.guidance_interval or (0.0, 1.0),
+        )
 
     # === One step, inside the compiled unit ===
 
-    def reveal(
-        self,
-        logits,
-        token_ids,
-        mask_token_id,
-        seeds,
-        step,
-        num_masked,
-        progress,
-    ):
-        """Draws all masked tokens and masks the least fit of them again.
+    def mask_before(self, token_ids, mask_token_id, step):
+        """Masks tokens before the transformer sees them; by default none.
 
         Args:
-            logits: float tensor of shape `(batch, num_tokens, codebook_size)`,
-                guided.
             token_ids: int32 tensor of shape `(batch, num_tokens)`.
             mask_token_id: int.
-            seeds: int32 tensor of shape `(batch,)`, one seed a row.
-            step: int32 scalar tensor.
-            num_masked: int32 tensor of shape `(batch,)`. How many tokens of
-                each row stay masked.
-            progress: float scalar tensor in (0, 1], the part of the steps
-                that is done after this one.
+            step: a `Step`.
 
         Returns:
-            int32 tensor of shape `(batch, num_tokens)`.
+            int32 tensor of the same shape.
+        """
+        return token_ids
+
+    def draw(self, logits, step, first_position=0):
+        """Draws a code for each token, masked or not.
+
+        Args:
+            logits: float tensor of shape `(batch, num_positions,
+                codebook_size)`, guided; a part of the tokens.
+            step: a `Step`.
+            first_position: int. Where in the row the part begins.
+
+        Returns:
+            int32 tensor and float32 tensor of shape `(batch, num_positions)`:
+            the codes, and the logarithm of their probability before top-k
+            and top-p.
         """
         logits = ops.cast(logits, "float32") / self.temperature
-        masked = ops.equal(token_ids, mask_token_id)
         gumbel = noise.gumbel(
             noise.code_uniform(
-                seeds, noise.TOKEN_STREAM, step, *logits.shape[1:]
+                step.seeds,
+                noise.TOKEN_STREAM,
+                step.index,
+                *logits.shape[1:],
+                first_position=first_position,
             )
         )
         drawn = sampling.sample(self._filter(logits), gumbel)
-        drawn = ops.where(masked, drawn, token_ids)
-        stay = self.choose_masked(
-            logits, drawn, masked, seeds, step, num_masked, progress
-        )
-        return ops.where(stay, mask_token_id, drawn)
+        return drawn, sampling.log_probability(logits, drawn)
+
+    def reveal(
+        self,
+        token_ids,
+        confidence,
+        drawn,
+        drawn_confidence,
+        mask_token_id,
+        step,
+    ):
+        """Puts drawn codes in the place of masks, and masks some again.
+
+        Args:
+            token_ids: int32 tensor of shape `(batch, num_tokens)`.
+            confidence: float32 tensor of the same shape. Log-probability of
+                each token when it was drawn; 0 for known tokens.
+            drawn: int32 tensor of the same shape, from `draw`.
+            drawn_confidence: float32 tensor of the same shape, from `draw`.
+            mask_token_id: int.
+            step: a `Step`.
+
+        Returns:
+            The new `token_ids` and `confidence`.
+        """
+        masked = ops.equal(token_ids, mask_token_id)
+        token_ids = ops.where(masked, drawn, token_ids)
+        confidence = ops.where(masked, drawn_confidence, confidence)
+        stay = self.choose_masked(confidence, masked, step)
+        return ops.where(stay, mask_token_id, token_ids), confidence
 
     def _filter(self, logits):
         if self.top_k is not None:
@@ -182,23 +264,21 @@ class Sampler:
             logits = sampling.filter_top_p(logits, self.top_p)
         return logits
 
-    def choose_masked(
-        self, logits, drawn, masked, seeds, step, num_masked, progress
-    ):
-        """Which `num_masked` of the `masked` tokens of each row stay masked.
+    def choose_masked(self, confidence, masked, step):
+        """Which tokens are masked after a step.
 
         Args:
-            logits: float32 tensor of shape `(batch, num_tokens,
-                codebook_size)`, divided by the temperature.
-            drawn: int32 tensor of shape `(batch, num_tokens)`.
-            masked: bool tensor of shape `(batch, num_tokens)`.
-            seeds: int32 tensor of shape `(batch,)`.
-            step: int32 scalar tensor.
-            num_masked: int32 tensor of shape `(batch,)`.
-            progress: float scalar tensor in (0, 1].
+            confidence: float32 tensor of shape `(batch, num_tokens)`.
+                Log-probability of each token when it was drawn.
+            masked: bool tensor of shape `(batch, num_tokens)`, true where a
+                token was drawn in this step.
+            step: a `Step`; `step.plan["num_masked"]` is how many tokens of
+                each row should be masked, `step.plan["progress"]` the part of
+                the steps that is done after this one, in (0, 1].
 
         Returns:
-            bool tensor of shape `(batch, num_tokens)`.
+            bool tensor of shape `(batch, num_tokens)`. It must be false where
+            `step.editable` is.
         """
         raise NotImplementedError
 
@@ -208,6 +288,8 @@ class Sampler:
         return {
             "mask_schedule": self.mask_schedule,
             "guidance_schedule": self.guidance_schedule,
+            "guidance_power": self.guidance_power,
+            "guidance_interval": self.guidance_interval,
             "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,
@@ -236,3 +318,33 @@ def _check_name(argument, name, table):
             f"`{argument}` must be one of {sorted(table)}. "
             f"Received: {argument}={name!r}"
         )
+
+
+def _check_guidance(guidance_schedule, guidance_power, guidance_interval):
+    if guidance_power is not None and (
+        guidance_schedule != "power_cosine" or guidance_power <= 0
+    ):
+        raise ValueError(
+            "`guidance_power` must be above 0, and belongs to "
+            "guidance_schedule='power_cosine'. Received: guidance_power="
+            f"{guidance_power}, guidance_schedule={guidance_schedule!r}"
+        )
+    if guidance_interval is not None:
+        start, end = guidance_interval
+        if not 0 <= start < end <= 1:
+            raise ValueError(
+                "`guidance_interval` must be a pair 0 <= start < end <= 1. "
+                f"Received: guidance_interval={guidance_interval}"
+            )
+
+
+def _check_filters(temperature, top_k, top_p):
+    if temperature <= 0:
+        raise ValueError(
+            "`temperature` must be above 0; `top_k=1` is greedy. "
+            f"Received: temperature={temperature}"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"`top_k` must be at least 1. Received: top_k={top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"`top_p` must be in (0, 1]. Received: top_p={top_p}")

@@ -1,3 +1,6 @@
+import os
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -173,9 +176,9 @@ def first_logits(model, monkeypatch, **changes):
     seen = []
 
     class Spy(ConfidenceSampler):
-        def reveal(self, logits, *args):
+        def draw(self, logits, *args):
             seen.append(logits)
-            return super().reveal(logits, *args)
+            return super().draw(logits, *args)
 
     def eager(model, function):
         return function
@@ -224,17 +227,62 @@ def test_guidance_leads_away_from_the_negative_text(model, monkeypatch):
     assert abs(actual[:2] - plain[:2]).max() > 0.1
 
 
-def test_scale_one_makes_no_unconditional_pass(model, monkeypatch):
+def test_no_unconditional_pass_where_it_has_no_weight(model, monkeypatch):
     batches = []
-    logits = model.logits
-    monkeypatch.setattr(
-        model,
-        "logits",
-        lambda ids, *context: batches.append(len(ids)) or logits(ids, *context),
-    )
+    features = model.features
+
+    def count(token_ids, *context):
+        batches.append(len(token_ids))
+        return features(token_ids, *context)
+
+    monkeypatch.setattr(model, "features", count)
     first_logits(model, monkeypatch, guidance_scale=1.0)
     first_logits(model, monkeypatch, guidance_scale=2.0)
     assert batches == [3, 6]
+    # A ramp starts at 1; an interval is 1 outside.
+    generate(model, num_steps=3)
+    assert batches[2:] == [3, 6, 6]
+    late = ConfidenceSampler(guidance_interval=(0.5, 1.0))
+    generate(model, num_steps=4, sampler=late)
+    assert batches[5:] == [3, 3, 6, 6]
+
+
+def test_guidance_is_mixed_before_a_linear_head_only(model, monkeypatch):
+    """A quantized head rounds what it is given: mixed after it."""
+    quantized = tiny_base()
+    quantized.head_logits.quantize("int8")
+    for head, rows in ((model, 3), (quantized, 6)):
+        quantized_mode = head.head_logits.quantization_mode
+        name = "quantized_call" if quantized_mode else "call"
+        shapes, call = [], getattr(head.head_logits, name)
+
+        def watch(x, shapes=shapes, call=call, **kwargs):
+            shapes.append(len(x))
+            return call(x, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(head.head_logits, name, watch)
+            actual = first_logits(head, patch, guidance_scale=2.5)
+        assert shapes == [rows]
+        text = tiny_text(3)
+        none = {**text, "text_mask": np.zeros_like(text["text_mask"])}
+        conditional, other = logits_of(head, text), logits_of(head, none)
+        expected = other + 2.5 * (conditional - other)
+        np.testing.assert_allclose(actual, expected, atol=1e-3)
+
+
+def test_logits_in_parts_give_the_same_tokens(monkeypatch):
+    whole = generate(tiny_base())
+    monkeypatch.setattr(token_generation, "MAX_LOGITS", 5 * 16)
+    sizes, model = [], tiny_base()
+
+    class Spy(ConfidenceSampler):
+        def draw(self, logits, *args):
+            sizes.append(tuple(logits.shape[1:]))
+            return super().draw(logits, *args)
+
+    np.testing.assert_array_equal(generate(model, sampler=Spy()), whole)
+    assert sizes[:4] == [(5, 16), (5, 16), (5, 16), (1, 16)]
 
 
 def test_scale_one_is_the_conditional_model(model, monkeypatch):
@@ -285,8 +333,8 @@ def test_nothing_compiles_anew(counted):
     generate(model, batch=7, batch_size=3)
     if keras.config.backend() == "torch":  # which runs each call eagerly
         assert len(traces) > len(first) > 2
-    else:
-        assert sorted(traces) == ["_prepare", "decode_step"]
+    else:  # with guidance and without
+        assert sorted(traces) == ["_prepare", "decode_step", "decode_step"]
 
 
 def test_another_sampler_is_another_function(model):
@@ -332,6 +380,24 @@ def test_lora_and_quantization_after_generating():
     generate(quantized)
     quantized.quantize("int8")
     assert generate(quantized).shape == (3, 4, 4)
+
+
+def test_memory_is_flat(model):
+    """One call holds 8 MB of keys and values; a hundred hold no more."""
+    text = {
+        "text_embeddings": np.ones((16, 2000, 6), "float32"),
+        "text_mask": np.ones((16, 2000), bool),
+    }
+    sizes = []
+    for seed in range(104):
+        generate(model, **text, num_steps=1, guidance_scale=1, seed=seed)
+        sizes.append(resident_bytes())
+    assert sizes[-1] - sizes[3] < 40 * 2**20
+
+
+def resident_bytes():
+    pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 # === Progress and errors ===

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
+from keras import ops
 from scipy import special
 
 from keras_muse.ops import noise
 from keras_muse.samplers import ConfidenceSampler
+from keras_muse.samplers.sampler import Step
 from tests.tiny import to_numpy
 
 TOKENS, CODES = 16, 8
@@ -19,21 +21,19 @@ def random_logits(num_rows=3):
 
 def choose(sampler, progress, num_masked=(10, 5, 0), masked=None):
     logits = random_logits()
-    drawn = logits.argmax(axis=-1).astype("int32")
+    drawn = logits.argmax(axis=-1)[..., None]
+    log_p = special.log_softmax(logits, axis=-1)
+    log_p = np.take_along_axis(log_p, drawn, axis=-1)[..., 0]
     if masked is None:
-        masked = np.ones(drawn.shape, bool)
+        masked = np.ones(log_p.shape, bool)
+    plan = {
+        "num_masked": np.array(num_masked, "int32"),
+        "progress": np.float32(progress),
+    }
+    step = Step(np.arange(3, dtype="int32"), np.int32(2), masked, plan)
     stay = sampler.choose_masked(
-        logits,
-        drawn,
-        masked,
-        np.arange(3, dtype="int32"),
-        np.int32(2),
-        np.array(num_masked, "int32"),
-        np.float32(progress),
+        ops.convert_to_tensor(log_p), ops.convert_to_tensor(masked), step
     )
-    log_p = np.take_along_axis(
-        special.log_softmax(logits, axis=-1), drawn[..., None], axis=-1
-    )[..., 0]
     return to_numpy(stay), log_p
 
 
@@ -92,7 +92,9 @@ def test_config_round_trip():
     sampler = ConfidenceSampler(
         choice_temperature=2.0,
         mask_schedule="linear",
-        guidance_schedule="constant",
+        guidance_schedule="power_cosine",
+        guidance_power=2.0,
+        guidance_interval=(0.1, 0.9),
         temperature=0.9,
         top_k=5,
         top_p=0.8,
@@ -107,6 +109,8 @@ def test_defaults_are_the_papers():
     assert config == {
         "mask_schedule": "cosine",
         "guidance_schedule": "linear",
+        "guidance_power": None,
+        "guidance_interval": None,
         "temperature": 1.0,
         "top_k": None,
         "top_p": None,

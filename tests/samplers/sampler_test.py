@@ -5,6 +5,7 @@ from keras_muse.ops import masking
 from keras_muse.ops import schedules
 from keras_muse.samplers import ConfidenceSampler
 from keras_muse.samplers import Sampler
+from keras_muse.samplers.sampler import Step
 from tests.tiny import to_numpy
 
 MASK, CODES, TOKENS = 10, 10, 12
@@ -13,34 +14,23 @@ MASK, CODES, TOKENS = 10, 10, 12
 class LeftToRight(Sampler):
     """The least sampler there can be: the first tokens come first."""
 
-    def choose_masked(
-        self, logits, drawn, masked, seeds, step, num_masked, progress
-    ):
-        place = np.arange(drawn.shape[1], dtype="float32")
+    def choose_masked(self, confidence, masked, step):
+        place = np.arange(masked.shape[1], dtype="float32")
         score = np.where(to_numpy(masked), -place, 1.0).astype("float32")
-        return masking.mask_lowest(score, num_masked)
+        return masking.mask_lowest(score, step.plan["num_masked"])
 
 
 class Decoder:
     """A model that knows its logits; it notes what the sampler asks for."""
 
-    def __init__(self, sampler, logits, seeds):
-        self.sampler, self.logits, self.seeds = sampler, logits, seeds
-        self.asked = []
+    def __init__(self, sampler, logits):
+        self.sampler, self.logits, self.asked = sampler, logits, []
 
-    def __call__(self, token_ids, step, num_masked, progress, guidance_scale):
-        self.asked.append(
-            (to_numpy(token_ids), step, num_masked, progress, guidance_scale)
-        )
-        return self.sampler.reveal(
-            self.logits,
-            token_ids,
-            MASK,
-            self.seeds,
-            step,
-            num_masked,
-            progress,
-        )
+    def __call__(self, token_ids, confidence, step, guidance_scale):
+        self.asked.append((to_numpy(token_ids), step, guidance_scale))
+        token_ids = self.sampler.mask_before(token_ids, MASK, step)
+        drawn = self.sampler.draw(self.logits, step)
+        return self.sampler.reveal(token_ids, confidence, *drawn, MASK, step)
 
 
 def decode(sampler, token_ids=None, num_steps=4, seeds=(1, 2), **kwargs):
@@ -48,8 +38,11 @@ def decode(sampler, token_ids=None, num_steps=4, seeds=(1, 2), **kwargs):
         token_ids = np.full((len(seeds), TOKENS), MASK)
     logits = np.random.default_rng(0).standard_normal((1, TOKENS, CODES))
     logits = np.repeat(logits, len(seeds), axis=0).astype("float32")
-    decoder = Decoder(sampler, logits, np.array(seeds, "int32"))
-    result = sampler(decoder, token_ids, MASK, num_steps, **kwargs)
+    decoder = Decoder(sampler, logits)
+    seeds = np.array(seeds, "int32")
+    if callback := kwargs.pop("callback", None):
+        kwargs["callback"] = lambda k, ids: callback(k, to_numpy(ids).copy())
+    result = sampler(decoder, token_ids, MASK, seeds, num_steps, **kwargs)
     return result, decoder
 
 
@@ -104,8 +97,9 @@ def test_left_to_right_goes_left_to_right():
 
 def test_the_steps_plan():
     _, decoder = decode(LeftToRight(), num_steps=4, guidance_scale=7.0)
-    _, steps, _, progress, scales = zip(*decoder.asked, strict=True)
-    assert list(steps) == [0, 1, 2, 3]
+    _, steps, scales = zip(*decoder.asked, strict=True)
+    assert [int(step.index) for step in steps] == [0, 1, 2, 3]
+    progress = [step.plan["progress"] for step in steps]
     np.testing.assert_allclose(progress, [0.25, 0.5, 0.75, 1.0])
     np.testing.assert_allclose(scales, [1, 3, 5, 7])
     constant = LeftToRight(guidance_schedule="constant")
@@ -124,20 +118,33 @@ def test_mask_schedule_is_a_choice():
 
 def reveal(sampler, logits, num_rows=1):
     """All tokens in one step, of rows that differ in their seed."""
-    shape = (num_rows, *logits.shape)
-    ids, _ = (
-        sampler.reveal(
-            np.broadcast_to(logits, shape).astype("float32"),
-            np.full(shape[:2], MASK, "int32"),
-            MASK,
-            np.arange(num_rows, dtype="int32"),
-            np.int32(0),
-            np.zeros(num_rows, "int32"),
-            np.float32(1),
-        ),
-        None,
-    )
-    return to_numpy(ids)
+    logits = np.broadcast_to(logits, (num_rows, *logits.shape))
+    step = Step(np.arange(num_rows, dtype="int32"), np.int32(0), None, {})
+    drawn, _ = sampler.draw(logits.astype("float32"), step)
+    return to_numpy(drawn)
+
+
+def test_parts_of_a_row_are_drawn_as_the_whole():
+    logits = np.random.default_rng(0).standard_normal((2, TOKENS, CODES))
+    step = Step(np.array([3, 4], "int32"), np.int32(1), None, {})
+    sampler = ConfidenceSampler(top_k=4)
+    whole = sampler.draw(logits.astype("float32"), step)
+    first = sampler.draw(logits[:, :5].astype("float32"), step)
+    second = sampler.draw(logits[:, 5:].astype("float32"), step, 5)
+    for actual, *parts in zip(whole, first, second, strict=True):
+        parts = np.concatenate([to_numpy(part) for part in parts], axis=1)
+        np.testing.assert_allclose(parts, to_numpy(actual), atol=1e-6)
+
+
+def test_a_callback_ends_the_decoding_only_when_nothing_is_masked():
+    for known, expected in ((0, 4), (TOKENS - 1, 1)):
+        start = np.full((2, TOKENS), MASK)
+        start[:, :known] = 3
+        result, decoder = decode(
+            LeftToRight(), start, callback=lambda step, ids: True
+        )
+        assert len(decoder.asked) == expected
+        assert (result != MASK).all()
 
 
 def test_temperature_divides_the_logits():
@@ -194,8 +201,15 @@ def test_base_class_needs_a_choice():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"mask_schedule": "square"}, "Received: mask_schedule='square'"),
+        ({"mask_schedule": "up"}, "Received: mask_schedule='up'"),
         ({"guidance_schedule": "up"}, "Received: guidance_schedule='up'"),
+        ({"guidance_power": 2.0}, "Received: guidance_power=2.0"),
+        (
+            {"guidance_schedule": "power_cosine", "guidance_power": 0},
+            "Received: guidance_power=0",
+        ),
+        ({"guidance_interval": (0.5, 0.5)}, r"Received.*\(0.5, 0.5\)"),
+        ({"guidance_interval": (-1, 0.5)}, r"Received.*\(-1, 0.5\)"),
         ({"temperature": 0}, "Received: temperature=0"),
         ({"top_k": 0}, "Received: top_k=0"),
         ({"top_p": 0.0}, "Received: top_p=0.0"),
