@@ -27,6 +27,15 @@ TESTS = [
     "transformers>=5",
 ]
 
+# Peers that the benchmarks compare with.
+PEERS = [
+    "diffusers",
+    "muse-maskgit-pytorch",
+    "torch==2.13.0",
+    "torchvision",
+    "transformers>=5",
+]
+
 setup(
     name="keras-muse",
     version=VERSION,
@@ -56,6 +65,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "tensorboard": ["tensorboard"],
+        "bench": PEERS,
         "test": TESTS,
         "dev": [*TESTS, "pre-commit", "resvg_py"],
     },

@@ -10,10 +10,12 @@ from keras_muse.version import __version__
 _MODULES = {
     "ConfidenceSampler": "keras_muse.samplers.confidence_sampler",
     "Discriminator": "keras_muse.models.discriminator",
+    "HaltonSampler": "keras_muse.samplers.halton_sampler",
     "MiniLMTextEncoder": "keras_muse.models.minilm_text_encoder",
     "Muse": "keras_muse.muse",
     "MuseBase": "keras_muse.models.muse_base",
     "MuseSuperRes": "keras_muse.models.muse_super_res",
+    "ReMDMSampler": "keras_muse.samplers.remdm_sampler",
     "T5TextEncoder": "keras_muse.models.t5_text_encoder",
     "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
     "data": "keras_muse.data",

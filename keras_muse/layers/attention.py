@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 from keras_muse.ops import attention
 
@@ -75,17 +76,17 @@ class Attention(keras.layers.Layer):
             head_dim)`.
         """
         return (
-            self._split_heads(self.key(context)),
-            self._split_heads(self.value(context)),
+            self._split_heads(apply_to_rows(self.key, context)),
+            self._split_heads(apply_to_rows(self.value, context)),
         )
 
     def call(self, x, key_value=None, key_mask=None):
         key, value = self.project(x) if key_value is None else key_value
-        query = self._split_heads(self.query(x))
+        query = self._split_heads(apply_to_rows(self.query, x))
         attended = self.mix(query, key, value, key_mask)
         # (batch, num_tokens, num_heads, head_dim) -> (batch, num_tokens, dim)
         attended = ops.reshape(attended, (-1, x.shape[1], x.shape[2]))
-        return self.attention_output(attended)
+        return apply_to_rows(self.attention_output, attended)
 
     def mix(self, query, key, value, key_mask):
         """The attention itself; a subclass may restrict who sees whom."""

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 
 
@@ -45,7 +46,9 @@ class FeedForward(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        return self.output_dense(self.intermediate_dense(x))
+        return apply_to_rows(
+            lambda rows: self.output_dense(self.intermediate_dense(rows)), x
+        )
 
     def get_config(self):
         return {

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 from keras_muse.layers.token_embedding import TokenEmbedding
 from keras_muse.layers.transformer_layer import TransformerLayer
@@ -143,7 +144,7 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
                 f"{self.text_dim}. Received: text_embeddings.shape="
                 f"{tuple(embeddings.shape)}"
             )
-        text = self.text_norm(self.text_projection(embeddings))
+        text = self.text_norm(apply_to_rows(self.text_projection, embeddings))
         return text, ops.cast(inputs["text_mask"], "bool")
 
     def project_context(self, context):
@@ -164,7 +165,7 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
             float32 tensor of shape `(batch, num_tokens, codebook_size)`.
         """
         x = self.features(token_ids, context_key_values, context_mask)
-        return ops.cast(self.head_logits(x), "float32")
+        return ops.cast(apply_to_rows(self.head_logits, x), "float32")
 
     def features(self, token_ids, context_key_values, context_mask):
         """What the last linear layer turns into logits."""
@@ -173,7 +174,8 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
             self.transformer_layers, context_key_values, strict=True
         ):
             x = layer(x, context_key_value=key_value, context_mask=context_mask)
-        return self.head_norm(self.head_dense(self.output_norm(x)))
+        x = apply_to_rows(self.head_dense, self.output_norm(x))
+        return self.head_norm(x)
 
     # === Training ===
 

@@ -100,6 +100,7 @@ class TokenGeneration:
                 guidance_scale,
                 self.noise_stage,
                 on_step,
+                self.grid_size,
             )
             results.append(tokens[:num_rows])
         return self._to_grid(np.concatenate(results))

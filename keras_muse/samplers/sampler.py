@@ -1,30 +1,15 @@
 """What all samplers share: schedules, filters and the loop over steps."""
 
-from typing import NamedTuple
-
 import numpy as np
 from keras import ops
 
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
-
-
-class Step(NamedTuple):
-    """What a decoding step is told; values, so that no step compiles anew.
-
-    Args:
-        seeds: int32 tensor of shape `(batch,)`, one seed a row.
-        index: int32 scalar tensor. Number of the step, as the noise counts.
-        editable: bool tensor of shape `(batch, num_tokens)`. The tokens that
-            were masked at the start; the others are known and never change.
-        plan: dict of tensors, this step's part of `Sampler.plan`.
-    """
-
-    seeds: object
-    index: object
-    editable: object
-    plan: dict
+from keras_muse.samplers.settings import check_filters
+from keras_muse.samplers.settings import check_guidance
+from keras_muse.samplers.settings import check_name
+from keras_muse.samplers.step import Step
 
 
 class Sampler:
@@ -79,14 +64,14 @@ class Sampler:
         top_k=None,
         top_p=None,
     ):
-        _check_name("mask_schedule", mask_schedule, schedules.MASK_SCHEDULES)
-        _check_name(
+        check_name("mask_schedule", mask_schedule, schedules.MASK_SCHEDULES)
+        check_name(
             "guidance_schedule",
             guidance_schedule,
             schedules.GUIDANCE_SCHEDULES,
         )
-        _check_guidance(guidance_schedule, guidance_power, guidance_interval)
-        _check_filters(temperature, top_k, top_p)
+        check_guidance(guidance_schedule, guidance_power, guidance_interval)
+        check_filters(temperature, top_k, top_p)
         self.mask_schedule = mask_schedule
         self.guidance_schedule = guidance_schedule
         self.guidance_power = guidance_power
@@ -107,6 +92,7 @@ class Sampler:
         guidance_scale=1.0,
         first_index=0,
         callback=None,
+        grid_size=None,
     ):
         """Decodes all masked tokens in `num_steps` steps.
 
@@ -127,6 +113,8 @@ class Sampler:
             callback: function or `None`. Called after each step with
                 `(step, token_ids)`, the number of the step and a tensor. If
                 it returns `True` and nothing is masked, decoding ends.
+            grid_size: pair of ints or `None`, `(height, width)` of the
+                tokens, row by row. Samplers that go by place need it.
 
         Returns:
             int32 numpy array of shape `(batch, num_tokens)`, nothing masked.
@@ -139,7 +127,7 @@ class Sampler:
         token_ids = np.asarray(token_ids, "int32")
         editable = token_ids == mask_token_id
         confidence = np.zeros(token_ids.shape, "float32")
-        plan = self.plan(editable.sum(axis=1), num_steps)
+        plan = self.plan(editable.sum(axis=1), num_steps, grid_size)
         scales = self.guidance_scales(guidance_scale, num_steps)
         for k in range(num_steps):
             step = Step(
@@ -156,12 +144,13 @@ class Sampler:
                     break
         return ops.convert_to_numpy(token_ids)
 
-    def plan(self, num_editable, num_steps):
+    def plan(self, num_editable, num_steps, grid_size=None):
         """What each step does, planned ahead in numpy.
 
         Args:
             num_editable: int array of shape `(batch,)`. Tokens to decode.
             num_steps: int.
+            grid_size: pair of ints or `None`, as in `__call__`.
 
         Returns:
             Dict of arrays whose first axis is `num_steps`. Step `k` is given
@@ -278,7 +267,7 @@ class Sampler:
 
         Returns:
             bool tensor of shape `(batch, num_tokens)`. It must be false where
-            `step.editable` is.
+            `step.editable` is false.
         """
         raise NotImplementedError
 
@@ -310,41 +299,3 @@ class Sampler:
     def __repr__(self):
         values = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({values})"
-
-
-def _check_name(argument, name, table):
-    if name not in table:
-        raise ValueError(
-            f"`{argument}` must be one of {sorted(table)}. "
-            f"Received: {argument}={name!r}"
-        )
-
-
-def _check_guidance(guidance_schedule, guidance_power, guidance_interval):
-    if guidance_power is not None and (
-        guidance_schedule != "power_cosine" or guidance_power <= 0
-    ):
-        raise ValueError(
-            "`guidance_power` must be above 0, and belongs to "
-            "guidance_schedule='power_cosine'. Received: guidance_power="
-            f"{guidance_power}, guidance_schedule={guidance_schedule!r}"
-        )
-    if guidance_interval is not None:
-        start, end = guidance_interval
-        if not 0 <= start < end <= 1:
-            raise ValueError(
-                "`guidance_interval` must be a pair 0 <= start < end <= 1. "
-                f"Received: guidance_interval={guidance_interval}"
-            )
-
-
-def _check_filters(temperature, top_k, top_p):
-    if temperature <= 0:
-        raise ValueError(
-            "`temperature` must be above 0; `top_k=1` is greedy. "
-            f"Received: temperature={temperature}"
-        )
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"`top_k` must be at least 1. Received: top_k={top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"`top_p` must be in (0, 1]. Received: top_p={top_p}")

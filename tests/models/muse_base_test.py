@@ -48,7 +48,9 @@ def test_learns_which_picture_a_text_has(trained):
 def test_generates_the_picture_of_a_text(trained):
     text = tiny_text(NUM_TEXTS)
     pictures = toy_data()["token_ids"][:NUM_TEXTS]
-    tokens = trained.generate(**text, num_steps=4, seed=0, verbose=0)
+    tokens = trained.generate(
+        **text, num_steps=4, guidance_scale=1, seed=0, verbose=0
+    )
     assert (tokens == pictures).mean() > 0.9
     assert (trained.untrained_tokens == pictures).mean() < 0.3
 

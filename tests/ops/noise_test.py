@@ -144,7 +144,7 @@ def test_a_position_does_not_depend_on_how_many_there_are():
 
 def test_streams_do_not_collide():
     streams = [v for k, v in vars(noise).items() if k.endswith("_STREAM")]
-    assert len(streams) == len(set(streams)) == 6
+    assert len(streams) == len(set(streams)) == 8
     first = [draw(stream=s, num_positions=2).tobytes() for s in streams]
     assert len(set(first)) == len(streams)
 

@@ -5,7 +5,7 @@ from scipy import special
 
 from keras_muse.ops import noise
 from keras_muse.samplers import ConfidenceSampler
-from keras_muse.samplers.sampler import Step
+from keras_muse.samplers.step import Step
 from tests.tiny import to_numpy
 
 TOKENS, CODES = 16, 8

@@ -1,0 +1,87 @@
+"""Muse's mask-free editing: tokens are drawn anew, a few at a time."""
+
+import keras
+from keras import ops
+
+from keras_muse.ops import masking
+from keras_muse.ops import noise
+from keras_muse.samplers.sampler import Sampler
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class ResamplingSampler(Sampler):
+    """Draws complete tokens anew, a random part of them at each step.
+
+    Each step masks a few tokens and draws them given all the others and the
+    text, as Gibbs sampling does. Step by step a picture follows the new
+    text, and keeps what the text does not ask to change. After any step
+    the tokens are complete, so that a `callback` may end the editing.
+
+    Args:
+        mask_ratio: float in (0, 1]. Part of the tokens that a step draws
+            anew, at least one token. Defaults to `0.08`.
+        top_k: int or `None`. Draw from the `top_k` best codes only. Defaults
+            to `3`.
+        guidance_schedule: string, as in `keras_muse.samplers.Sampler`.
+            Defaults to `"constant"`.
+        guidance_power: float or `None`, as there.
+        guidance_interval: pair of floats or `None`, as there.
+        temperature: float above 0, as there. Defaults to `1`.
+        top_p: float or `None`, as there.
+
+    Example:
+    ```python
+    from keras_muse.samplers import ResamplingSampler
+
+    sampler = ResamplingSampler(mask_ratio=0.05)
+    ```
+
+    Reference:
+        - [Muse, section 3.3](https://arxiv.org/abs/2301.00704)
+    """
+
+    def __init__(
+        self,
+        mask_ratio=0.08,
+        top_k=3,
+        guidance_schedule="constant",
+        guidance_power=None,
+        guidance_interval=None,
+        temperature=1.0,
+        top_p=None,
+    ):
+        super().__init__(
+            guidance_schedule=guidance_schedule,
+            guidance_power=guidance_power,
+            guidance_interval=guidance_interval,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+        if not 0 < mask_ratio <= 1:
+            raise ValueError(
+                "`mask_ratio` must be above 0 and at most 1. "
+                f"Received: mask_ratio={mask_ratio}"
+            )
+        self.mask_ratio = mask_ratio
+
+    def plan(self, num_editable, num_steps, grid_size=None):
+        return {}  # all steps are alike
+
+    def mask_before(self, token_ids, mask_token_id, step):
+        num_tokens = token_ids.shape[1]
+        num_masked = max(1, round(self.mask_ratio * num_tokens))
+        order = noise.uniform(
+            step.seeds, noise.MASK_ORDER_STREAM, step.index, num_tokens
+        )
+        return ops.where(
+            masking.rank(order) < num_masked, mask_token_id, token_ids
+        )
+
+    def choose_masked(self, confidence, masked, step):
+        return ops.zeros_like(masked)
+
+    def get_config(self):
+        config = {**super().get_config(), "mask_ratio": self.mask_ratio}
+        del config["mask_schedule"]
+        return config

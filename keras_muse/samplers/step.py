@@ -1,0 +1,20 @@
+"""What a decoding step is told."""
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """What a decoding step is told; values, so that no step compiles anew.
+
+    Args:
+        seeds: int32 tensor of shape `(batch,)`, one seed a row.
+        index: int32 scalar tensor. Number of the step, as the noise counts.
+        editable: bool tensor of shape `(batch, num_tokens)`. The tokens that
+            were masked at the start; the others are known and never change.
+        plan: dict of tensors, this step's part of `Sampler.plan`.
+    """
+
+    seeds: object
+    index: object
+    editable: object
+    plan: dict
