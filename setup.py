@@ -21,7 +21,6 @@ TESTS = [
     "pytest>=8",
     "pytest-xdist",
     "ruff>=0.14",
-    "scipy",
     "tensorboard",
     "torch==2.13.0",
     "transformers>=5",
@@ -60,6 +59,7 @@ setup(
         "array-record>=0.8",
         "safetensors>=0.5",
         "pillow>=10",
+        "scipy>=1.11",
     ],
     extras_require={
         "cuda": ["jax[cuda13]"],

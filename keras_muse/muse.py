@@ -4,27 +4,23 @@ import keras
 import numpy as np
 
 from keras_muse import muse_preset
-from keras_muse.ops import images as image_ops
+from keras_muse.muse_editing import MuseEditing
+from keras_muse.muse_inputs import check_prompts
+from keras_muse.muse_inputs import check_steps
+from keras_muse.muse_inputs import embed_prompts
 from keras_muse.samplers.seeds import image_seeds
-
-PROMPT_KEYS = {"prompts", "negative_prompts"}
-EMBEDDING_KEYS = {
-    "text_embeddings",
-    "text_mask",
-    "negative_text_embeddings",
-    "negative_text_mask",
-}
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class Muse:
+class Muse(MuseEditing):
     """Text to image with masked transformers.
 
     A frozen language model embeds the prompt. The base transformer decodes
     the tokens of a small picture in a few parallel steps, the
     super-resolution transformer those of a large one, and a VQGAN decoder
-    turns tokens into pixels. This class only puts the models together; each
-    is trained on its own, with `fit`.
+    turns tokens into pixels. The same models edit pictures without further
+    training. This class only puts the models together; each is trained on
+    its own, with `fit`.
 
     Args:
         text_encoder: a `keras_muse.MiniLMTextEncoder` or
@@ -120,79 +116,92 @@ class Muse:
             callback: function of `(stage, step, start, token_ids)` or `None`,
                 called after each decoding step; `stage` is `"base"` or
                 `"super_res"`, `token_ids` the grids of the images from number
-                `start` on.
+                `start` on. If it returns `True` and nothing is masked,
+                decoding ends.
             verbose: `"auto"`, 0 or 1. Whether to draw progress bars.
 
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.
+
+        Example:
+        ```python
+        def show(stage, step, start, token_ids):
+            # What is decided by now, and grey where nothing is.
+            images = muse.preview(stage, token_ids)
+            keras_muse.training.draw_grid(images, path=f"{stage}_{step}.png")
+
+        images = muse.generate("a red apple", num_steps=4, callback=show)
+        ```
         """
-        text = self._embed(prompts, negative_prompts, batch_size)
+        check_steps(
+            num_steps=num_steps, super_res_num_steps=super_res_num_steps
+        )
+        prompts = check_prompts(prompts, negative_prompts)
+        text = embed_prompts(self.text_encoder, prompts, batch_size)
         text = {
             name: np.repeat(value, num_images_per_prompt, axis=0)
             for name, value in text.items()
         }
-        seed = image_seeds(seed, len(text["text_mask"]))  # one for both stages
-        token_ids = self.base.generate(
-            **text,
+        return self._draw(
+            text,
             num_steps=num_steps,
+            super_res_num_steps=super_res_num_steps,
             guidance_scale=guidance_scale,
+            super_res_guidance_scale=super_res_guidance_scale,
             seed=seed,
             sampler=sampler,
+            super_res_sampler=super_res_sampler,
             batch_size=batch_size,
-            callback=_of_stage("base", callback),
+            callback=callback,
             verbose=verbose,
         )
+
+    def _draw(
+        self,
+        text,
+        *,
+        token_ids=None,
+        super_res_token_ids=None,
+        num_steps,
+        super_res_num_steps,
+        guidance_scale,
+        super_res_guidance_scale,
+        seed,
+        sampler,
+        super_res_sampler,
+        batch_size,
+        callback,
+        verbose,
+    ):
+        """The cascade, from text embeddings and known tokens to pixels."""
+        common = {
+            **text,
+            "seed": image_seeds(seed, len(text["text_mask"])),  # of both stages
+            "batch_size": batch_size,
+            "verbose": verbose,
+        }
+        token_ids = self.base.generate(
+            token_ids=token_ids,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            sampler=sampler,
+            callback=_of_stage("base", callback),
+            **common,
+        )
         if self.super_res is None:
-            return self._to_pixels(self.image_tokenizer, token_ids)
+            return self._to_pixels("base", token_ids, batch_size)
         if super_res_guidance_scale is None:
             super_res_guidance_scale = guidance_scale
         token_ids = self.super_res.generate(
-            **text,
             low_res_token_ids=token_ids,
+            token_ids=super_res_token_ids,
             num_steps=super_res_num_steps,
             guidance_scale=super_res_guidance_scale,
-            seed=seed,
             sampler=super_res_sampler,
-            batch_size=batch_size,
             callback=_of_stage("super_res", callback),
-            verbose=verbose,
+            **common,
         )
-        return self._to_pixels(self._high_res_tokenizer, token_ids)
-
-    @property
-    def _high_res_tokenizer(self):
-        return self.high_res_image_tokenizer or self.image_tokenizer
-
-    def _to_pixels(self, tokenizer, token_ids):
-        return image_ops.to_pixels(tokenizer.decode(token_ids))
-
-    def _embed(self, prompts, negative_prompts, batch_size):
-        """Texts, in the words of `MuseBase.generate`."""
-        if isinstance(prompts, dict):
-            _check_keys(prompts, negative_prompts)
-            if "text_embeddings" in prompts:
-                return dict(prompts)
-            negative_prompts = prompts.get("negative_prompts", negative_prompts)
-            prompts = prompts["prompts"]
-        prompts = _as_list(prompts, "prompts")
-        embeddings, mask = self.text_encoder.encode(prompts, batch_size)
-        text = {"text_embeddings": embeddings, "text_mask": mask}
-        if negative_prompts is None:
-            return text
-        negative = _as_list(negative_prompts, "negative_prompts")
-        if isinstance(negative_prompts, str):
-            negative = negative * len(prompts)
-        if len(negative) != len(prompts):
-            raise ValueError(
-                "`negative_prompts` must be one string, or one a prompt "
-                f"({len(prompts)}). Received: {len(negative)} negative prompts"
-            )
-        embeddings, mask = self.text_encoder.encode(negative, batch_size)
-        # An empty negative prompt is none: nothing to attend to.
-        given = np.array([bool(text.strip()) for text in negative])
-        text["negative_text_embeddings"] = embeddings
-        text["negative_text_mask"] = mask & given[:, None]
-        return text
+        return self._to_pixels("super_res", token_ids, batch_size)
 
     # === Parts and presets ===
 
@@ -205,7 +214,7 @@ class Muse:
             + ("text_encoder", self.text_encoder.text_dim),
         ]
         if self.super_res is not None:
-            fine, fine_tokenizer = self.super_res, self._high_res_tokenizer
+            fine, fine_tokenizer = self._stages["super_res"]
             pairs += [
                 ("codebook_size", "super_res", fine.codebook_size)
                 + ("high_res_image_tokenizer", fine_tokenizer.codebook_size),
@@ -280,36 +289,6 @@ class Muse:
                 for name, part in config.items()
             }
         )
-
-
-def _check_keys(prompts, negative_prompts):
-    keys = set(prompts)
-    if "text_embeddings" in keys:
-        valid = {"text_mask"} <= keys <= EMBEDDING_KEYS
-    else:
-        valid = {"prompts"} <= keys <= PROMPT_KEYS
-    # A negative prompt can be given in one place only.
-    if not valid or (negative_prompts is not None and keys != {"prompts"}):
-        raise ValueError(
-            f"`prompts` as a dict must have the keys {sorted(PROMPT_KEYS)} or "
-            f"{sorted(EMBEDDING_KEYS)} (negative ones may be missing, and are "
-            "not given beside it). Received: keys "
-            f"{sorted(keys)}, negative_prompts={negative_prompts!r}"
-        )
-
-
-def _as_list(texts, argument):
-    texts = [texts] if isinstance(texts, str) else texts
-    if not (
-        isinstance(texts, list | tuple)
-        and texts
-        and all(isinstance(text, str) for text in texts)
-    ):
-        raise ValueError(
-            f"`{argument}` must be a string or a list of strings, not empty. "
-            f"Received: {argument}={texts!r}"
-        )
-    return texts
 
 
 def _of_stage(stage, callback):

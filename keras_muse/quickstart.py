@@ -25,7 +25,7 @@ SMALL, LARGE = 32, 64  # pixels, out of the base and of the super-res model
 STYLES = ("fluent 3d", "noto", "twemoji")
 GROUPS = ("smileys & emotion", "animals & nature", "food & drink")
 # Parts of the time; the rest is for pictures, texts and tokens.
-TOKENIZER_TIME, BASE_TIME, SUPER_RES_TIME = 0.21, 0.37, 0.31
+TOKENIZER_TIME, BASE_TIME, SUPER_RES_TIME = 0.18, 0.45, 0.26
 TOKENIZER_BATCH, BASE_BATCH, SUPER_RES_BATCH = 64, 32, 16
 
 # Few codes, and vectors that are held close to them: tokens that a small

@@ -23,30 +23,65 @@ def cosine(progress):
 
 
 def linear(progress):
-    """Fraction still masked, falling from 1 to 0: as many at every step."""
+    """Fraction still masked, falling from 1 to 0: as many at every step.
+
+    Args:
+        progress: float or array in [0, 1]. Part of the steps that is done.
+
+    Returns:
+        Float or array in [0, 1].
+    """
     return 1.0 - np.asarray(progress, "float64")
 
 
 def arccos(progress):
     """Fraction still masked: few tokens at each step, very many at the last.
 
-    It is the inverse function of `cosine`; some published code calls it so.
+    Published code of masked transformers often means this one where it says
+    cosine.
+
+    Args:
+        progress: float or array in [0, 1]. Part of the steps that is done.
+
+    Returns:
+        Float or array in [0, 1].
     """
     return 2 / np.pi * np.arccos(progress)
 
 
 def square(progress):
-    """Fraction still masked, `1 - progress^2`."""
+    """Fraction still masked, `1 - progress^2`.
+
+    Args:
+        progress: float or array in [0, 1]. Part of the steps that is done.
+
+    Returns:
+        Float or array in [0, 1].
+    """
     return 1.0 - np.square(progress)
 
 
 def cubic(progress):
-    """Fraction still masked, `1 - progress^3`: fewer yet at the start."""
+    """Fraction still masked, `1 - progress^3`: fewer yet at the start.
+
+    Args:
+        progress: float or array in [0, 1]. Part of the steps that is done.
+
+    Returns:
+        Float or array in [0, 1].
+    """
     return 1.0 - np.power(progress, 3)
 
 
 def sqrt(progress):
-    """Fraction still masked, `1 - sqrt(progress)`: most tokens first."""
+    """Fraction still masked, `1 - sqrt(progress)`: most tokens first.
+
+    Args:
+        progress: float or array in [0, 1]. Part of the steps that is done.
+
+    Returns:
+        Float or array in [0, 1].
+    """
     return 1.0 - np.sqrt(progress)
 
 
