@@ -19,21 +19,20 @@ need `pip install -e ".[bench]"`.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
 from table import print_rows
+from worker import run_worker
 
 OURS = (
-    ("jax", "float32"),
-    ("jax", "bfloat16"),
-    ("tensorflow", "float32"),
-    ("tensorflow", "bfloat16"),
-    ("torch", "float32"),
-    ("torch", "bfloat16"),
+    ("keras_muse jax", "float32"),
+    ("keras_muse jax", "bfloat16"),
+    ("keras_muse tensorflow", "float32"),
+    ("keras_muse tensorflow", "bfloat16"),
+    ("keras_muse torch", "float32"),
+    ("keras_muse torch", "bfloat16"),
 )
 PEERS = (
     ("muse-maskgit-pytorch", "float32"),
@@ -67,13 +66,13 @@ def main():
     options = parser.parse_args()
     if options.worker:
         for row in work(options, *options.worker):
-            print(json.dumps(row))
+            print(json.dumps(row), flush=True)
         return
     peers = PEERS if options.model == "small" and not options.no_peers else ()
     ours = [
         run
         for run in OURS
-        if not options.backends or run[0] in options.backends
+        if not options.backends or run[0].split()[1] in options.backends
     ]
     rows = [row for run in (*ours, *peers) for row in start(*run)]
     add_peer_ratios(rows)
@@ -83,17 +82,12 @@ def main():
 
 def start(name, dtype):
     """Rows of one implementation, from a process of its own."""
-    result = subprocess.run(
-        [sys.executable, __file__, *sys.argv[1:], "--worker", name, dtype],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode:
-        reason = result.stderr.strip().splitlines()[-1]
-        return [{"name": name, "dtype": dtype, "error": reason}]
-    lines = result.stdout.splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    backend = name.removeprefix("keras_muse ") if "keras" in name else None
+    arguments = [*sys.argv[1:], "--worker", name, dtype]
+    rows, error = run_worker(__file__, arguments, backend)
+    if error:
+        rows.append({"name": name, "dtype": dtype, "error": error})
+    return rows
 
 
 def add_peer_ratios(rows):
@@ -115,14 +109,9 @@ def work(options, name, dtype):
             seconds, _ = measure(generate, lambda: None, options.repeats)
             yield {"name": name, "dtype": dtype, "batch": batch, **seconds}
         return
-    os.environ["KERAS_BACKEND"] = name
     for batch in options.batch:
-        yield {
-            "name": f"keras_muse {name}",
-            "dtype": dtype,
-            "batch": batch,
-            **ours(options, dtype, batch),
-        }
+        row = ours(options, dtype, batch)
+        yield {"name": name, "dtype": dtype, "batch": batch, **row}
 
 
 def measure(generate, products, repeats):

@@ -10,12 +10,10 @@ backend and precision. The ratio is to JAX in float32, in the same run.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 
 from table import print_rows
+from worker import run_worker
 
 RUNS = (
     ("jax", "float32"),
@@ -42,15 +40,10 @@ def main():
 
 
 def run(backend, dtype):
-    result = subprocess.run(
-        [sys.executable, __file__, "--worker", dtype],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seconds = json.loads(result.stdout.splitlines()[-1])
-    return {"backend": backend, "dtype": dtype, **seconds}
+    rows, error = run_worker(__file__, ["--worker", dtype], backend)
+    if error:
+        raise RuntimeError(f"{backend}, {dtype}: {error}")
+    return {"backend": backend, "dtype": dtype, **rows[0]}
 
 
 def step_seconds(dtype):

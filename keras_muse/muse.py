@@ -4,9 +4,11 @@ import keras
 import numpy as np
 
 from keras_muse import muse_preset
+from keras_muse.best_of import check_best_of
+from keras_muse.best_of import choose_best
 from keras_muse.muse_editing import MuseEditing
+from keras_muse.muse_inputs import check_counts
 from keras_muse.muse_inputs import check_prompts
-from keras_muse.muse_inputs import check_steps
 from keras_muse.muse_inputs import embed_prompts
 from keras_muse.samplers.seeds import image_seeds
 
@@ -82,6 +84,8 @@ class Muse(MuseEditing):
         super_res_guidance_scale=None,
         seed=None,
         num_images_per_prompt=1,
+        best_of=None,
+        scorer=None,
         sampler=None,
         super_res_sampler=None,
         batch_size=None,
@@ -108,6 +112,11 @@ class Muse(MuseEditing):
                 alone. `None` draws one and prints it.
             num_images_per_prompt: int. Images come prompt by prompt. Defaults
                 to `1`.
+            best_of: int or `None`. How many candidates are drawn of each
+                prompt; those that `scorer` likes best are returned, the best
+                first. Seeds are counted candidate by candidate.
+            scorer: function of `(images, prompts)`, a prompt an image, that
+                returns a number an image, such as CLIP's similarity.
             sampler: a `keras_muse.samplers.Sampler`. Defaults to
                 `keras_muse.ConfidenceSampler()`.
             super_res_sampler: the same for the super-resolution model.
@@ -133,16 +142,21 @@ class Muse(MuseEditing):
         images = muse.generate("a red apple", num_steps=4, callback=show)
         ```
         """
-        check_steps(
-            num_steps=num_steps, super_res_num_steps=super_res_num_steps
+        check_counts(
+            num_steps=num_steps,
+            super_res_num_steps=super_res_num_steps,
+            num_images_per_prompt=num_images_per_prompt,
+            batch_size=batch_size,
         )
         prompts = check_prompts(prompts, negative_prompts)
+        check_best_of(best_of, scorer, num_images_per_prompt, prompts)
+        num_drawn = best_of or num_images_per_prompt
         text = embed_prompts(self.text_encoder, prompts, batch_size)
         text = {
-            name: np.repeat(value, num_images_per_prompt, axis=0)
+            name: np.repeat(value, num_drawn, axis=0)
             for name, value in text.items()
         }
-        return self._draw(
+        images = self._draw(
             text,
             num_steps=num_steps,
             super_res_num_steps=super_res_num_steps,
@@ -154,6 +168,11 @@ class Muse(MuseEditing):
             batch_size=batch_size,
             callback=callback,
             verbose=verbose,
+        )
+        if best_of is None:
+            return images
+        return choose_best(
+            images, prompts["prompts"], scorer, num_images_per_prompt
         )
 
     def _draw(
@@ -203,42 +222,7 @@ class Muse(MuseEditing):
         )
         return self._to_pixels("super_res", token_ids, batch_size)
 
-    # === Parts and presets ===
-
-    def _check_parts(self):
-        base, tokenizer = self.base, self.image_tokenizer
-        pairs = [
-            ("codebook_size", "base", base.codebook_size)
-            + ("image_tokenizer", tokenizer.codebook_size),
-            ("text_dim", "base", base.text_dim)
-            + ("text_encoder", self.text_encoder.text_dim),
-        ]
-        if self.super_res is not None:
-            fine, fine_tokenizer = self._stages["super_res"]
-            pairs += [
-                ("codebook_size", "super_res", fine.codebook_size)
-                + ("high_res_image_tokenizer", fine_tokenizer.codebook_size),
-                (
-                    "low-resolution codebook_size",
-                    "super_res",
-                    fine.low_res_codebook_size,
-                )
-                + ("base", base.codebook_size),
-                (
-                    "low-resolution grid_size",
-                    "super_res",
-                    fine.low_res_grid_size,
-                )
-                + ("base", base.grid_size),
-                ("text_dim", "super_res", fine.text_dim)
-                + ("base", base.text_dim),
-            ]
-        for what, name, value, other_name, other_value in pairs:
-            if value != other_value:
-                raise ValueError(
-                    f"`{name}` and `{other_name}` must have the same {what}. "
-                    f"Received: {name}: {value}, {other_name}: {other_value}"
-                )
+    # === Presets ===
 
     @classmethod
     def from_preset(cls, preset, dtype=None):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from keras_muse.muse_inputs import check_counts
 from keras_muse.muse_inputs import check_images
 from keras_muse.muse_inputs import check_masks
 from keras_muse.muse_inputs import check_padding
 from keras_muse.muse_inputs import check_prompts
-from keras_muse.muse_inputs import check_steps
 from keras_muse.muse_inputs import embed_prompts
 from keras_muse.muse_inputs import one_a_prompt
 from keras_muse.muse_stages import MID_GREY
@@ -89,8 +89,10 @@ class MuseEditing(MuseStages):
         muse.inpaint(images, masks, "a wizard hat", num_steps=4, seed=1)
         ```
         """
-        check_steps(
-            num_steps=num_steps, super_res_num_steps=super_res_num_steps
+        check_counts(
+            num_steps=num_steps,
+            super_res_num_steps=super_res_num_steps,
+            batch_size=batch_size,
         )
         images = check_images(images, self._final_size)
         masks = check_masks(masks, images)
@@ -145,8 +147,10 @@ class MuseEditing(MuseStages):
             padding: ints `(top, bottom, left, right)`, 0 or more. Pixels to
                 draw on each side. With them the picture must be at least of
                 the size that `generate` draws.
-            num_steps, ..., verbose: as in `inpaint`, for each window. The
-                windows of a picture draw with seeds that follow from its own.
+            num_steps, ..., verbose: as in `inpaint`, for each window, one
+                after the other; so the callback sees all steps of a window,
+                then those of the next. The windows of a picture draw with
+                seeds that follow from its own.
 
         Returns:
             uint8 numpy array of shape `(num_images, top + height + bottom,
@@ -160,8 +164,10 @@ class MuseEditing(MuseStages):
         muse.outpaint(images, "a beach", padding=(0, 0, 8, 24), num_steps=4)
         ```
         """
-        check_steps(
-            num_steps=num_steps, super_res_num_steps=super_res_num_steps
+        check_counts(
+            num_steps=num_steps,
+            super_res_num_steps=super_res_num_steps,
+            batch_size=batch_size,
         )
         images = check_images(images)
         padding = check_padding(padding, images, self._final_size)
@@ -256,8 +262,10 @@ class MuseEditing(MuseStages):
         muse.edit(images, "a green apple", num_rounds=4, seed=1)
         ```
         """
-        check_steps(
-            num_rounds=num_rounds, super_res_num_steps=super_res_num_steps
+        check_counts(
+            num_rounds=num_rounds,
+            super_res_num_steps=super_res_num_steps,
+            batch_size=batch_size,
         )
         sampler = ResamplingSampler(
             mask_ratio=mask_ratio, top_k=top_k, guidance_schedule="constant"

@@ -64,7 +64,8 @@ def embed_prompts(text_encoder, prompts, batch_size):
 def _check_keys(prompts, negative_prompts):
     keys = set(prompts)
     if "text_embeddings" in keys:
-        valid = {"text_mask"} <= keys <= EMBEDDING_KEYS
+        negative = keys - {"text_embeddings", "text_mask"}
+        valid = {"text_mask"} <= keys <= EMBEDDING_KEYS and len(negative) != 1
     else:
         valid = {"prompts"} <= keys <= PROMPT_KEYS
     # A negative prompt can be given in one place only.
@@ -91,13 +92,13 @@ def _as_list(texts, argument, num_copies):
     return texts
 
 
-# === Steps ===
+# === Numbers ===
 
 
-def check_steps(**num_steps):
-    """Checks numbers of steps, given by the name of their argument."""
-    for argument, value in num_steps.items():
-        if value < 1:
+def check_counts(**counts):
+    """Checks numbers, given by the name of their argument; `None` is left."""
+    for argument, value in counts.items():
+        if value is not None and value < 1:
             raise ValueError(
                 f"`{argument}` must be at least 1. Received: {argument}={value}"
             )

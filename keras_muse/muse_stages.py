@@ -5,6 +5,7 @@ from PIL import Image
 
 from keras_muse.data.picture_views import resize_view
 from keras_muse.models.compiled import pad_rows
+from keras_muse.models.token_generation import DEFAULT_BATCH_SIZE
 from keras_muse.models.token_generation import check_token_ids
 from keras_muse.ops import images as image_ops
 from keras_muse.ops.pixel_masks import fill_masked
@@ -17,6 +18,47 @@ class MuseStages:
 
     The stages are `"base"` and, where there is such a model, `"super_res"`.
     """
+
+    def _check_parts(self):
+        base, tokenizer = self.base, self.image_tokenizer
+        pairs = [
+            ("codebook_size", "base", base.codebook_size)
+            + ("image_tokenizer", tokenizer.codebook_size),
+            ("text_dim", "base", base.text_dim)
+            + ("text_encoder", self.text_encoder.text_dim),
+        ]
+        if self.super_res is None:
+            if self.high_res_image_tokenizer is not None:
+                raise ValueError(
+                    "`high_res_image_tokenizer` belongs to `super_res`. "
+                    "Received: super_res=None"
+                )
+        else:
+            fine, fine_tokenizer = self._stages["super_res"]
+            pairs += [
+                ("codebook_size", "super_res", fine.codebook_size)
+                + ("high_res_image_tokenizer", fine_tokenizer.codebook_size),
+                (
+                    "low-resolution codebook_size",
+                    "super_res",
+                    fine.low_res_codebook_size,
+                )
+                + ("base", base.codebook_size),
+                (
+                    "low-resolution grid_size",
+                    "super_res",
+                    fine.low_res_grid_size,
+                )
+                + ("base", base.grid_size),
+                ("text_dim", "super_res", fine.text_dim)
+                + ("base", base.text_dim),
+            ]
+        for what, name, value, other_name, other_value in pairs:
+            if value != other_value:
+                raise ValueError(
+                    f"`{name}` and `{other_name}` must have the same {what}. "
+                    f"Received: {name}: {value}, {other_name}: {other_value}"
+                )
 
     @property
     def _stages(self):
@@ -108,7 +150,6 @@ def _in_full_batches(function, rows, batch_size):
 
     So a picture is bit for bit the same alone and among others.
     """
-    if batch_size is None:
-        return function(rows)
+    batch_size = batch_size or min(len(rows), DEFAULT_BATCH_SIZE)
     filled = pad_rows(rows, max(len(rows), batch_size))
     return function(filled, batch_size)[: len(rows)]

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 BACKEND_TESTS = [
+    "tests/best_of_test.py",
     "tests/layers",
     "tests/losses",
     "tests/models/discriminator_test.py",
@@ -20,6 +21,8 @@ BACKEND_TESTS = [
     "tests/models/muse_super_res_test.py",
     "tests/models/token_generation_test.py",
     "tests/models/vqgan_tokenizer_test.py",
+    "tests/muse_editing_test.py",
+    "tests/muse_test.py",
     "tests/ops",
     "tests/optimizers",
     "tests/samplers",

@@ -82,6 +82,12 @@ TOY_PARAMETERS = {
             "block_size": 2,
         },
     },
+    "05_edit": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "NUM_STEPS": 2,
+        "NUM_ROUNDS": 6,
+    },
 }
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
 # What a run leaves in its directory.
@@ -97,6 +103,7 @@ FILES = {
         "my_muse/muse.json",
     ],
     "04_super_resolution": ["tokens/train/metadata.json", "my_muse/muse.json"],
+    "05_edit": [],
 }
 # What it prints on the way, at toy size and as it is stored.
 PRINTED = {
@@ -112,6 +119,7 @@ PRINTED = {
         "the loaded one draws the same: True",
     ],
     "04_super_resolution": ["small tokens of another row"],
+    "05_edit": ["outside the masks nothing has changed: True", "stopped after"],
 }
 
 
@@ -197,7 +205,7 @@ def test_stored_text_has_no_absolute_path(name):
 def test_index_names_every_notebook():
     index = (ROOT / "tutorials/README.md").read_text()
 
-    assert len(NOTEBOOKS) == 4
+    assert len(NOTEBOOKS) == 5
     for name in NOTEBOOKS:
         assert f"({name}.ipynb)" in index
 

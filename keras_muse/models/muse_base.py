@@ -129,7 +129,8 @@ class MuseBase(MaskedTokenModel):
                 are filled up to it. Defaults to all, up to 16.
             callback: function of `(step, start, token_ids)` or `None`, called
                 after each step with the grid `(images, height, width)` of the
-                images from number `start` on; undecided tokens are [MASK].
+                images from number `start` on; undecided tokens are [MASK]. If
+                it returns `True` and nothing is masked, these images are done.
             verbose: `"auto"`, 0 or 1. Whether to draw a progress bar.
 
         Returns:

@@ -11,7 +11,7 @@ from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.seeds import image_seeds
 
 DEFAULT_BATCH_SIZE = 16
-MAX_LOGITS = 2**22  # of one row; 16 MiB
+MAX_LOGITS = 2**22  # of one row at a time: 16 MiB
 
 
 class TokenGeneration:
@@ -118,17 +118,20 @@ class TokenGeneration:
                 for name, value in inputs.items()
             }
         prepare = self._compiled("prepare", self._prepare)
-        context = prepare(inputs)
+        contexts = {guided: prepare(inputs)}
 
         def decode_step(token_ids, confidence, step, guidance_scale):
             # A scale of 1 gives the unconditional half no weight.
             is_guided = guided and guidance_scale != 1
+            if is_guided not in contexts:
+                first_half = self._compiled("first_half", _first_half)
+                contexts[False] = first_half(contexts[True])
             function = self._compiled(
                 ("decode_step", sampler, is_guided),
                 self._make_decode_step(sampler, is_guided),
             )
             return function(
-                context, token_ids, confidence, step, guidance_scale
+                contexts[is_guided], token_ids, confidence, step, guidance_scale
             )
 
         return decode_step
@@ -167,8 +170,6 @@ class TokenGeneration:
         quantized: it rounds its input.
         """
         if guidance_scale is None:
-            batch = ops.shape(token_ids)[0]
-            context = keras.tree.map_structure(lambda x: x[:batch], context)
             return self.features(token_ids, *context)
         both = ops.concatenate([token_ids, token_ids], axis=0)
         x = self.features(both, *context)
@@ -183,8 +184,9 @@ class TokenGeneration:
     def _draw(self, sampler, x, step, guidance_scale):
         """Draws all tokens, a part at a time where logits are many.
 
-        The logits of a large picture are more than the rest of the model's
-        activations; no more than `MAX_LOGITS` of a row exist at once.
+        The logits of a large picture are more than all other activations of
+        a step; so they are formed where they are used, `MAX_LOGITS` of a row
+        at a time.
         """
         parts = []
         part_size = max(1, MAX_LOGITS // self.codebook_size)
@@ -197,6 +199,11 @@ class TokenGeneration:
         return [
             ops.concatenate(part, axis=1) for part in zip(*parts, strict=True)
         ]
+
+
+def _first_half(context):
+    """The context of the rows with text, of both halves' context."""
+    return keras.tree.map_structure(lambda x: x[: x.shape[0] // 2], context)
 
 
 def _guide_halves(x, guidance_scale):

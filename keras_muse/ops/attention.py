@@ -36,9 +36,10 @@ def attend(query, key, value, mask=None):
     largest = ops.maximum(ops.max(scores, axis=-1, keepdims=True), -1e8)
     weights = ops.exp(scores - ops.stop_gradient(largest))
     total = ops.sum(weights, axis=-1, keepdims=True)
+    total = ops.where(total > 0, total, 1.0)
     attended = ops.matmul(ops.cast(weights, value.dtype), value)
     # Dividing the sums costs less than dividing each weight.
-    attended = ops.cast(attended, "float32") / (total + 1e-30)
+    attended = ops.cast(attended, "float32") / total
     return ops.swapaxes(ops.cast(attended, value.dtype), 1, 2)
 
 

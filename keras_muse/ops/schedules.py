@@ -100,8 +100,9 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
     """How many tokens of each row stay masked after each decoding step.
 
     Each step reveals at least one token, and the last step reveals what is
-    left. A row with fewer editable tokens than there are steps is complete
-    before the last step.
+    left. Only if a row has fewer editable tokens than there are steps, some
+    steps reveal none of it: its last tokens still come with the last step,
+    where guidance is at its scale.
 
     Args:
         num_editable: int array of shape `(batch,)`. Tokens that are masked at
@@ -114,15 +115,16 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
     """
     schedule = MASK_SCHEDULES[mask_schedule]
     num_editable = np.asarray(num_editable, "int64")  # (batch,)
+    # What each step must reveal.
+    at_least = (num_editable >= num_steps).astype("int64")
     masked, plan = num_editable, []
     for step in range(num_steps):
         # 1e-9: cos(pi / 3) is one rounding error below a half.
         target = np.floor(
             num_editable * schedule((step + 1) / num_steps) + 1e-9
         )
-        # Cut to [1, masked - 1]: the steps after this one need a token each,
-        # this one must reveal at least one.
-        masked = np.minimum(np.maximum(target, 1), masked - 1)
+        # One stays for the last step.
+        masked = np.minimum(np.maximum(target, 1), masked - at_least)
         masked = np.maximum(masked, 0)
         plan.append(masked)
     plan[-1] = np.zeros_like(num_editable)

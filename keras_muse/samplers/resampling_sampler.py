@@ -69,14 +69,19 @@ class ResamplingSampler(Sampler):
         return {}  # all steps are alike
 
     def mask_before(self, token_ids, mask_token_id, step):
-        num_tokens = token_ids.shape[1]
-        num_masked = max(1, round(self.mask_ratio * num_tokens))
+        # A row that came complete may change anywhere, another one only
+        # where it came masked.
+        is_complete = ops.logical_not(
+            ops.any(step.editable, axis=1, keepdims=True)
+        )
+        editable = ops.logical_or(step.editable, is_complete)
+        num_editable = ops.sum(ops.cast(editable, "float32"), axis=1)
+        num_masked = ops.maximum(ops.round(self.mask_ratio * num_editable), 1)
         order = noise.uniform(
-            step.seeds, noise.MASK_ORDER_STREAM, step.index, num_tokens
+            step.seeds, noise.MASK_ORDER_STREAM, step.index, token_ids.shape[1]
         )
-        return ops.where(
-            masking.rank(order) < num_masked, mask_token_id, token_ids
-        )
+        mask = masking.mask_lowest(ops.where(editable, order, 1.0), num_masked)
+        return ops.where(mask, mask_token_id, token_ids)
 
     def choose_masked(self, confidence, masked, step):
         return ops.zeros_like(masked)

@@ -16,7 +16,8 @@ class Sampler:
     """Base class of samplers: values, no state, no model.
 
     A subclass says in `choose_masked` which tokens stay masked after a step;
-    it may plan its steps in `plan`.
+    it may plan its steps in `plan`. It gives its own arguments in
+    `get_config`: samplers of equal configs share compiled steps.
 
     Args:
         mask_schedule: string. How the masked part falls from 1 to 0, one of
@@ -107,7 +108,7 @@ class Sampler:
             mask_token_id: int.
             seeds: int32 array of shape `(batch,)`.
             num_steps: int, at least 1. More steps than masked tokens are
-                allowed: a row that is complete stays as it is.
+                allowed.
             guidance_scale: float. Scale at the end of the schedule.
             first_index: int. Where the noise starts to count the steps.
             callback: function or `None`. Called after each step with

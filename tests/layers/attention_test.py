@@ -79,3 +79,30 @@ def test_config_round_trip():
 def test_width_must_fit_the_heads():
     with pytest.raises(ValueError, match="num_heads=3, width=8"):
         Attention(num_heads=3).build((None, 4, 8))
+
+
+class Reader(keras.Model):
+    """Attends to its input; the second row has nothing to attend to."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = Attention(2, dtype=self.dtype_policy)
+        self.attention.build((None, 6, 8))
+
+    def call(self, x):
+        mask = np.array([[True] * 6, [False] * 6])
+        key_value = self.attention.project(x)
+        return self.attention(x, key_value=key_value, key_mask=mask)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_a_row_without_keys_does_not_spoil_the_gradient(dtype):
+    """With float16 a step whose gradient is not finite is skipped."""
+    model = Reader(dtype=dtype)
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    before = [to_numpy(v) for v in model.trainable_variables]
+    x = np.random.default_rng(0).standard_normal((2, 6, 8)).astype("float32")
+    model.train_on_batch(x, np.ones_like(x))
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        new = to_numpy(new)
+        assert np.isfinite(new).all() and (new != old).any()

@@ -93,11 +93,12 @@ FORMULAS = {
 def test_plan_is_the_formula_cut_to_what_is_left(name, num_steps):
     for num_editable in (256, 17, 2):
         left, expected = num_editable, []
+        at_least = 1 if num_editable >= num_steps else 0
         for step in range(1, num_steps + 1):
             target = num_editable * FORMULAS[name](step / num_steps)
             # A whole number but for its rounding is that number.
             target = max(1, math.floor(round(target, 8)))
-            left = max(0, min(target, left - 1))
+            left = max(0, min(target, left - at_least))
             expected.append(left if step < num_steps else 0)
         plan = schedules.num_masked_per_step([num_editable], num_steps, name)
         assert plan[:, 0].tolist() == expected
@@ -111,10 +112,12 @@ def test_every_row_is_complete_at_the_end(num_steps, schedule):
     assert plan.shape == (num_steps, 5) and plan.dtype == "int32"
     assert (plan[-1] == 0).all() and (plan >= 0).all()
     steps = -np.diff(np.concatenate([editable[None], plan]), axis=0)
+    enough = editable >= num_steps
     # Each step reveals something, until the row has nothing left.
     before = np.concatenate([editable[None], plan])[:-1]
-    assert (steps[before > 0] >= 1).all()
-    assert (steps[before == 0] == 0).all()
+    assert (steps[(before > 0) & enough] >= 1).all() and (steps >= 0).all()
+    # With fewer tokens than steps, the last of them still comes last.
+    assert (steps[-1, (editable > 0) & ~enough] >= 1).all()
 
 
 def test_budget_is_counted_row_by_row():

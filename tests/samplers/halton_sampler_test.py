@@ -62,7 +62,7 @@ def test_reveals_in_the_order_of_the_sequence(randomize, num_steps):
             masked = set(np.flatnonzero(after[row] == MASK))
             assert masked == set(waiting[len(waiting) - len(masked) :])
             number = (before[row] == MASK).sum() - len(masked)
-            assert number >= 1 or not masked
+            assert number >= 1 or not masked or len(waiting) < num_steps
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 12, 64])
@@ -90,7 +90,7 @@ def test_reveals_as_many_as_published():
     ]
 
 
-@pytest.mark.parametrize("side, num_steps", [(16, 24), (16, 300), (64, 8)])
+@pytest.mark.parametrize("side, num_steps", [(16, 24), (16, 256), (64, 8)])
 def test_is_at_most_a_token_ahead_of_the_authors_code(side, num_steps):
     """They round down what is revealed; here it is what stays masked."""
     ratio = np.arange(1, num_steps + 1) / num_steps

@@ -71,7 +71,8 @@ def test_a_step_draws_anew_what_its_noise_says(mask_ratio):
 )
 def test_how_many_are_masked(num_tokens, mask_ratio, expected):
     sampler = ResamplingSampler(mask_ratio)
-    step = Step(np.arange(50, dtype="int32"), np.int32(2), None, {})
+    none = np.zeros((50, num_tokens), bool)
+    step = Step(np.arange(50, dtype="int32"), np.int32(2), none, {})
     tokens = np.zeros((50, num_tokens), "int32")
     masked = to_numpy(sampler.mask_before(tokens, MASK, step)) == MASK
     assert (masked.sum(axis=1) == expected).all()
@@ -80,12 +81,23 @@ def test_how_many_are_masked(num_tokens, mask_ratio, expected):
 
 
 def test_every_token_has_its_turn():
-    step = Step(np.arange(3000, dtype="int32"), np.int32(0), None, {})
+    none = np.zeros((3000, TOKENS), bool)
+    step = Step(np.arange(3000, dtype="int32"), np.int32(0), none, {})
     tokens = np.zeros((3000, TOKENS), "int32")
     sampler = ResamplingSampler(0.25)
     masked = to_numpy(sampler.mask_before(tokens, MASK, step)) == MASK
     # The standard deviation of such a rate is below 0.008.
     assert abs(masked.mean(axis=0) - 0.25).max() < 0.04
+
+
+def test_known_tokens_of_a_row_that_came_masked_stay():
+    start = complete()
+    start[0, 3:] = MASK
+    states = states_of(ResamplingSampler(0.5), start, num_steps=20)
+    for state in states:
+        np.testing.assert_array_equal(state[0, :3], start[0, :3])
+    changed = (np.stack(states[2:]) != states[1]).any(axis=0)
+    assert changed[0, 3:].all() and changed[1].any()
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 64])

@@ -137,7 +137,7 @@ def test_parts_of_a_row_are_drawn_as_the_whole():
 
 
 def test_a_callback_ends_the_decoding_only_when_nothing_is_masked():
-    for known, expected in ((0, 4), (TOKENS - 1, 1)):
+    for known, expected in ((0, 4), (TOKENS, 1)):
         start = np.full((2, TOKENS), MASK)
         start[:, :known] = 3
         result, decoder = decode(
