@@ -255,6 +255,9 @@ def make_lucidrains(dtype, batch):
         def copy_for_eval(self):
             return self
 
+        def get_encoded_fmap_size(self, image_size):
+            return 16
+
         def decode_from_ids(self, ids):
             return ids
 
@@ -265,7 +268,6 @@ def make_lucidrains(dtype, batch):
     def generate(num_steps):
         ids = model.generate(
             ["a text"] * batch,
-            fmap_size=16,
             timesteps=num_steps,
             cond_scale=3.0,
         )
