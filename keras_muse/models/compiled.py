@@ -5,13 +5,16 @@ import importlib
 import keras
 import numpy as np
 
+DEFAULT_BATCH_SIZE = 32  # of Keras
+
 
 def compile_function(model, function):
     """Compiles a function that calls a model's layers, on the backend at hand.
 
     The weights are arguments of the compiled function, not constants in it:
     it follows later training, and a model's weights are in memory once. It
-    compiles anew for new shapes and dtypes only.
+    compiles anew for new shapes and dtypes only. Under a distribution the
+    examples are split over its devices, and the weights stay where they are.
 
     Args:
         model: a `keras.Model` whose variables the function reads.
@@ -34,23 +37,25 @@ def map_batches(function, arrays, batch_size, on_batch=None):
 
     Args:
         function: takes a slice of each array, returns a tensor.
-        arrays: list of arrays of the same length.
-        batch_size: int. Largest batch.
+        arrays: list of arrays, or of nested arrays, of the same length.
+        batch_size: int. Largest batch; see `whole_batch`.
         on_batch: function or `None`. Called with the number of rows done.
 
     Returns:
         numpy array, the results of all rows.
     """
-    num_rows = len(arrays[0])
-    batch_size = min(batch_size, num_rows)
+    num_rows = len(keras.tree.flatten(arrays)[0])
+    batch_size = whole_batch(min(batch_size, num_rows))
     results = []
     for start in range(0, num_rows, batch_size):
-        rows = [array[start : start + batch_size] for array in arrays]
-        result = function(*[pad_rows(row, batch_size) for row in rows])
-        result = keras.ops.convert_to_numpy(result)[: len(rows[0])]
-        results.append(result)
+        rows = keras.tree.map_structure(
+            lambda x: pad_rows(x[start : start + batch_size], batch_size),  # noqa: B023
+            arrays,
+        )
+        result = keras.ops.convert_to_numpy(function(*rows))
+        results.append(result[: num_rows - start])
         if on_batch is not None:
-            on_batch(start + len(result))
+            on_batch(min(start + batch_size, num_rows))
     return np.concatenate(results)
 
 
@@ -60,3 +65,69 @@ def pad_rows(array, num_rows):
     if missing == 0:
         return array
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)])
+
+
+# === Under a distribution ===
+
+
+def whole_batch(batch_size):
+    """Rounds a batch up to what the devices can share equally."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return batch_size
+    replicas = distribution.num_model_replicas
+    return -(-batch_size // replicas) * replicas
+
+
+def fetchable(tensors):
+    """Puts results where each process can read all of them.
+
+    Args:
+        tensors: tensor, or nested tensors, inside a compiled function.
+
+    Returns:
+        The same, whole on every device of the current distribution.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return tensors
+
+    def gather(x):
+        layout = keras.distribution.TensorLayout(
+            [None] * len(x.shape), distribution.device_mesh
+        )
+        return keras.distribution.distribute_tensor(x, layout)
+
+    return keras.tree.map_structure(gather, tensors)
+
+
+def check_whole_batches(x, batch_size):
+    """Refuses arrays whose last batch the devices cannot share equally.
+
+    Args:
+        x: what the user gave to `fit`; anything but arrays passes.
+        batch_size: int or `None`, as in `fit`.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None or not are_arrays(x):
+        return
+    # Each process gives its own part of a batch.
+    parts = max(
+        1, distribution.num_model_replicas // distribution.num_processes
+    )
+    num_rows = len(keras.tree.flatten(x)[0])
+    batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
+    for rows in (batch_size, num_rows % batch_size):
+        if rows % parts:
+            raise ValueError(
+                f"The rows of a batch must be a multiple of {parts}, over "
+                "which the distribution splits them, and so must those of the "
+                f"last batch. Received: batch_size={batch_size}, {num_rows} "
+                "rows"
+            )
+
+
+def are_arrays(x):
+    """Whether `x` is an array or nested arrays, and not a dataset."""
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)

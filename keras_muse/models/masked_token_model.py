@@ -10,6 +10,8 @@ from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
 from keras_muse.losses.masked_cross_entropy import masked_accuracy
 from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
+from keras_muse.models.layouts import MASKED_TOKEN_RULES
+from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.step_outputs import StepOutputsModel
 from keras_muse.models.token_generation import TokenGeneration
 from keras_muse.models.training_data import check_training_data
@@ -40,6 +42,8 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
     Reference:
         - [Muse, sections 2.3 and 2.6](https://arxiv.org/abs/2301.00704)
     """
+
+    get_layout_map = layout_map_method(MASKED_TOKEN_RULES)
 
     def __init__(
         self,

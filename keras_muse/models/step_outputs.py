@@ -2,6 +2,15 @@
 
 import contextlib
 
+import keras
+import numpy as np
+
+from keras_muse.models.compiled import DEFAULT_BATCH_SIZE
+from keras_muse.models.compiled import are_arrays
+from keras_muse.models.compiled import check_whole_batches
+from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import fetchable
+from keras_muse.models.compiled import map_batches
 from keras_muse.models.preset_model import PresetModel
 
 
@@ -19,6 +28,45 @@ class StepOutputsModel(PresetModel):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._step = None
+        self._predict = None
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """`keras.Model.fit`; a batch must be whole under a distribution."""
+        check_whole_batches(x, batch_size)
+        return super().fit(x, y, batch_size, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        """`keras.Model.evaluate`, with whole batches as in `fit`."""
+        check_whole_batches(x, batch_size)
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
+
+    def predict(
+        self, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+    ):
+        """`keras.Model.predict`, of any number of rows.
+
+        Under a distribution Keras would neither fill up the last batch nor
+        fetch what is on other machines.
+        """
+        is_distributed = keras.distribution.distribution() is not None
+        if not is_distributed or not are_arrays(x) or steps or callbacks:
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+        if self._predict is None:
+            self._predict = compile_function(
+                self, lambda inputs: fetchable(self.prediction(inputs))
+            )
+        inputs = keras.tree.map_structure(np.asarray, x)
+        progress = keras.utils.Progbar(
+            len(keras.tree.flatten(inputs)[0]),
+            verbose=1 if verbose == "auto" else verbose,
+            unit_name="row",
+        )
+        return map_batches(
+            self._predict,
+            [inputs],
+            batch_size or DEFAULT_BATCH_SIZE,
+            on_batch=progress.update,
+        )
 
     def train_step(self, *args, **kwargs):
         with self._inside("train"):

@@ -6,6 +6,8 @@ import sentencepiece
 from keras_hub.src.utils import preset_utils
 
 from keras_muse.models import t5_weights
+from keras_muse.models.layouts import TEXT_ENCODER_RULES
+from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.t5_layers import ACTIVATIONS
 from keras_muse.models.t5_layers import T5EncoderLayer
 from keras_muse.models.t5_layers import T5PositionBias
@@ -82,6 +84,7 @@ class T5TextEncoder(TextEncoder):
     presets = dict(keras_hub.models.T5Backbone.presets)
     vocabulary_file = "vocabulary.spm"
     published_formats = ("T5Backbone", "t5")
+    get_layout_map = layout_map_method(TEXT_ENCODER_RULES)
 
     def __init__(
         self,

@@ -9,6 +9,9 @@ from keras_hub.src.utils import preset_utils
 
 from keras_muse.models import text_encoder_presets
 from keras_muse.models import text_tokens
+from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import fetchable
+from keras_muse.models.compiled import whole_batch
 from keras_muse.models.whole_directory import write_whole
 
 
@@ -57,6 +60,7 @@ class TextEncoder(keras_hub.models.Backbone):
     vocabulary_file = None
     # Kinds of `config.json`, besides its own, that a subclass can read.
     published_formats = ()
+    _program = None
     _released = False
 
     def __init__(
@@ -151,6 +155,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 "`batch_size` must be a positive integer. Received: "
                 f"batch_size={batch_size}"
             )
+        batch_size = whole_batch(batch_size)
         text_embeddings = np.zeros((*text_mask.shape, self.text_dim), "float32")
         progress = keras.utils.Progbar(
             num_texts, verbose=verbose, unit_name="text"
@@ -173,7 +178,13 @@ class TextEncoder(keras_hub.models.Backbone):
         padded = {
             name: np.pad(x, padding, mode="edge") for name, x in tokens.items()
         }
-        return np.asarray(self.predict_on_batch(padded))[:num_rows]
+        return self.predict_on_batch(padded)[:num_rows]
+
+    def predict_on_batch(self, x):
+        """The embeddings of one batch, as a numpy array."""
+        if self._program is None:
+            self._program = compile_function(self, lambda x: fetchable(self(x)))
+        return keras.ops.convert_to_numpy(self._program(x))
 
     def release(self):
         """Frees the weights; `encode` raises from now on.
@@ -187,9 +198,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 variable.value.data = variable.value.data[:0].clone()
             else:
                 variable._value = None
-        # The last references: the program, and under JAX the last state.
-        self.predict_function = None
-        self._jax_state = None
+        self._program = None
         self._released = True
 
     def _check_not_released(self):

@@ -5,7 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import fetchable
 from keras_muse.models.compiled import pad_rows
+from keras_muse.models.compiled import whole_batch
 from keras_muse.ops import sampling
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.seeds import image_seeds
@@ -73,6 +75,7 @@ class TokenGeneration:
             "seeds": image_seeds(seed, num_images),
         }
         batch_size = batch_size or min(num_images, DEFAULT_BATCH_SIZE)
+        batch_size = whole_batch(batch_size)
         num_batches = -(-num_images // batch_size)
         progress = _progress_bar(num_steps * num_batches, verbose)
         results = []
@@ -151,7 +154,7 @@ class TokenGeneration:
             scale = guidance_scale if guided else None
             x = self._guided_features(token_ids, context, scale)
             drawn, drawn_confidence = self._draw(sampler, x, step, scale)
-            return sampler.reveal(
+            revealed = sampler.reveal(
                 token_ids,
                 confidence,
                 drawn,
@@ -159,6 +162,7 @@ class TokenGeneration:
                 self.mask_token_id,
                 step,
             )
+            return fetchable(revealed)
 
         return decode_step
 

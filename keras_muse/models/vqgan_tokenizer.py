@@ -8,7 +8,10 @@ from keras_muse.layers.vector_quantizer import VectorQuantizer
 from keras_muse.layers.vqgan_decoder import VQGANDecoder
 from keras_muse.layers.vqgan_encoder import VQGANEncoder
 from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import fetchable
 from keras_muse.models.compiled import map_batches
+from keras_muse.models.layouts import TOKENIZER_RULES
+from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.tokenizer_training import TokenizerTraining
 from keras_muse.ops import images as image_ops
 
@@ -74,6 +77,8 @@ class VQGANTokenizer(TokenizerTraining):
         - [Muse, section 2.2, appendix A.2](https://arxiv.org/abs/2301.00704)
         - [VQGAN](https://arxiv.org/abs/2012.09841)
     """
+
+    get_layout_map = layout_map_method(TOKENIZER_RULES)
 
     def __init__(
         self,
@@ -192,10 +197,11 @@ class VQGANTokenizer(TokenizerTraining):
         images = np.asarray(images)
         self._check_images(images)
         if self._encode is None:
-            self._encode = compile_function(
-                self, lambda x: self.quantizer(self._latents(x))["token_ids"]
-            )
+            self._encode = compile_function(self, self._encode_images)
         return map_batches(self._encode, [images], batch_size)
+
+    def _encode_images(self, images):
+        return fetchable(self.quantizer(self._latents(images))["token_ids"])
 
     def decode(self, token_ids, batch_size=32):
         """Turns tokens into pictures.
@@ -234,7 +240,7 @@ class VQGANTokenizer(TokenizerTraining):
 
     def _decode_tokens(self, token_ids):
         codes = self.quantizer.lookup(token_ids)
-        return self.decoder(ops.cast(codes, self.compute_dtype))
+        return fetchable(self.decoder(ops.cast(codes, self.compute_dtype)))
 
     # === A larger decoder ===
 

@@ -1,7 +1,10 @@
-"""What helps a training along: callbacks, pictures, checkpoint averages."""
+"""What helps a training along: callbacks, pictures, averages, many devices."""
 
 from keras_muse.training.checkpoint_average import average_checkpoints
 from keras_muse.training.codebook_report import CodebookReport
+from keras_muse.training.distribution import check_layout
+from keras_muse.training.distribution import data_parallel
+from keras_muse.training.distribution import model_parallel
 from keras_muse.training.image_grid import ImageGrid
 from keras_muse.training.nan_guard import NaNGuard
 from keras_muse.training.pictures import draw_grid
@@ -16,6 +19,9 @@ __all__ = [
     "TimeBudget",
     "UniformBaseline",
     "average_checkpoints",
+    "check_layout",
+    "data_parallel",
     "draw_grid",
     "draw_sections",
+    "model_parallel",
 ]

@@ -1,0 +1,72 @@
+"""How the weights of the transformers are split over a mesh of devices.
+
+The mesh has the axes `batch`, over which examples are split, and `model`. A
+rule is a regular expression of a variable's whole path, with the mesh axis of
+each of the variable's axes: first where only `model` splits weights, then
+where they are fully sharded.
+
+Convolutions have no rule. A tokenizer is a hundredth of the transformers, and
+its channels would be exchanged after each layer.
+"""
+
+import keras
+
+_COLUMNS = (None, "model"), ("batch", "model")
+# Not the rows of a table: one id is [MASK], so their number is odd.
+_EMBEDDING = (None, "model"), (None, "batch")
+
+_TRANSFORMER_RULES = {
+    # A device has some of the heads, and some of the columns of the MLP...
+    ".*/(query|key|value|intermediate_dense|gate_dense)/kernel": _COLUMNS,
+    # ... and the rows that read them; only the sum is exchanged.
+    ".*/(attention_output|output_dense)/kernel": (
+        ("model", None),
+        ("model", "batch"),
+    ),
+}
+MASKED_TOKEN_RULES = {
+    **_TRANSFORMER_RULES,
+    ".*/(text_projection|head_dense|head_logits)/kernel": _COLUMNS,
+    ".*/(intermediate_dense|head_dense|head_logits)/bias": (
+        ("model",),
+        ("model",),
+    ),
+    ".*/codes/embeddings": _EMBEDDING,
+    ".*/positions": ((None, None, "model"), (None, None, "batch")),
+}
+TEXT_ENCODER_RULES = {
+    **_TRANSFORMER_RULES,
+    "(.*/)?token_embedding/embeddings": _EMBEDDING,
+}
+TOKENIZER_RULES = {}
+ALL_RULES = {**MASKED_TOKEN_RULES, **TEXT_ENCODER_RULES, **TOKENIZER_RULES}
+
+
+def layout_map(rules, device_mesh, fully_sharded=False):
+    """Rules as Keras takes them."""
+    layouts = keras.distribution.LayoutMap(device_mesh)
+    for pattern, (split, fully_split) in rules.items():
+        layouts[pattern] = fully_split if fully_sharded else split
+    return layouts
+
+
+def layout_map_method(rules):
+    """The method `get_layout_map` of a model with these rules."""
+
+    def get_layout_map(device_mesh, fully_sharded=False):
+        """How the weights of the model are split over a mesh of devices.
+
+        Args:
+            device_mesh: `keras.distribution.DeviceMesh` with the axes `batch`
+                and `model`. Heads and columns of the MLPs are split over
+                `model`; tokenizers are not split.
+            fully_sharded: bool. Whether weights are split over `batch` too.
+                Defaults to `False`.
+
+        Returns:
+            A `keras.distribution.LayoutMap`, for
+            `keras.distribution.ModelParallel`.
+        """
+        return layout_map(rules, device_mesh, fully_sharded)
+
+    return staticmethod(get_layout_map)

@@ -1,0 +1,280 @@
+"""What `distribution_test.py` runs in processes of their own, on JAX.
+
+    python -m tests.training.distribution_runs layouts OUTPUT
+    python -m tests.training.distribution_runs process OUTPUT ADDRESS ID
+
+The first trains and generates under one layout of eight devices after the
+other; the second does so as one of two processes with four devices each.
+"""
+
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+
+import keras_muse
+from keras_muse.training import check_layout
+from keras_muse.training import data_parallel
+from keras_muse.training import distribution
+from keras_muse.training import model_parallel
+from tests import tiny
+
+LAYOUTS = {
+    "one": lambda: None,  # the first device
+    "8": data_parallel,
+    "1x8": model_parallel,
+    "2x4": lambda: model_parallel(4),
+    "4x2": lambda: model_parallel(2),
+    "sharded": lambda: model_parallel(2, fully_sharded=True),
+}
+WIDE = {
+    "num_layers": 1,
+    "hidden_dim": 32,
+    "num_heads": 8,
+    "intermediate_dim": 64,
+    "text_dim": 8,
+}
+NUM_STEPS, BATCH_SIZE = 3, 8
+
+
+class Losses(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.values.append(float(logs["loss"]))
+
+
+def fit(model, data, batch_size=BATCH_SIZE):
+    losses = Losses()
+    model.fit(
+        data,
+        batch_size=batch_size,
+        shuffle=False,
+        verbose=0,
+        callbacks=[losses],
+    )
+    return losses.values
+
+
+def widen_text(data):
+    """Texts of `WIDE`'s width."""
+    text = data["text_embeddings"]
+    return {
+        **data,
+        "text_embeddings": np.concatenate([text, text], -1)[..., :8],
+    }
+
+
+def wide_data(model, num_rows=NUM_STEPS * BATCH_SIZE):
+    return widen_text(tiny.tiny_data(model, batch=num_rows))
+
+
+def train(model, data=None):
+    """Losses of a few steps, in each of which Adam acts on the last ones."""
+    model.compile(keras.optimizers.Adam(1e-3))
+    return fit(model, wide_data(model) if data is None else data)
+
+
+def generate(model, **inputs):
+    """Of three rows: fewer than there are devices."""
+    text = widen_text(tiny.tiny_text(3))
+    return model.generate(
+        **text,
+        **inputs,
+        num_steps=3,
+        seed=0,
+        sampler=keras_muse.ConfidenceSampler(guidance_schedule="constant"),
+        verbose=0,
+    )
+
+
+def predict(base):
+    """Of eleven rows, every other token masked."""
+    data = wide_data(base, 11)
+    data["token_ids"][:, ::2] = base.mask_token_id
+    return base.predict(data, batch_size=8, verbose=0)
+
+
+def run_base():
+    base = tiny.tiny_base(**WIDE)
+    losses = train(base)
+    kernel = base.transformer_layers[0].feed_forward.intermediate_dense.kernel
+    slots = [v for v in base.optimizer.variables if v.shape == kernel.shape]
+    layouts = {str(parts(x)) for x in (kernel, *slots)}
+    return base, {
+        "base_losses": losses,
+        "base_tokens": generate(base),
+        "columns": sorted(layouts),
+    }
+
+
+def parts(variable):
+    """Into how many parts each axis is split."""
+    shape = variable.value.sharding.shard_shape(variable.shape)
+    return [n // m for n, m in zip(variable.shape, shape, strict=True)]
+
+
+def run_super_res():
+    model = tiny.tiny_super_res(**WIDE, codebook_size=24)
+    return model, {"super_res_losses": train(model)}
+
+
+def run_tokenizer(images=None, batch_size=BATCH_SIZE):
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.quantizer.revival_steps = 1
+    tokenizer.compile(
+        keras.optimizers.Adam(1e-4), perceptual=None, adversarial_weight=0
+    )
+    all_images = tiny.tiny_images(NUM_STEPS * BATCH_SIZE)
+    losses = fit(
+        tokenizer, all_images if images is None else images, batch_size
+    )
+    token_ids = tokenizer.encode(all_images[:11], batch_size=8)
+    return {
+        "tokenizer_losses": losses,
+        "codebook": tiny.to_numpy(tokenizer.quantizer.codebook),
+        "idle_steps": tiny.to_numpy(tokenizer.quantizer.idle_steps),
+        "encoded": token_ids,
+        "decoded": tokenizer.decode(token_ids, batch_size=8),
+    }
+
+
+def tiny_t5():
+    keras.utils.set_random_seed(0)
+    return keras_muse.T5TextEncoder(
+        vocabulary_size=24,
+        num_layers=1,
+        num_heads=8,
+        hidden_dim=32,
+        intermediate_dim=64,
+        sequence_length=6,
+    )
+
+
+def encode_texts(encoder):
+    """Embeddings of eleven rows, without a tokenizer."""
+    token_ids = np.random.default_rng(0).integers(1, 24, (11, 6), "int32")
+    padding_mask = np.arange(6) <= np.arange(11)[:, None]
+    tokens = {"token_ids": token_ids, "padding_mask": padding_mask}
+    encoder.tokenize = lambda texts: tokens
+    return encoder.encode([""] * 11, batch_size=4)[0]
+
+
+def message_of(function):
+    try:
+        function()
+    except ValueError as error:
+        return str(error)
+    return "nothing was raised"
+
+
+def run_layout(name):
+    LAYOUTS[name]()
+    base, results = run_base()
+    if name != "sharded":
+        super_res, losses = run_super_res()
+        results.update(losses)
+    if name in ("one", "8"):
+        data = wide_data(base)
+        score = base.evaluate(data, batch_size=BATCH_SIZE, verbose=0)
+        results["evaluated"] = score
+        results.update(run_tokenizer())
+    if name in ("one", "2x4"):
+        low_res = tiny.tiny_ids(super_res, 3)["low_res_token_ids"]
+        tokens = generate(super_res, low_res_token_ids=low_res)
+        results["super_res_tokens"] = tokens
+        encoder = tiny_t5()
+        results["texts"] = encode_texts(encoder)
+        results["predicted"] = predict(base)
+    if name == "2x4":
+        models = {
+            "base": base,
+            "t5": encoder,
+            "tokenizer": tiny.tiny_tokenizer(),
+        }
+        results["reports"] = json.dumps(
+            {key: check_layout(m, min_bytes=1000) for key, m in models.items()}
+        )
+        results.update(errors(base))
+    return results
+
+
+def errors(base):
+    """What is raised on a mesh of 2x4."""
+    partial = wide_data(base, 11)
+    few_heads = {**WIDE, "num_heads": 2}
+    found = {
+        "fit": lambda: base.fit(partial, batch_size=8, verbose=0),
+        "evaluate": lambda: base.evaluate(partial, batch_size=11, verbose=0),
+        "heads": lambda: check_layout(tiny.tiny_base(**few_heads)),
+        "columns": lambda: tiny.tiny_base(**WIDE, codebook_size=18),
+        "size": lambda: model_parallel(3),
+        "devices": lambda: data_parallel(["cpu:99"]),
+        **wrong_rules(base),
+    }
+    messages = {f"error_{name}": message_of(f) for name, f in found.items()}
+    keras.distribution.set_distribution(None)
+    model = tiny.tiny_base(**WIDE)
+    data_parallel()
+    messages["error_order"] = message_of(lambda: generate(model))
+    return messages
+
+
+def wrong_rules(base):
+    """Checks of layouts with a rule too many."""
+    mesh = keras.distribution.distribution().device_mesh
+
+    def check(rule):
+        layout_map = base.get_layout_map(mesh)
+        layout_map[rule] = (None, "model")
+        wrong = keras.distribution.ModelParallel(layout_map=layout_map)
+        with wrong.scope():
+            check_layout(base)
+
+    return {
+        "unused": lambda: check("layer_0/query/kernel"),
+        "twice": lambda: check(".*layer_0/.*query/kernel"),
+    }
+
+
+def run_layouts():
+    results = {}
+    for name in LAYOUTS:
+        start = time.perf_counter()
+        for key, value in run_layout(name).items():
+            results[f"{name} {key}"] = value
+        keras.distribution.set_distribution(None)
+        print(name, round(time.perf_counter() - start, 1), flush=True)
+    return results
+
+
+def run_process(address, process_id):
+    distribution.initialize(address, 2, int(process_id))
+    # This process's half of each batch.
+    rows = np.arange(NUM_STEPS * BATCH_SIZE).reshape(NUM_STEPS, 2, -1)
+    rows = rows[:, int(process_id)].ravel()
+
+    data_parallel()
+    images = tiny.tiny_images(NUM_STEPS * BATCH_SIZE)
+    results = run_tokenizer(images[rows], BATCH_SIZE // 2)
+
+    model_parallel()
+    base = tiny.tiny_base(**WIDE)
+    data = {key: x[rows] for key, x in wide_data(base).items()}
+    base.compile(keras.optimizers.Adam(1e-3))
+    results["base_losses"] = fit(base, data, BATCH_SIZE // 2)
+    results["base_tokens"] = generate(base)
+    results["predicted"] = predict(base)
+    results["texts"] = encode_texts(tiny_t5())
+    results["mesh"] = list(check_layout(base)["mesh"].values())
+    return results
+
+
+if __name__ == "__main__":
+    mode, output, *arguments = sys.argv[1:]
+    run = {"layouts": run_layouts, "process": run_process}[mode]
+    np.savez(output, **run(*arguments))
