@@ -123,9 +123,10 @@ class TokenizerTraining(StepOutputsModel):
     def _attach(self, tokenizer_loss):
         # A built model takes no new layers unless told so, and keeps those it
         # had: without the removal a second `compile` would train two critics.
-        if self.tokenizer_loss is not None:
-            self._layers.remove(self.tokenizer_loss)
+        # Keras knows layers by their address, and forgets it in `untrack` only.
         self._tracker.unlock()
+        if self.tokenizer_loss is not None:
+            self._tracker.untrack(self.tokenizer_loss)
         self.tokenizer_loss = tokenizer_loss
         self._tracker.lock()
 

@@ -7,6 +7,7 @@ import pytest
 
 import keras_muse
 from keras_muse.losses import LPIPS
+from keras_muse.losses.tokenizer_loss import TokenizerLoss
 from tests.tiny import randomize
 from tests.tiny import tiny_discriminator
 from tests.tiny import tiny_images
@@ -262,6 +263,19 @@ def test_each_argument_of_compile_changes_the_loss(
     knobs_tokenizer.compile(**{**plain, knob: KNOBS[knob]})
     after = losses(knobs_tokenizer)["loss"]
     assert abs(after - before) > 1e-4
+
+
+def test_compiled_again_and_again_it_has_the_last_loss():
+    """A new loss may lie in memory where an old one was."""
+    tokenizer = smallest_tokenizer()
+    for _ in range(50):
+        tokenizer.compile(perceptual=None, adversarial_weight=0)
+        losses = [
+            layer
+            for layer in tokenizer._flatten_layers(recursive=False)
+            if isinstance(layer, TokenizerLoss)
+        ]
+        assert losses == [tokenizer.tokenizer_loss]
 
 
 def test_perceptual_weight_and_network(knobs_tokenizer):
