@@ -11,9 +11,10 @@ a small machine. What is compiled is the step that `model.fit` compiles
     python benchmarks/tpu_compile.py --step generate --topology v5e:2x2 --json
 
 A topology is a generation and the chips along each axis; the paper's 512
-TensorCores are the 256 chips of `v4:8x8x4`. Weights and the optimizer's slots
-are cut over all devices unless `--replicated`; `--model-parallel N` also cuts
-the matrix products, over groups of N devices.
+TensorCores are the 256 chips of `v4:8x8x4`. The layouts are those of
+`keras_muse.training.model_parallel`: heads and columns of the MLPs are split
+over groups of `--model-parallel` devices, and weights with the optimizer's
+slots over all of them with `--fully-sharded`.
 
 All figures are of one device and one step. `fits` says whether the program
 finds room in the device's memory; where it does not the exit status is 1.
@@ -94,7 +95,7 @@ def parse_arguments():
     parser.add_argument("--text-length", type=int, default=128)
     parser.add_argument("--dtype", default="mixed_bfloat16")
     parser.add_argument("--model-parallel", type=int, default=1, metavar="N")
-    parser.add_argument("--replicated", action="store_true")
+    parser.add_argument("--fully-sharded", action="store_true")
     parser.add_argument("--no-remat", action="store_true")
     parser.add_argument(
         "--environment",
@@ -174,30 +175,35 @@ def compile_row(options):
     import keras
     import tpu_steps
 
+    from keras_muse.training import model_parallel
+
     chip = CHIPS[options.topology.partition(":")[0]]
-    mesh = make_mesh(options.topology, options.model_parallel)
-    batch = options.batch or (
-        PAPER_BATCH if options.step == "train" else max(16, mesh.shape["batch"])
-    )
     keras.config.set_dtype_policy(options.dtype)
     model = tpu_steps.build_model(options.model, not options.no_remat)
+    # Only now: no value, not even a seed's, can be put on these devices.
+    distribution = model_parallel(
+        options.model_parallel,
+        options.fully_sharded,
+        find_devices(options.topology),
+    )
+    batch = options.batch or (
+        PAPER_BATCH
+        if options.step == "train"
+        else max(16, distribution.num_model_replicas)
+    )
     parameters = sum(math.prod(w.shape) for w in model.trainable_variables)
     row = {
         "model": options.model,
         "millions": round(parameters / 1e6),
         "step": options.step,
         "topology": options.topology,
-        "devices": mesh.size,
+        "devices": distribution.device_mesh.devices.size,
         "model_parallel": options.model_parallel,
+        "fully_sharded": options.fully_sharded,
         "batch": batch,
     }
     lowered = tpu_steps.lower_step(
-        model,
-        options.step,
-        batch,
-        options.text_length,
-        mesh,
-        options.replicated,
+        model, options.step, batch, options.text_length
     )
     start = time.perf_counter()
     try:
@@ -227,22 +233,16 @@ def compile_row(options):
     return row
 
 
-def make_mesh(topology, model_parallel):
+def find_devices(topology):
     """The devices of a slice that is not there, in the order JAX has them."""
-    import jax
-    import numpy as np
     from jax.experimental import topologies
 
     megacore = topology.partition(":")[0] in MEGACORE
-    devices = topologies.get_topology_desc(
+    return topologies.get_topology_desc(
         topology,
         platform="tpu",
         chip_config_name="megacore" if megacore else "default",
     ).devices
-    devices = np.reshape(
-        devices, (len(devices) // model_parallel, model_parallel)
-    )
-    return jax.sharding.Mesh(devices, ("batch", "model"))
 
 
 # === What the compiler says ===

@@ -25,12 +25,6 @@ def tpu_compile(monkeypatch):
     return importlib.import_module("tpu_compile")
 
 
-@pytest.fixture
-def tpu_steps(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return importlib.import_module("tpu_steps")
-
-
 # In the form in which libtpu writes it: HBM has no space, `S(1)` is on chip.
 PROGRAM = """HloModule jit_step, is_scheduled=true
 
@@ -134,23 +128,6 @@ print(json.dumps(hlo_traffic.collective_bytes(compiled.as_text())))
     assert found["all-reduce"] == 2 * (weights + 4)
 
 
-def test_weights_are_cut_over_what_they_divide_by(tpu_steps):
-    def partition(path, shape, batch, model, **options):
-        mesh = {"batch": batch, "model": model}
-        return tpu_steps.partition(path, shape, mesh, **options)
-
-    query, output = "a/query/kernel", "a/attention_output/kernel"
-    assert partition(query, (64, 64), 4, 1) == ("batch", None)
-    assert partition(query, (64, 64), 4, 2) == ("batch", "model")
-    assert partition(output, (64, 64), 4, 2) == ("model", "batch")
-    # The optimizer's slots go with their weights.
-    slot = "adafactor/a_query_kernel_momentum"
-    assert partition(slot, (64, 64), 4, 2) == ("batch", "model")
-    assert partition("codes/embeddings", (33, 64), 4, 1) == (None, "batch")
-    assert partition("a/query/bias", (64,), 4, 2) == (None,)
-    assert partition(query, (64, 64), 4, 2, replicated=True) == (None, "model")
-
-
 def test_step_time_is_the_longest_of_three(tpu_compile):
     chip = {"flops": 100.0, "bandwidth": 10.0, "links": 1.0}
     costs = {"flops": 300.0, "bytes accessed": 1e3}
@@ -227,6 +204,7 @@ import jax
 import keras
 import tpu_steps
 from keras_muse.models import presets
+from keras_muse.training import model_parallel
 sizes = dict(
     codebook_size=64, grid_size=(8, 8), text_dim=16, num_layers=2,
     hidden_dim=32, num_heads=2, intermediate_dim=64,
@@ -235,11 +213,11 @@ presets.ARCHITECTURES["base"] = ("MuseBase", sizes)
 presets.ARCHITECTURES["super_res"] = ("MuseSuperRes", dict(
     sizes, low_res_codebook_size=64, low_res_grid_size=(4, 4),
     low_res_num_layers=1, block_size=4))
-mesh = jax.sharding.Mesh([[d] for d in jax.devices()], ("batch", "model"))
+model_parallel(fully_sharded=True)
 for name in ("base", "super_res"):
     for remat in (True, False):
         model = tpu_steps.build_model(name, remat)
-        lowered = tpu_steps.lower_step(model, "train", 8, 4, mesh)
+        lowered = tpu_steps.lower_step(model, "train", 8, 4)
         names = lowered.as_text(debug_info=True)
         assert ("rematted_computation" in names) == remat, name
     kept = lowered.compile().memory_analysis().argument_size_in_bytes
@@ -248,7 +226,7 @@ for name in ("base", "super_res"):
         for w in (*model.variables, *model.optimizer.variables))
     assert kept < 0.5 * everything, (kept, everything)
     model = tpu_steps.build_model(name, False)
-    lowered = tpu_steps.lower_step(model, "generate", 8, 4, mesh)
+    lowered = tpu_steps.lower_step(model, "generate", 8, 4)
     tokens, confidence = lowered.out_info
     assert tokens.shape == confidence.shape == (8, 64)
     assert all(w._value is None for w in model.trainable_variables)

@@ -5,6 +5,11 @@ rule is a regular expression of a variable's whole path, with the mesh axis of
 each of the variable's axes: first where only `model` splits weights, then
 where they are fully sharded.
 
+A path that ends in `/output` is what a layer hands on. Where weights are split
+over `batch` too, it must be said that examples stay apart: XLA would else take
+the split of the weights for one of the hidden axis, and bring whole batches to
+each device.
+
 Convolutions have no rule. A tokenizer is a hundredth of the transformers, and
 its channels would be exchanged after each layer.
 """
@@ -14,6 +19,7 @@ import keras
 _COLUMNS = (None, "model"), ("batch", "model")
 # Not the rows of a table: one id is [MASK], so their number is odd.
 _EMBEDDING = (None, "model"), (None, "batch")
+_OUTPUT = None, ("batch",)
 
 _TRANSFORMER_RULES = {
     # A device has some of the heads, and some of the columns of the MLP...
@@ -22,6 +28,9 @@ _TRANSFORMER_RULES = {
     ".*/(attention_output|output_dense)/kernel": (
         ("model", None),
         ("model", "batch"),
+    ),
+    r"(.*/)?(\w*norm|attention_output|output_dense|\w*layer_\d+)/output": (
+        _OUTPUT
     ),
 }
 MASKED_TOKEN_RULES = {
@@ -33,6 +42,7 @@ MASKED_TOKEN_RULES = {
     ),
     ".*/codes/embeddings": _EMBEDDING,
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
+    r"(.*/)?(\w*embedding|text_projection|head_dense)/output": _OUTPUT,
 }
 TEXT_ENCODER_RULES = {
     **_TRANSFORMER_RULES,
@@ -46,7 +56,9 @@ def layout_map(rules, device_mesh, fully_sharded=False):
     """Rules as Keras takes them."""
     layouts = keras.distribution.LayoutMap(device_mesh)
     for pattern, (split, fully_split) in rules.items():
-        layouts[pattern] = fully_split if fully_sharded else split
+        layout = fully_split if fully_sharded else split
+        if layout is not None:
+            layouts[pattern] = layout
     return layouts
 
 

@@ -250,7 +250,11 @@ def check_layout(model, min_bytes=2**20):
 
 def _check_rules(model, distribution):
     # Keras has no public name for the layout map of a distribution.
-    rules = list(distribution._layout_map)
+    rules = [
+        rule
+        for rule in distribution._layout_map
+        if not rule.endswith("/output")  # of what layers hand on
+    ]
     own = set()
     if hasattr(model, "get_layout_map"):
         own = set(model.get_layout_map(distribution.device_mesh))
