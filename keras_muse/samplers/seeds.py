@@ -1,5 +1,6 @@
 """One seed an image."""
 
+import keras
 import numpy as np
 from keras.src.utils import io_utils
 
@@ -16,6 +17,10 @@ def image_seeds(seed, num_images):
     Returns:
         int32 array of shape `(num_images,)`.
 
+    Raises:
+        ValueError: if `seed` is not as said, or is `None` where several
+            processes draw the same pictures: each would draw another.
+
     Example:
     ```python
     from keras_muse.samplers.seeds import image_seeds
@@ -24,6 +29,12 @@ def image_seeds(seed, num_images):
     ```
     """
     if seed is None:
+        distribution = keras.distribution.distribution()
+        if distribution is not None and distribution.num_processes > 1:
+            raise ValueError(
+                "`seed` must be given, and the same, in each of the "
+                f"{distribution.num_processes} processes. Received: seed=None"
+            )
         seed = int(np.random.default_rng().integers(2**31))
         io_utils.print_msg(f"seed={seed}")
     if isinstance(seed, int | np.integer):
