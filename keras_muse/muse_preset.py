@@ -1,6 +1,7 @@
 """The preset of a `Muse`: a directory of presets, one a part."""
 
 import datetime
+import functools
 import json
 import os
 
@@ -83,16 +84,31 @@ def save_parts(parts, preset_dir):
         )
 
 
-def load_parts(preset, dtype=None):
+def load_parts(preset, dtype=None, names=tuple(PART_CLASSES)):
     """Loads the parts of a `Muse`.
 
     Args:
         preset: string. A directory or a handle.
         dtype: string or `keras.DTypePolicy` of all parts, or `None` for the
             global policy.
+        names: which parts, of those that there are. Defaults to all.
 
     Returns:
         A dict of models by the names of `PART_CLASSES`.
+    """
+    loaders = part_loaders(preset, dtype, names)
+    return {name: load() for name, load in loaders.items()}
+
+
+def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
+    """What loads the parts of a `Muse`, one by one.
+
+    Args:
+        preset, dtype, names: as in `load_parts`.
+
+    Returns:
+        A dict of functions by the names of `PART_CLASSES`, each of which
+        takes `load_weights=True` and returns a model.
     """
     if "://" not in preset and not os.path.isdir(preset):
         raise ValueError(
@@ -112,13 +128,15 @@ def load_parts(preset, dtype=None):
             f"{preset!r}, format_version={contents['format_version']}"
         )
     options = {} if dtype is None else {"dtype": dtype}
-    parts = {}
+    loaders = {}
     for name, entry in contents["parts"].items():
         if name not in PART_CLASSES:
             raise ValueError(
                 f"`preset` has an unknown part. Received: preset={preset!r}, "
                 f"part={name!r}"
             )
+        if name not in names:
+            continue
         classes = {cls.__name__: cls for cls in PART_CLASSES[name]}
         if entry["class_name"] not in classes:
             raise ValueError(
@@ -127,15 +145,18 @@ def load_parts(preset, dtype=None):
             )
         cls = classes[entry["class_name"]]
         if "preset" in entry:
-            parts[name] = cls.from_preset(
+            loaders[name] = functools.partial(
+                cls.from_preset,
                 entry["preset"],
                 sequence_length=entry["sequence_length"],
                 **options,
             )
         else:
             directory = fetch_part(preset, name, entry)
-            parts[name] = cls.from_preset(directory, **options)
-    return parts
+            loaders[name] = functools.partial(
+                cls.from_preset, directory, **options
+            )
+    return loaders
 
 
 def _is_public(text_encoder):

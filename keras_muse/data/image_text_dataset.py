@@ -4,26 +4,29 @@ import concurrent.futures
 import copy
 import math
 import warnings
+import zlib
 
-import keras
 import numpy as np
 
 from keras_muse.data import augmentation
 from keras_muse.data import pictures
+from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
+from keras_muse.data.image_batches import ImageBatches
 
 # What a draw is for; part of its seed, so that draws are independent.
 _ORDER, _CAPTION, _SCALE, _CROP = range(4)
 
 
-class ImageTextDataset(keras.utils.PyDataset):
+class ImageTextDataset(BatchStream):
     """Batches of pictures and captions, decoded when they are asked for.
 
     `dataset[i]` is the batch `{"image": uint8 (batch, height, width, 3),
-    "text": list of strings}`. It is a function of `seed`, `epoch` and `i`
-    alone. Keras moves on to the next epoch, also after the first look by which
-    `fit` builds a model; `epoch` may be set to resume.
+    "text": list of strings}`. It is a function of `seed` and of its number,
+    `dataset.step + i`, alone. Keras moves `step` on; it may be set to resume,
+    which `keras_muse.training.Checkpoint` does by itself, or `epoch`, the
+    number of the pass over the pictures.
 
     A picture that turns out to be broken is added to `.report`. While
     shuffling, the next readable picture takes its place, so that batches
@@ -63,7 +66,6 @@ class ImageTextDataset(keras.utils.PyDataset):
         skipped=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
         if batch_size < 1:
             raise ValueError(
                 "`batch_size` must be at least 1. "
@@ -81,6 +83,7 @@ class ImageTextDataset(keras.utils.PyDataset):
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
+        super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
     def _set_rows(self, rows):
@@ -92,7 +95,9 @@ class ImageTextDataset(keras.utils.PyDataset):
         self._groups = None
         if self.balance is not None:
             self._groups = groups_by_column(rows, self.balance)
-        self.epoch = 0
+        self._last_order = None
+        self.steps_per_epoch = self._steps_per_pass
+        self.step = 0
 
     # === What is in it ===
 
@@ -128,7 +133,7 @@ class ImageTextDataset(keras.utils.PyDataset):
     @property
     def images(self):
         """The same batches without their captions, for `tokenizer.fit`."""
-        return _ImageBatches(self)
+        return ImageBatches(self)
 
     def select(self, indices):
         """A dataset of some of the rows, by their places in file order."""
@@ -171,63 +176,82 @@ class ImageTextDataset(keras.utils.PyDataset):
     # === Batches ===
 
     @property
+    def _steps_per_pass(self):
+        return math.ceil(self.num_examples / self.batch_size)
+
+    @property
     def epoch(self):
-        return self._epoch
+        return self.step // self._steps_per_pass
 
     @epoch.setter
     def epoch(self, epoch):
-        self._epoch = epoch
-        self._order = np.arange(self.num_examples)
-        if self.shuffle:
-            self._order = draw_order(
-                self.num_examples, self._groups, self._generator(_ORDER)
-            )
+        self.step = epoch * self._steps_per_pass
 
-    def on_epoch_end(self):
-        self.epoch += 1
+    @property
+    def identity(self):
+        names = "\n".join(row.name for row in self._rows)
+        return {
+            "num_examples": self.num_examples,
+            "names": zlib.crc32(names.encode()),
+            "image_size": self.image_size and list(self.image_size),
+            "augment": self._augment and {**self._augment},
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "balance": self.balance,
+            "seed": self.seed,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
 
-    def __len__(self):
-        return math.ceil(len(self._order) / self.batch_size)
-
-    def __getitem__(self, index):
-        if not 0 <= index < len(self):
-            raise IndexError(
-                f"There are {len(self)} batches. Received: index={index}"
-            )
+    def batch(self, step):
+        epoch, index = divmod(step, self._steps_per_pass)
         size = self.image_size
         if self._augment:
+            seed = self._draw_seed(epoch, _SCALE, index)
             size = augmentation.enlarged_size(
-                size, self._draw_seed(_SCALE, index), self._augment["enlarge"]
+                size, seed, self._augment["enlarge"]
             )
+        order = self._order(epoch)
         first = index * self.batch_size
-        places = range(first, min(first + self.batch_size, len(self._order)))
-        batch = [self._readable(place, size) for place in places]
+        places = range(first, min(first + self.batch_size, len(order)))
+        batch = [self._readable(epoch, order, place, size) for place in places]
         batch = [pair for pair in batch if pair is not None]
         images = self._stack([image for image, _ in batch])
         if self._augment and len(batch):
             images = augmentation.random_crop_and_flip(
                 images,
                 self.image_size,
-                self._draw_seed(_CROP, index),
+                self._draw_seed(epoch, _CROP, index),
                 self._augment["flip"],
             )
         return {"image": images, "text": [text for _, text in batch]}
 
-    def _readable(self, place, size):
+    def _order(self, epoch):
+        """Which row is at which place in a pass over the pictures."""
+        if not self.shuffle:
+            return range(self.num_examples)
+        last = self._last_order  # read once: there may be threads
+        if last is None or last[0] != epoch:
+            generator = self._generator(epoch, _ORDER)
+            order = draw_order(self.num_examples, self._groups, generator)
+            self._last_order = last = epoch, order
+        return last[1]
+
+    def _readable(self, epoch, order, place, size):
         """Picture and caption at a place of the order, or the next ones."""
-        num_tries = len(self._order) if self.shuffle else 1
-        for step in range(num_tries):
-            row = self._order[(place + step) % len(self._order)]
+        num_tries = len(order) if self.shuffle else 1
+        for skipped in range(num_tries):
+            row = order[(place + skipped) % len(order)]
             image = self._image(row, size)
             if image is not None:
-                return image, self._caption(row, place)
+                return image, self._caption(row, epoch, place)
         return None
 
-    def _caption(self, row, place):
+    def _caption(self, row, epoch, place):
         captions = self._captions[row]
         if not self.shuffle or len(captions) == 1:
             return captions[0]
-        return captions[self._draw_seed(_CAPTION, place) % len(captions)]
+        seed = self._draw_seed(epoch, _CAPTION, place)
+        return captions[seed % len(captions)]
 
     def _image(self, index, size):
         """Decodes a picture; None, and a note in the report, if it cannot."""
@@ -267,29 +291,8 @@ class ImageTextDataset(keras.utils.PyDataset):
 
     # === Draws, each a function of (seed, epoch, what for, which) ===
 
-    def _generator(self, purpose, index=0):
-        return np.random.default_rng((self.seed, self.epoch, purpose, index))
+    def _generator(self, epoch, purpose, index=0):
+        return np.random.default_rng((self.seed, epoch, purpose, index))
 
-    def _draw_seed(self, purpose, index):
-        return int(self._generator(purpose, index).integers(2**31 - 1))
-
-
-class _ImageBatches(keras.utils.PyDataset):
-    """The pictures of a dataset, batch for batch."""
-
-    def __init__(self, pairs):
-        super().__init__(
-            workers=pairs.workers,
-            use_multiprocessing=pairs.use_multiprocessing,
-            max_queue_size=pairs.max_queue_size,
-        )
-        self.pairs = pairs
-
-    def __len__(self):
-        return len(self.pairs)
-
-    def __getitem__(self, index):
-        return self.pairs[index]["image"]
-
-    def on_epoch_end(self):
-        self.pairs.on_epoch_end()
+    def _draw_seed(self, epoch, purpose, index):
+        return int(self._generator(epoch, purpose, index).integers(2**31 - 1))

@@ -1,15 +1,17 @@
 """What `read_token_shards` gives to `fit`: an endless stream, cut in epochs."""
 
+import json
 import os
+import zlib
 
 import grain
-import keras
 import numpy as np
 
+from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.token_records import unpack_record
 
 
-class TokenDataset(keras.utils.PyDataset):
+class TokenDataset(BatchStream):
     """Batches of stored tokens and text, in an order fixed by a seed.
 
     Batch number `step` is a pure function of the seed and `step`: grain
@@ -17,10 +19,11 @@ class TokenDataset(keras.utils.PyDataset):
     Keras epoch, or a `for` loop over the data set, takes the next
     `len(dataset)` batches of this stream.
 
-    To go on exactly where a stopped training was, set `step` to the number of
-    steps done: `dataset.step = int(model.optimizer.iterations)`. `fit` also
-    permutes the batches inside an epoch, by Python's own generator, unless it
-    is told `shuffle=False`.
+    To go on exactly where a stopped training was, give the data set to
+    `keras_muse.training.Checkpoint`, or set `step` to the number of steps
+    done. A model that is not of this package permutes the batches inside an
+    epoch, by Python's own generator, unless its `fit` is told
+    `shuffle=False`.
 
     Attributes:
         metadata: dict. What `metadata.json` holds.
@@ -45,11 +48,11 @@ class TokenDataset(keras.utils.PyDataset):
         process_index,
         process_count,
     ):
-        super().__init__()
         self.metadata = metadata
         self.num_records = metadata["num_records"]
-        self.step = 0
         self._stage = stage
+        self._batch_size = batch_size
+        self._drop_remainder = drop_remainder
         self._shuffle = shuffle
         self._seed = seed
         self._text_encoder = text_encoder
@@ -65,38 +68,37 @@ class TokenDataset(keras.utils.PyDataset):
             order = order.shuffle(seed)
         order = order.batch(batch_size, drop_remainder=drop_remainder)
         self._steps_per_pass = len(order)
-        self._steps_per_epoch = steps_per_epoch or self._steps_per_pass
         self.stream = order.repeat().map_with_index(self._read_batch)
-        self._is_running = False
-        self._num_served = 0
+        super().__init__(steps_per_epoch or self._steps_per_pass)
 
     @property
     def epoch(self):
         return self.step // self._steps_per_pass
 
-    def __len__(self):
-        return self._steps_per_epoch
+    @property
+    def identity(self):
+        return {
+            "num_records": self.num_records,
+            "shards": zlib.crc32(json.dumps(self.metadata["shards"]).encode()),
+            "tokens": self.metadata["low_res"],
+            "high_res_tokens": self.metadata["high_res"],
+            "text": self.metadata["text"],
+            "stage": self._stage,
+            "batch_size": self._batch_size,
+            "drop_remainder": self._drop_remainder,
+            "shuffle": self._shuffle,
+            "seed": self._seed,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
 
-    def __getitem__(self, index):
-        self._num_served += self._is_running
-        return self.stream[self.step + index]
+    def batch(self, step):
+        return self.stream[step]
 
     def __iter__(self):
-        start = self.step
+        first = self.step
         for index in range(len(self)):
-            yield self.stream[start + index]
-        self.step = start + len(self)
-
-    def on_epoch_begin(self):
-        self._is_running = True
-
-    def on_epoch_end(self):
-        # Keras also ends epochs that it only peeked into: to learn shapes, or
-        # to reset its iterator. Only an epoch that was served moves on.
-        if self._is_running and self._num_served >= len(self):
-            self.step += len(self)
-            self._num_served = 0
-        self._is_running = False
+            yield self.stream[first + index]
+        self.step = first + len(self)
 
     def _read_batch(self, step, indices):
         index, count = self._process

@@ -1,130 +1,119 @@
-"""From rows of pictures and captions to what a token record holds."""
+"""From views of pictures and captions to what a token record holds."""
 
 import collections
 import hashlib
+import json
 
+import keras
 import ml_dtypes
 import numpy as np
 from keras import ops
 
-from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.data.picture_views import picture_views
 from keras_muse.data.picture_views import resize_view
+from keras_muse.models.compiled import pad_rows
 
 # Texts kept in memory so that a caption met again is not encoded again.
 _CACHE_BYTES = 2**30
 
 
-def valid_rows(pairs, report):
-    """Yields `(row, image, captions)`, counting and naming the others.
+class PictureViews:
+    """Views of pictures at the sizes of one or two tokenizers.
 
     Args:
-        pairs: `ImageTextDataset`, whose rows come in file order, plain and
-            with all their captions; or an iterable of rows
-            `{"image", "text"}` or of batches of them.
-        report: dict of `"num_rows"`, `"num_skipped"` and `"skipped"`, which
-            is updated on the way.
+        image_size: int, pair of ints `(height, width)`, or None for each
+            picture's own size.
+        high_res_image_size: the same for a second tokenizer; `False` if there
+            is none.
+        **kwargs: arguments of `picture_views`.
     """
-    for row, pair in enumerate(_rows(pairs)):
-        report["num_rows"] += 1
-        try:
-            yield row, _image(pair), _captions(pair)
-        except _BrokenRow as error:
-            report["num_skipped"] += 1
-            skipped = {"row": row, "reason": str(error)}
-            if isinstance(pair, dict) and "name" in pair:
-                skipped["name"] = pair["name"]
-            report["skipped"].append(skipped)
 
+    def __init__(self, image_size, high_res_image_size, seed, **kwargs):
+        sizes = [image_size, high_res_image_size]
+        self._sizes = [
+            (size, size) if type(size) is int else size
+            for size in sizes
+            if size is not False
+        ]
+        self._seed = seed
+        self._kwargs = kwargs
 
-class _BrokenRow(Exception):
-    pass
+    def __call__(self, row, image, captions):
+        """A row as it goes through the encoders, fixed by its number.
 
-
-def _rows(pairs):
-    if isinstance(pairs, ImageTextDataset):
-        for index, row in enumerate(pairs.rows):
-            images, _ = pairs.select([index]).as_arrays()
-            image = images[0] if len(images) else None
-            yield {"image": image, "text": row["texts"], "name": row["name"]}
-        return
-    for pair in pairs:
-        is_batch = isinstance(pair, dict) and np.ndim(pair.get("image")) == 4
-        if not is_batch:
-            yield pair
-            continue
-        for image, text in zip(pair["image"], pair["text"], strict=True):
-            yield {"image": image, "text": text}
-
-
-def _image(pair):
-    if not isinstance(pair, dict) or pair.get("image") is None:
-        raise _BrokenRow("no readable `image`")
-    image = np.asarray(pair["image"])
-    is_rgb = image.ndim == 3 and image.shape[-1] == 3 and image.size
-    if image.dtype != np.uint8 or not is_rgb:
-        raise _BrokenRow(
-            "`image` is not uint8 of shape (height, width, 3), but "
-            f"{image.dtype} of shape {image.shape}"
+        Returns:
+            Dict of `"captions"` and `"views"`, a list with a uint8 array of
+            shape `(num_views, height, width, 3)` for each tokenizer.
+        """
+        sizes = [tuple(size or image.shape[:2]) for size in self._sizes]
+        low, high = sizes[0], sizes[-1]
+        if low[0] * high[1] != low[1] * high[0]:
+            raise ValueError(
+                "`image_size` and `high_res_image_size` must have one aspect. "
+                f"Received: image_size={low}, high_res_image_size={high}"
+            )
+        # The small picture is a copy of the large one.
+        views = picture_views(
+            image, high, seed=(self._seed, row), **self._kwargs
         )
-    return image
-
-
-def _captions(pair):
-    text = pair.get("text")
-    captions = [text] if isinstance(text, str) else text
-    if not isinstance(captions, (list, tuple, np.ndarray)):
-        raise _BrokenRow(f"`text` is no caption, but {text!r}")
-    captions = [
-        caption.strip()
-        for caption in captions
-        if isinstance(caption, str) and caption.strip()
-    ]
-    if not captions:
-        raise _BrokenRow("empty caption")
-    return captions
+        return {
+            "captions": captions,
+            "views": [
+                np.stack([resize_view(view, size) for view in views])
+                for size in sizes
+            ],
+        }
 
 
 class PictureTokens:
-    """One tokenizer and the one size of picture that it is given.
+    """One tokenizer, the one size of its pictures, and of its batches.
 
     Args:
         name: string. The argument that sets the size, for error messages.
         tokenizer: `VQGANTokenizer`.
-        size: int, pair of ints `(height, width)`, or None for the size of the
-            first picture, which all others must then have.
+        batch_size: int. Every batch is filled up to it: what becomes of a
+            picture must not depend on how many there are beside it.
     """
 
-    def __init__(self, name, tokenizer, size):
+    def __init__(self, name, tokenizer, batch_size):
         self._name = name
         self._tokenizer = tokenizer
-        self._size = (size, size) if isinstance(size, int) else size
-        self._is_fixed = size is not None
-
-    def size_of(self, image):
-        """The size that `image` is brought to, `(height, width)`."""
-        self._size = self._size or image.shape[:2]
-        if not self._is_fixed and image.shape[:2] != self._size:
-            raise ValueError(
-                f"Pictures differ in size ({self._size}, then "
-                f"{image.shape[:2]}); pass the one to bring them to. "
-                f"Received: {self._name}=None"
-            )
-        return self._size
+        self._batch_size = batch_size
+        self._image_size = None
 
     def encode(self, views):
-        """Token ids of `(batch, num_views, num_tokens)` of `picture_views`."""
+        """Token ids of shape `(batch, num_views, num_tokens)`.
+
+        Args:
+            views: list of arrays of shape `(num_views, height, width, 3)`.
+        """
+        for view in views:
+            self.check_size(view.shape[1:3])
         token_ids = []
-        for one_view in zip(*views, strict=True):
-            images = [resize_view(view, self._size) for view in one_view]
-            grid = self._tokenizer.encode(np.stack(images))
-            grid = ops.convert_to_numpy(grid)  # (batch, height, width)
+        for images in np.stack(views, axis=1):
+            images = pad_rows(images, self._batch_size)
+            grid = self._tokenizer.encode(images, batch_size=self._batch_size)
+            grid = ops.convert_to_numpy(grid)[: len(views)]  # (batch, h, w)
             self._grid_size = grid.shape[1:]
             token_ids.append(grid.reshape(len(grid), -1))
         return np.stack(token_ids, axis=1)
 
+    def check_size(self, size):
+        """Raises unless pictures have one size `(height, width)`."""
+        size = tuple(size)
+        self._image_size = self._image_size or size
+        if size != self._image_size:
+            raise ValueError(
+                f"Pictures differ in size ({self._image_size}, then {size}); "
+                f"pass the one to bring them to. Received: {self._name}=None"
+            )
+
     def metadata(self):
+        """What readers need to know; `None` before the first picture."""
+        if self._image_size is None:
+            return None
         return {
-            "image_size": [int(side) for side in self._size],
+            "image_size": [int(side) for side in self._image_size],
             "grid_size": [int(side) for side in self._grid_size],
             "codebook_size": int(self._tokenizer.codebook_size),
             "codebook_fingerprint": codebook_fingerprint(self._tokenizer),
@@ -140,20 +129,39 @@ def codebook_fingerprint(tokenizer):
     return hashlib.sha256(codebook.tobytes()).hexdigest()
 
 
+def model_fingerprint(model, *parts):
+    """A hash of a model's configuration, and of the weights of its parts."""
+    config = {
+        name: value
+        for name, value in model.get_config().items()
+        if name != "name"  # a counter
+    }
+    config = keras.saving.serialize_keras_object(config)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for part in parts:
+        for weight in part.weights:
+            array = ops.convert_to_numpy(weight)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 class CaptionTexts:
     """The text of captions as it is stored; the same caption only once.
 
     Args:
         text_encoder: a text encoder.
         store: `"text_embeddings"` or `"text_ids"`.
+        batch_size: int. Captions encoded at once; the same always, as for
+            pictures.
     """
 
-    def __init__(self, text_encoder, store):
+    def __init__(self, text_encoder, store, batch_size):
         self._text_encoder = text_encoder
         self._store = store
+        self._batch_size = batch_size
         self._cache = collections.OrderedDict()
         self._cached_bytes = 0
-        self._sequence_length = None
 
     def encode(self, batch):
         """Texts of a list of lists of captions, without padding.
@@ -176,9 +184,10 @@ class CaptionTexts:
             padded, mask = tokens["token_ids"], tokens["padding_mask"]
             dtype = "int32"
         else:
-            padded, mask = self._text_encoder.encode(captions)
+            padded, mask = self._text_encoder.encode(
+                captions, batch_size=self._batch_size
+            )
             dtype = ml_dtypes.bfloat16
-        self._sequence_length = mask.shape[1]
         padded = ops.convert_to_numpy(padded).astype(dtype)
         mask = ops.convert_to_numpy(mask).astype(bool)
         for caption, text, is_token in zip(captions, padded, mask, strict=True):
@@ -195,5 +204,5 @@ class CaptionTexts:
             "store": self._store,
             "text_encoder": type(self._text_encoder).__name__,
             "text_dim": self._text_encoder.text_dim,
-            "sequence_length": self._sequence_length,
+            "sequence_length": self._text_encoder.sequence_length,
         }

@@ -2,17 +2,14 @@
 
 import json
 import os
-import shutil
 
 import ml_dtypes
 import numpy as np
-from array_record.python.array_record_module import ArrayRecordWriter
 from safetensors import numpy as safetensors
 
 FORMAT = "keras_muse.token_shards"
 FORMAT_VERSION = 1
 METADATA_FILE = "metadata.json"
-_PARTIAL = ".partial"
 
 
 def pack_record(token_ids, captions, texts, high_res_token_ids=None):
@@ -61,97 +58,6 @@ def unpack_record(data):
 def _smallest(token_ids):
     dtype = "uint16" if token_ids.max() < 2**16 else "int32"
     return np.ascontiguousarray(token_ids, dtype)
-
-
-class ShardWriter:
-    """Writes records to shards that appear in `directory` all at once.
-
-    A context manager. Shards grow in a hidden folder; `commit` moves them to
-    their names and writes `metadata.json` last. Left without `commit`, it
-    leaves nothing behind; what a killed run left is removed on entry.
-
-    Args:
-        directory: string. Created when missing.
-        rows_per_shard: int. Records in each shard but the last.
-        overwrite: bool. Whether `commit` may replace finished shards.
-    """
-
-    def __init__(self, directory, rows_per_shard, overwrite):
-        if os.path.exists(os.path.join(directory, METADATA_FILE)):
-            if not overwrite:
-                raise ValueError(
-                    "`directory` already holds token shards; pass "
-                    "`overwrite=True` to replace them. "
-                    f"Received: directory={directory}"
-                )
-        self.directory = directory
-        self.rows_per_shard = rows_per_shard
-        self.counts = []
-        self._writer = None
-        self._partial = os.path.join(directory, _PARTIAL)
-
-    def __enter__(self):
-        shutil.rmtree(self._partial, ignore_errors=True)
-        os.makedirs(self._partial)
-        return self
-
-    def __exit__(self, *exception):
-        self._close()
-        shutil.rmtree(self._partial)
-
-    @property
-    def num_records(self):
-        return sum(self.counts)
-
-    def write(self, record):
-        """Appends one record's bytes."""
-        if not self.counts or self.counts[-1] == self.rows_per_shard:
-            self._close()
-            path = os.path.join(self._partial, str(len(self.counts)))
-            # One record a group: grain reads records in random order.
-            self._writer = ArrayRecordWriter(path, "group_size:1")
-            self.counts.append(0)
-        self._writer.write(record)
-        self.counts[-1] += 1
-
-    def commit(self, metadata):
-        """Moves the shards into place, then writes `metadata`."""
-        self._close()
-        self._remove_old_shards()
-        shards = []
-        for i, count in enumerate(self.counts):
-            name = f"tokens-{i:05d}-of-{len(self.counts):05d}.array_record"
-            path = os.path.join(self.directory, name)
-            os.replace(os.path.join(self._partial, str(i)), path)
-            num_bytes = os.path.getsize(path)
-            shards.append(
-                {"name": name, "num_records": count, "num_bytes": num_bytes}
-            )
-        metadata = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "num_records": self.num_records,
-            **metadata,
-            "shards": shards,
-        }
-        partial = os.path.join(self._partial, METADATA_FILE)
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(metadata, file, indent=2)
-        os.replace(partial, os.path.join(self.directory, METADATA_FILE))
-
-    def _remove_old_shards(self):
-        # The metadata first: without it the rest is no data set any more.
-        for name in sorted(os.listdir(self.directory)):
-            is_shard = name.startswith("tokens-") and name.endswith(
-                ".array_record"
-            )
-            if name == METADATA_FILE or is_shard:
-                os.remove(os.path.join(self.directory, name))
-
-    def _close(self):
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
 
 
 def read_metadata(directory):

@@ -1,5 +1,10 @@
 """`read_token_shards`: what `write_token_shards` wrote, for `fit`."""
 
+import grain
+
+from keras_muse.data.processes import num_local_replicas
+from keras_muse.data.processes import this_process
+from keras_muse.data.same_texts import check_same_texts
 from keras_muse.data.token_dataset import TokenDataset
 from keras_muse.data.token_encoding import codebook_fingerprint
 from keras_muse.data.token_records import check_positive
@@ -18,8 +23,8 @@ def read_token_shards(
     text_encoder=None,
     codebook_size=None,
     tokenizer=None,
-    process_index=0,
-    process_count=1,
+    process_index=None,
+    process_count=None,
 ):
     """Reads what `write_token_shards` wrote, as a data set for `fit`.
 
@@ -40,14 +45,17 @@ def read_token_shards(
         drop_remainder: bool. Whether to leave out the records that are left
             at the end of a pass and fill no batch. Defaults to `True`.
         text_encoder: a text encoder. Needed for shards written with
-            `store="text_ids"`; else only checked to be the one that was used.
+            `store="text_ids"`; else only checked to be the one that was used,
+            by what it makes of a caption.
         codebook_size: int. When given, what the shards must have been made
             with.
         tokenizer: `VQGANTokenizer`. When given, it must have the codebook
             that the tokens of `stage` were made with.
-        process_index: int. The number of this process.
+        process_index: int. The number of this process. Defaults to that in
+            the job of `keras_muse.training.distribution.initialize`.
         process_count: int. Processes that train together; each reads its part
             of every batch, and the batches do not depend on their number.
+            Defaults to those of the job, or to 1 where there is none.
 
     Returns:
         A `keras.utils.PyDataset` of dicts: `"token_ids"`, int32 of shape
@@ -60,7 +68,8 @@ def read_token_shards(
 
     Raises:
         ValueError: when a shard is missing or cut short, when the format is
-            of another version, or when an argument does not fit the shards.
+            of another version, when an argument does not fit the shards, or
+            when processes or the mesh do not divide the batch.
 
     Example:
     ```python
@@ -100,7 +109,11 @@ def read_token_shards(
     metadata = read_metadata(directory)
     _check_tokens(metadata, stage, codebook_size, tokenizer)
     _check_text_encoder(metadata["text"], text_encoder)
-    _check_processes(process_index, process_count, batch_size, drop_remainder)
+    if text_encoder is not None:
+        check_same_texts(directory, metadata, text_encoder)
+    process = _process(process_index, process_count)
+    _check_processes(process, batch_size, drop_remainder)
+    _check_mesh(process, batch_size, metadata["num_records"], drop_remainder)
     if drop_remainder and metadata["num_records"] < batch_size:
         raise ValueError(
             f"`batch_size` is more than the {metadata['num_records']} records "
@@ -117,8 +130,8 @@ def read_token_shards(
         steps_per_epoch=steps_per_epoch,
         drop_remainder=drop_remainder,
         text_encoder=text_encoder,
-        process_index=process_index,
-        process_count=process_count,
+        process_index=process.shard_index,
+        process_count=process.shard_count,
     )
 
 
@@ -165,16 +178,45 @@ def _check_text_encoder(text, text_encoder):
         )
 
 
-def _check_processes(process_index, process_count, batch_size, drop_remainder):
+def _process(process_index, process_count):
+    """The given process as grain's `ShardOptions`, or the running one."""
+    if process_index is None and process_count is None:
+        return this_process()
+    if process_index is None or process_count is None:
+        raise ValueError(
+            "`process_index` and `process_count` go together. Received: "
+            f"process_index={process_index}, process_count={process_count}"
+        )
     check_positive("process_count", process_count)
     if not 0 <= process_index < process_count:
         raise ValueError(
             "`process_index` must be in [0, process_count). Received: "
             f"process_index={process_index}, process_count={process_count}"
         )
-    if process_count > 1 and (batch_size % process_count or not drop_remainder):
+    return grain.sharding.ShardOptions(process_index, process_count)
+
+
+def _check_processes(process, batch_size, drop_remainder):
+    count = process.shard_count
+    if count > 1 and (batch_size % count or not drop_remainder):
         raise ValueError(
             "`process_count` must divide `batch_size`, and `drop_remainder` "
-            f"be set. Received: process_count={process_count}, "
+            f"be set. Received: process_count={count}, "
             f"batch_size={batch_size}, drop_remainder={drop_remainder}"
+        )
+
+
+def _check_mesh(process, batch_size, num_records, drop_remainder):
+    """Refuses batches that the devices cannot share equally."""
+    num_parts = num_local_replicas()
+    sizes = [batch_size // process.shard_count]
+    if not drop_remainder:
+        sizes.append(num_records % batch_size)
+    if any(size % num_parts for size in sizes):
+        raise ValueError(
+            "`batch_size` must be a multiple of the parts into which the "
+            "distribution splits a batch, and so must be what is left for the "
+            f"last one. Received: batch_size={batch_size} for "
+            f"{process.shard_count} processes with {num_parts} parts each, "
+            f"num_records={num_records}, drop_remainder={drop_remainder}"
         )

@@ -1,18 +1,18 @@
 """`write_token_shards`: pictures and captions, tokenized once and stored."""
 
-import functools
-import itertools
-
 import keras
 
-from keras_muse.data.image_text_dataset import ImageTextDataset
-from keras_muse.data.picture_views import picture_views
-from keras_muse.data.token_encoding import CaptionTexts
-from keras_muse.data.token_encoding import PictureTokens
-from keras_muse.data.token_encoding import valid_rows
-from keras_muse.data.token_records import ShardWriter
+from keras_muse.data.processes import check_own_devices
+from keras_muse.data.processes import this_process
+from keras_muse.data.processes import together
+from keras_muse.data.shard_encoding import RowsDigest
+from keras_muse.data.shard_encoding import Shard
+from keras_muse.data.shard_encoding import ShardEncoder
+from keras_muse.data.shard_files import ShardFiles
+from keras_muse.data.token_encoding import PictureViews
 from keras_muse.data.token_records import check_positive
-from keras_muse.data.token_records import pack_record
+from keras_muse.data.token_records import read_metadata
+from keras_muse.data.token_rows import Collection
 
 
 def write_token_shards(
@@ -38,17 +38,30 @@ def write_token_shards(
 
     The shards are array_record files with one record a picture, and a
     `metadata.json`, which is written last: a directory that has it is whole.
-    An interrupted run leaves nothing that can be read; started again, it
-    starts clean. A row whose picture or caption is broken is skipped and
-    named in the report.
+    A row whose picture or caption is broken is skipped and named in the
+    report. The text states are stored without padding in bfloat16.
 
-    The text states are stored without padding in bfloat16.
+    A run that was stopped or killed goes on, started again with the same
+    arguments, after the shards that it completed. What another run left,
+    with other settings, models or pictures, is refused. Pictures of an
+    `ImageTextDataset` are known by their names and captions.
+
+    Processes that were joined by `keras_muse.training.distribution.initialize`
+    share the work: each writes every so-many-th shard, to a directory that all
+    of them see, and returns when all is done. Each uses its own devices; for
+    all of those, call `data_parallel(jax.local_devices())` before the models
+    are made. The command `keras-muse tokenize` does all this.
+
+    A shard is made of `rows_per_shard` rows of the collection, in batches of
+    one shape. On devices of one kind its bytes do not depend on what was
+    interrupted, nor on how many processes took part.
 
     Args:
         pairs: what `load_image_text` gives, or any iterable of rows
             `{"image", "text"}` (or batches of them): a uint8 array of shape
             `(height, width, 3)` in [0, 255], and a caption or a list of
-            captions.
+            captions. An iterable without an index is walked as a whole by
+            each process.
         directory: string. Where to write; created when missing.
         tokenizer: `VQGANTokenizer`. It makes the base model's tokens.
         text_encoder: a text encoder.
@@ -66,14 +79,16 @@ def write_token_shards(
             random part. Defaults to `(0.7, 1.0)`.
         random_flip: bool. Whether random views are mirrored half of the time.
             Defaults to `False`: writing in pictures must not be mirrored.
-        rows_per_shard: int. Records in a shard. Defaults to `8192`.
-        batch_size: int. Pictures tokenized at once. Defaults to `32`.
+        rows_per_shard: int. Rows of the collection in a shard. Defaults to
+            `8192`.
+        batch_size: int. Pictures, and captions, that a device takes at once.
+            Defaults to `32`.
         store: `"text_embeddings"`, or `"text_ids"` to store only the ids of
             the captions and run the encoder while training (the states of
             T5-XXL are up to 1 MiB a caption).
         seed: int. The seed of the random views.
-        overwrite: bool. Whether finished shards in `directory` may be
-            replaced; they stay until the new ones are done.
+        overwrite: bool. Whether the shards of another run in `directory` may
+            be replaced; finished ones stay until the new ones are done.
         verbose: 0 or 1. Whether to show a progress bar.
 
     Returns:
@@ -82,8 +97,9 @@ def write_token_shards(
         `{"row", "reason"}`.
 
     Raises:
-        ValueError: when `directory` holds finished shards, when an argument
-            is out of range, or when no row remains.
+        ValueError: when `directory` holds shards of another run, when an
+            argument is out of range, when no row remains, or when another
+            process failed.
 
     Example:
     ```python
@@ -117,72 +133,102 @@ def write_token_shards(
             "`crop_scale` must be a pair of rising numbers in (0, 1]. "
             f"Received: crop_scale={crop_scale}"
         )
-    low_res = PictureTokens("image_size", tokenizer, image_size)
-    high_res = None
-    if high_res_tokenizer is not None:
-        high_res = PictureTokens(
-            "high_res_image_size", high_res_tokenizer, high_res_image_size
-        )
-    texts = CaptionTexts(text_encoder, store)
-    views_of = functools.partial(
-        picture_views,
+    check_own_devices()
+    process = this_process()
+    prepare = PictureViews(
+        image_size,
+        False if high_res_tokenizer is None else high_res_image_size,
+        seed=seed,
         num_views=num_views,
         crop_scale=crop_scale,
         random_flip=random_flip,
     )
-    report = {"num_rows": 0, "num_records": 0, "num_skipped": 0, "skipped": []}
-    rows = valid_rows(pairs, report)
-    progress = _progress_bar(pairs, verbose)
-    with ShardWriter(directory, rows_per_shard, overwrite) as shards:
-        while batch := list(itertools.islice(rows, batch_size)):
-            views = []
-            for row, image, _ in batch:
-                size = _view_size(image, low_res, high_res)
-                views.append(views_of(image, size, seed=(seed, row)))
-            captions = [row_captions for _, _, row_captions in batch]
-            columns = [low_res.encode(views), captions, texts.encode(captions)]
-            if high_res:
-                columns.append(high_res.encode(views))
-            for record in zip(*columns, strict=True):
-                shards.write(pack_record(*record))
-            progress.update(report["num_rows"])
-        report["num_records"] = shards.num_records
-        if not shards.num_records:
-            raise ValueError(
-                "`pairs` has no row with a picture and a caption. "
-                f"Received: pairs with {report['num_rows']} rows, skipped: "
-                f"{report['skipped'][:5]}"
-            )
-        shards.commit(
-            {
-                "low_res": low_res.metadata(),
-                "high_res": high_res.metadata() if high_res else None,
-                "num_views": num_views,
-                "text": texts.metadata(),
-                "report": report,
-            }
-        )
-    progress.update(report["num_rows"], finalize=True)
-    return report
+    collection = Collection(pairs, rows_per_shard, prepare)
+    encoder = ShardEncoder(
+        tokenizer, high_res_tokenizer, text_encoder, store, batch_size
+    )
+    settings = {
+        "collection": collection.fingerprint,
+        **encoder.fingerprints(),
+        "image_size": image_size,
+        "high_res_image_size": high_res_image_size,
+        "num_views": num_views,
+        "crop_scale": crop_scale,
+        "random_flip": random_flip,
+        "rows_per_shard": rows_per_shard,
+        "batch_size": batch_size,
+        "store": store,
+        "seed": seed,
+    }
+    files = ShardFiles(directory, settings)
+    with together():
+        report = files.finished_report(overwrite)
+    if report is not None:
+        return report
+    with together():
+        if process.shard_index == 0:
+            files.start(overwrite)
+    with together():
+        files.check_settings()
+        _write_own_shards(collection, process, encoder, files, verbose)
+    with together():
+        if process.shard_index == 0:
+            _commit(collection, encoder, files)
+    return read_metadata(directory)["report"]
 
 
-def _view_size(image, low_res, high_res):
-    """The larger size of a picture's views; the smaller is a copy of it."""
-    low_size = low_res.size_of(image)
-    if high_res is None:
-        return low_size
-    size = high_res.size_of(image)
-    if low_size[0] * size[1] != low_size[1] * size[0]:
+def _write_own_shards(collection, process, encoder, files, verbose):
+    """Writes those shards of this process that are not there yet."""
+    alone = process.shard_count == 1
+    progress = keras.utils.Progbar(
+        collection.num_rows if alone else None, verbose=verbose, unit_name="row"
+    )
+    for number, rows in collection.shards(process):
+        note = files.note(number)
+        if note is None:
+            shard = Shard(rows, encoder, progress.add)
+            files.write(number, shard.records(), shard.note)
+        else:
+            if not collection.is_indexed:
+                _check_rows(rows, note, files.directory)
+            progress.add(note["num_rows"])
+    if alone:
+        progress.update(collection.num_rows, finalize=True)
+
+
+def _check_rows(rows, note, directory):
+    """Raises unless a complete shard was made of these rows."""
+    digest = RowsDigest()
+    for row in rows:
+        digest.update(row)
+    if digest.hexdigest() != note["rows"]:
         raise ValueError(
-            "`image_size` and `high_res_image_size` must have one aspect. "
-            f"Received: image_size={low_size}, high_res_image_size={size}"
+            "`pairs` must give the rows of which the unfinished shards in "
+            "`directory` were made; pass `overwrite=True` to start anew. "
+            f"Received: other pairs, directory={directory}"
         )
-    return size
 
 
-def _progress_bar(pairs, verbose):
-    if isinstance(pairs, ImageTextDataset):
-        target = pairs.num_examples
-    else:
-        target = len(pairs) if isinstance(pairs, (list, tuple)) else None
-    return keras.utils.Progbar(target, verbose=verbose, unit_name="row")
+def _commit(collection, encoder, files):
+    notes = [files.note(number) for number in range(collection.num_shards)]
+    missing = [number for number, note in enumerate(notes) if note is None]
+    if missing:
+        raise ValueError(
+            "All shards must be there at the end; start the same again. "
+            f"Received: directory={files.directory}, missing shards {missing}"
+        )
+    skipped = [row for note in notes for row in note["skipped"]]
+    report = {
+        "num_rows": collection.num_rows,
+        "num_records": sum(note["num_records"] for note in notes),
+        "num_skipped": len(skipped),
+        "skipped": skipped,
+    }
+    if not report["num_records"]:
+        files.discard()
+        raise ValueError(
+            "`pairs` has no row with a picture and a caption. Received: "
+            f"pairs with {report['num_rows']} rows, skipped: {skipped[:5]}"
+        )
+    metadata = encoder.metadata([note["tokens"] for note in notes])
+    files.commit(notes, {**metadata, "report": report})

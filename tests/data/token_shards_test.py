@@ -1,5 +1,9 @@
+import hashlib
+import itertools
 import json
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -19,9 +23,12 @@ LENGTH = 5
 DIM = 4
 
 
-class Quantizer:
-    def __init__(self, codebook):
+class Part:
+    """Weights of a model."""
+
+    def __init__(self, codebook=None):
         self.codebook = codebook
+        self.weights = [] if codebook is None else [codebook]
 
 
 class PixelTokenizer:
@@ -31,11 +38,16 @@ class PixelTokenizer:
 
     def __init__(self, codebook_seed=0):
         generator = np.random.default_rng(codebook_seed)
-        self.quantizer = Quantizer(generator.normal(size=(256, 2)))
+        self.encoder = Part()
+        self.quantizer = Part(generator.normal(size=(256, 2)))
         self.shapes = []
 
-    def encode(self, images):
+    def get_config(self):
+        return {"name": str(id(self))}
+
+    def encode(self, images, batch_size):
         assert images.dtype == np.uint8
+        assert len(images) == batch_size
         self.shapes.append(images.shape)
         b, h, w, c = images.shape
         patches = images.reshape(b, h // 4, 4, w // 4, 4, c)
@@ -48,8 +60,14 @@ class WordEncoder:
     sequence_length = LENGTH
     text_dim = DIM
 
-    def __init__(self):
+    def __init__(self, factor=1.0):
         self.encoded = []
+        self.batch_sizes = []
+        self.factor = factor
+        self.weights = [np.array(factor)]
+
+    def get_config(self):
+        return {"sequence_length": self.sequence_length}
 
     def tokenize(self, texts):
         ids = np.zeros((len(texts), LENGTH), "int32")
@@ -60,11 +78,13 @@ class WordEncoder:
         return {"token_ids": ids, "padding_mask": ids > 0}
 
     def predict_on_batch(self, inputs):
-        angles = inputs["token_ids"][..., None] * np.arange(1.0, 1 + DIM)
+        frequencies = self.factor * np.arange(1.0, 1 + DIM)
+        angles = inputs["token_ids"][..., None] * frequencies
         return np.sin(angles, dtype="float32")  # not zero at padding
 
-    def encode(self, texts):
+    def encode(self, texts, batch_size=None):
         self.encoded += texts
+        self.batch_sizes.append(batch_size)
         tokens = self.tokenize(texts)
         mask = tokens["padding_mask"]
         return self.predict_on_batch(tokens) * mask[..., None], mask
@@ -354,6 +374,7 @@ def test_text_ids_are_encoded_while_reading(tmp_path):
     states, ids = str(tmp_path / "states"), str(tmp_path / "ids")
     write(make_rows(), states)
     encoder = WordEncoder()
+    encoder.weights = None  # as `release` leaves them
     write(make_rows(), ids, store="text_ids", text_encoder=encoder)
     assert encoder.encoded == []
     with pytest.raises(ValueError, match="`text_encoder` is needed"):
@@ -365,6 +386,9 @@ def test_text_ids_are_encoded_while_reading(tmp_path):
         encoded["text_embeddings"].astype(ml_dtypes.bfloat16),
         stored["text_embeddings"],
     )
+    encoder.tokenize = lambda texts: WordEncoder().tokenize(["other words"])
+    with pytest.raises(ValueError, match="`text_encoder`.*'picture number 0'"):
+        read_token_shards(ids, 5, text_encoder=encoder)
     encoder.sequence_length = 9
     with pytest.raises(
         ValueError, match="`text_encoder`.*'sequence_length': 9"
@@ -377,13 +401,19 @@ def test_a_caption_is_encoded_once(tmp_path, monkeypatch):
         {"image": picture(i), "text": ["a", f"b {i % 2}"]} for i in range(9)
     ]
     encoder = WordEncoder()
-    write(rows, str(tmp_path), text_encoder=encoder, batch_size=2)
+    write(
+        rows,
+        str(tmp_path),
+        text_encoder=encoder,
+        batch_size=2,
+        rows_per_shard=9,
+    )
     assert sorted(encoder.encoded) == ["a", "b 0", "b 1"]
 
     # Memory is bounded: what is forgotten is encoded again, and the same.
     monkeypatch.setattr("keras_muse.data.token_encoding._CACHE_BYTES", 20)
     encoder.encoded.clear()
-    texts = CaptionTexts(encoder, "text_embeddings")
+    texts = CaptionTexts(encoder, "text_embeddings", 4)
     first, again = texts.encode([["a"], ["b"]]), texts.encode([["a"], ["b"]])
     np.testing.assert_array_equal(first, again)
     assert len(encoder.encoded) > 2
@@ -445,8 +475,8 @@ def test_batches_of_rows_are_taken_too(tmp_path):
     assert order(dataset) == list(range(6))
 
 
-def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(tmp_path):
-    directory = str(tmp_path)
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    directory, whole = str(tmp_path / "tokens"), str(tmp_path / "whole")
 
     def interrupted():
         yield from make_rows(9)
@@ -454,13 +484,155 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write(interrupted(), directory)
-    assert os.listdir(directory) == []
+    with pytest.raises(ValueError, match="no finished token shards"):
+        read_token_shards(directory, 5)
 
-    write(make_rows(), directory)
+    tokenizer = PixelTokenizer()
+    report = write(make_rows(), directory, tokenizer=tokenizer)
+    assert tokenizer.shapes == [(4, 8, 8, 3)]  # the last two rows, filled up
+    assert report == write(make_rows(), whole)
+    assert hashes(directory) == hashes(whole)
+
+
+def hashes(directory):
+    """Of all files, to their names."""
+    return {
+        name: hashlib.sha256(
+            pathlib.Path(directory, name).read_bytes()
+        ).hexdigest()
+        for name in os.listdir(directory)
+    }
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_may_be_stopped_anywhere(tmp_path, monkeypatch, overwrite):
+    """Before each of the steps by which files get their names, or go."""
+    pairs = picture_folder(tmp_path / "pictures", 5)
+    directory, whole = str(tmp_path / "tokens"), str(tmp_path / "whole")
+    options = {"rows_per_shard": 2, "overwrite": overwrite}
+    if overwrite:
+        write(make_rows(7), directory, rows_per_shard=1)
+    write(pairs, whole, **options)
+
+    class Stopped(BaseException):
+        pass
+
+    num_stops = 0
+    while True:
+        counter = itertools.count()
+
+        def stopping(function, counter=counter):
+            def call(*args, **kwargs):
+                if next(counter) == num_stops:  # noqa: B023
+                    raise Stopped
+                return function(*args, **kwargs)
+
+            return call
+
+        try:
+            with monkeypatch.context() as patch:
+                for module, name in (
+                    (os, "replace"),
+                    (os, "remove"),
+                    (shutil, "rmtree"),
+                ):
+                    patch.setattr(module, name, stopping(getattr(module, name)))
+                write(pairs, directory, **options)
+            break
+        except Stopped:
+            num_stops += 1
+    assert num_stops > 3
+    assert hashes(directory) == hashes(whole)
+
+
+def picture_folder(folder, count):
+    folder.mkdir()
+    for i in range(count):
+        Image.fromarray(picture(i)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"picture number {i}")
+    return load_image_text(str(folder), image_size=8)
+
+
+def stop_after(num_rows, pairs, directory, **kwargs):
+    """Leaves an unfinished run."""
+
+    class Stopping(PixelTokenizer):
+        def encode(self, images, batch_size):
+            if len(self.shapes) * batch_size >= num_rows:
+                raise KeyboardInterrupt
+            return super().encode(images, batch_size)
+
+    with pytest.raises(KeyboardInterrupt):
+        write(pairs, directory, tokenizer=Stopping(), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("seed", 1),
+        ("num_views", 2),
+        ("rows_per_shard", 2),
+        ("batch_size", 2),
+        ("store", "text_ids"),
+        ("tokenizer", PixelTokenizer(codebook_seed=1)),
+        ("text_encoder", WordEncoder(factor=2.0)),
+        ("collection", None),
+    ],
+)
+def test_unfinished_shards_of_another_run_are_refused(
+    tmp_path, argument, value
+):
+    pairs = picture_folder(tmp_path / "pictures", 9)
+    directory = str(tmp_path / "tokens")
+    stop_after(4, pairs, directory)
+    other, options = pairs, {argument: value}
+    if argument == "collection":
+        other, options = pairs.select(range(8)), {}
+    before = hashes(os.path.join(directory, ".partial"))
+    with pytest.raises(ValueError, match=f"`directory`.*another .*{argument}"):
+        write(other, directory, **options)
+    assert hashes(os.path.join(directory, ".partial")) == before
+
+    write(other, directory, **options, overwrite=True)
+    whole = str(tmp_path / "whole")
+    write(other, whole, **options)
+    assert hashes(directory) == hashes(whole)
+
+
+def test_other_rows_of_an_iterable_are_refused(tmp_path):
+    directory = str(tmp_path)
+    stop_after(4, make_rows(), directory)
+    rows = make_rows()
+    rows[3] = {**rows[3], "text": "another caption"}
+    with pytest.raises(ValueError, match="`pairs` must give the rows"):
+        write(rows, directory)
+    write(rows, directory, overwrite=True)
     assert read_token_shards(directory, 5).num_records == 10
 
 
-def test_a_killed_run_is_not_read_and_cleaned_up(tmp_path):
+def test_settings_without_a_shard_may_be_corrected(tmp_path):
+    """Nothing is lost, so nothing is refused."""
+    with pytest.raises(ValueError, match="image_size=None"):
+        write([make_rows()[0], {"image": picture(0, 16), "text": "large"}],
+              str(tmp_path))  # fmt: skip
+    write(make_rows(), str(tmp_path), image_size=8)
+    assert len(os.listdir(tmp_path)) == 4
+
+
+def test_a_finished_run_of_a_collection_is_not_repeated(tmp_path):
+    pairs = picture_folder(tmp_path / "pictures", 5)
+    directory = str(tmp_path / "tokens")
+    report = write(pairs, directory)
+    before, tokenizer = hashes(directory), PixelTokenizer()
+    assert write(pairs, directory, tokenizer=tokenizer) == report
+    assert (tokenizer.shapes, hashes(directory)) == ([], before)
+    with pytest.raises(ValueError, match="`overwrite=True`"):
+        write(pairs, directory, seed=1)
+    with pytest.raises(ValueError, match="`overwrite=True`"):
+        write(pairs.select(range(4)), directory)
+
+
+def test_what_killed_runs_left_is_removed(tmp_path):
     script = (
         "import os, sys\n"
         "from tests.data.token_shards_test import make_rows, write\n"
@@ -475,11 +647,32 @@ def test_a_killed_run_is_not_read_and_cleaned_up(tmp_path):
     assert os.listdir(directory) != []
     with pytest.raises(ValueError, match="no finished token shards"):
         read_token_shards(directory, 5)
-    write(make_rows(2), directory)
+    write(make_rows(2), directory, overwrite=True)
     assert sorted(os.listdir(directory)) == [
         "metadata.json",
         "tokens-00000-of-00001.array_record",
     ]
+
+
+def test_a_shard_is_a_block_of_rows(tmp_path):
+    """A broken row leaves its shard shorter, and moves no other row."""
+    rows = make_rows(12)
+    for broken in (1, 8, 9, 10, 11):
+        rows[broken]["text"] = ""
+    write(rows, str(tmp_path))
+    dataset = read_token_shards(str(tmp_path), 7, shuffle=False)
+    counts = [shard["num_records"] for shard in dataset.metadata["shards"]]
+    assert counts == [3, 4, 0]
+    assert order(dataset) == [0, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_shard_does_not_depend_on_those_before_it(tmp_path):
+    """The same captions go through the encoder, whatever it met before."""
+    rows = [{"image": picture(i), "text": f"b {i % 2}"} for i in range(8)]
+    encoder = WordEncoder()
+    write(rows, str(tmp_path), text_encoder=encoder)
+    assert encoder.encoded == ["b 0", "b 1"] * 2
+    assert encoder.batch_sizes == [4, 4]
 
 
 def test_finished_shards_are_replaced_only_when_asked_to(shards):
@@ -526,6 +719,7 @@ def test_another_format_version_is_refused(shards):
         ("steps_per_epoch", 0),
         ("process_index", 1),
         ("process_count", 3),
+        ("text_encoder", WordEncoder(factor=2.0)),
     ],
 )
 def test_reading_names_a_wrong_argument(shards, argument, value):
@@ -564,6 +758,17 @@ def test_the_small_copy_must_have_the_same_aspect(tmp_path):
             high_res_tokenizer=PixelTokenizer(),
             image_size=(4, 8),
         )
+
+
+@pytest.mark.parametrize("kwargs", [{"process_index": 0}, {"process_count": 1}])
+def test_a_process_is_given_by_two_numbers(shards, kwargs):
+    with pytest.raises(ValueError, match="go together"):
+        read_token_shards(shards, 5, **kwargs)
+
+
+def test_processes_must_divide_the_batch(shards):
+    with pytest.raises(ValueError, match="`process_count` must divide"):
+        read_token_shards(shards, 5, process_index=0, process_count=2)
 
 
 def test_tensorflow_is_not_needed(shards):

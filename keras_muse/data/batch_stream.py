@@ -1,0 +1,82 @@
+"""`BatchStream`: an endless stream of batches, cut in epochs for Keras."""
+
+import keras
+
+
+class BatchStream(keras.utils.PyDataset):
+    """Batches that have a number, in an order of their own.
+
+    Batch number `step` of the stream is a pure function of the stream's
+    arguments and of `step`. A Keras epoch takes the next `len(stream)` of
+    them; how far loaders read ahead changes nothing.
+
+    To go on where a training was stopped is to set `step` to the number of
+    steps it did. `keras_muse.training.Checkpoint` does so by itself, and ends
+    the epoch, too, where it would have ended.
+
+    Args:
+        steps_per_epoch: int. Batches an epoch.
+        **kwargs: arguments of `keras.utils.PyDataset`.
+
+    Attributes:
+        step: int. The number of the batch that `stream[0]` is.
+        steps_per_epoch: int.
+    """
+
+    def __init__(self, steps_per_epoch, **kwargs):
+        super().__init__(**kwargs)
+        self.steps_per_epoch = steps_per_epoch
+        self.step = 0
+
+    @property
+    def step(self):
+        return self._step
+
+    @step.setter
+    def step(self, step):
+        self.resume(step)
+
+    def resume(self, step, epoch_length=None):
+        """Goes on at any step.
+
+        Args:
+            step: int. The number of the next batch.
+            epoch_length: int. Batches of the next epoch, if it was begun
+                before. Defaults to `steps_per_epoch`.
+        """
+        self._step = step
+        self._epoch_length = epoch_length
+        self._is_running = False
+        self._num_seen = 0
+
+    def batch(self, step):
+        """Batch number `step` of the stream."""
+        raise NotImplementedError
+
+    @property
+    def identity(self):
+        """dict, as JSON knows it. What the batches depend on."""
+        raise NotImplementedError
+
+    def __len__(self):
+        return self._epoch_length or self.steps_per_epoch
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(
+                f"There are {len(self)} batches. Received: index={index}"
+            )
+        self._num_seen = max(self._num_seen, index + 1)
+        return self.batch(self.step + index)
+
+    def on_epoch_begin(self):
+        self._is_running = True
+        self._num_seen = 0
+
+    def on_epoch_end(self):
+        # Keras also ends epochs that it did not begin, and some that it only
+        # peeked into to learn shapes. Other processes' batches go unseen.
+        is_whole = self._num_seen in (0, len(self))
+        if self._is_running and is_whole:
+            self.step += len(self)
+        self._is_running = False
