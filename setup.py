@@ -57,6 +57,8 @@ setup(
         # Token shards: global shuffle, exact resume.
         "grain>=0.2.18",
         "array-record>=0.8",
+        # Checkpoints of trainings: sharded, asynchronous, atomic.
+        "orbax-checkpoint>=0.12",
         "safetensors>=0.5",
         "pillow>=10",
         "scipy>=1.11",

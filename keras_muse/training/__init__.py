@@ -1,6 +1,8 @@
 """What helps a training along: callbacks, pictures, averages, many devices."""
 
+from keras_muse.training.checkpoint import Checkpoint
 from keras_muse.training.checkpoint_average import average_checkpoints
+from keras_muse.training.checkpoint_loading import load_checkpoint
 from keras_muse.training.codebook_report import CodebookReport
 from keras_muse.training.distribution import check_layout
 from keras_muse.training.distribution import data_parallel
@@ -13,6 +15,7 @@ from keras_muse.training.time_budget import TimeBudget
 from keras_muse.training.uniform_baseline import UniformBaseline
 
 __all__ = [
+    "Checkpoint",
     "CodebookReport",
     "ImageGrid",
     "NaNGuard",
@@ -23,5 +26,6 @@ __all__ = [
     "data_parallel",
     "draw_grid",
     "draw_sections",
+    "load_checkpoint",
     "model_parallel",
 ]

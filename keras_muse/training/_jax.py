@@ -35,3 +35,16 @@ def arrange(devices, shape, keep_order):
     return mesh_utils.create_device_mesh(
         shape, devices, allow_split_physical_axes=True
     )
+
+
+# === Checkpoints ===
+
+
+def place(shape, dtype, sharding):
+    """Shape, dtype and layout that a saved array is to be read into."""
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def stay_off_accelerators():
+    """Keeps JAX on the processor where it is not the backend of Keras."""
+    jax.config.update("jax_platforms", "cpu")

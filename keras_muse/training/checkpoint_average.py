@@ -6,6 +6,8 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_muse.training.sharded_average import average_directories
+
 
 def average_checkpoints(paths, output_path, decay=0.7):
     """Writes the exponential moving average of saved weights.
@@ -23,20 +25,28 @@ def average_checkpoints(paths, output_path, decay=0.7):
     the states of random generators are the last file's. The optimizer's state
     is left out, so a compiled model warns when it loads the result.
 
+    The checkpoints of a `keras_muse.training.Checkpoint` are averaged where
+    they are: every process calls it, and each device keeps its parts of the
+    variables. Where the devices are other ones, whole variables come to the
+    processor, one after the other.
+
     Args:
-        paths: list of `.weights.h5` files of one model, the oldest first.
-        output_path: string or path ending in `.weights.h5`. Written at once,
-            when the average is complete; may be one of `paths`.
+        paths: list of `.weights.h5` files of one model, or of checkpoints of
+            a `keras_muse.training.Checkpoint`, the oldest first.
+        output_path: string or path, of the same kind. Written at once, when
+            the average is complete. A file may be one of `paths`; a
+            directory must not exist.
         decay: float in [0, 1). What is kept of the average at each file; zero
             gives the last file. Defaults to `0.7`.
 
     Returns:
-        `output_path`, for `load_weights`.
+        `output_path`, for `load_weights` or, if it is a directory,
+        `keras_muse.training.load_checkpoint`.
 
     Raises:
-        ValueError: if `paths` is empty or not a list of `.weights.h5` files,
-            `decay` is out of range, or the files hold weights of different
-            names or shapes, which are then named.
+        ValueError: if `paths` is empty or no list of either kind, `decay` is
+            out of range, or they hold weights of different names or shapes,
+            which are then named.
 
     Example:
 
@@ -60,8 +70,15 @@ def average_checkpoints(paths, output_path, decay=0.7):
     paths = _checked_paths(paths, output_path)
     if not 0 <= decay < 1:
         raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
-    _check_same_weights(paths)
+    if _is_file(paths[0]):
+        _average_files(paths, output_path, decay)
+    else:
+        average_directories(paths, output_path, decay)
+    return output_path
 
+
+def _average_files(paths, output_path, decay):
+    _check_same_weights(paths)
     temporary = f"{output_path}.part"
     try:
         with h5py.File(temporary, "w") as output:
@@ -76,24 +93,30 @@ def average_checkpoints(paths, output_path, decay=0.7):
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
-    return output_path
 
 
 def _checked_paths(paths, output_path):
     if isinstance(paths, (str, os.PathLike)):
         raise ValueError(
-            f"`paths` must be a list of files. Received: paths={paths!r}"
+            f"`paths` must be a list of paths. Received: paths={paths!r}"
         )
-    paths = [str(path) for path in paths]
+    paths = [os.fspath(path) for path in paths]
     if not paths:
-        raise ValueError("`paths` must name at least one file. Received: []")
-    for path in [*paths, str(output_path)]:
-        if not path.endswith(".weights.h5"):
-            raise ValueError(
-                "Weights are read from and written to `.weights.h5` files. "
-                f"Received: {path!r}"
-            )
+        raise ValueError("`paths` must name at least one path. Received: []")
+    given = [*paths, os.fspath(output_path)]
+    if len({_is_file(path) for path in given}) != 1 or any(
+        path.endswith((".h5", ".keras")) and not _is_file(path)
+        for path in given
+    ):
+        raise ValueError(
+            "Weights are read from and written to `.weights.h5` files, or "
+            f"directories of checkpoints. Received: {given}"
+        )
     return paths
+
+
+def _is_file(path):
+    return path.endswith(".weights.h5")
 
 
 def _weight_shapes(file):

@@ -171,9 +171,10 @@ def test_unusable_arguments_raise(paths, tmp_path):
     save_random(make_model(), paths[:1])
     with pytest.raises(ValueError, match="Received: decay=1.0"):
         average_checkpoints(paths[:1], output, decay=1.0)
-    with pytest.raises(ValueError, match="list of files.*Received"):
+    with pytest.raises(ValueError, match="list of paths.*Received"):
         average_checkpoints(str(paths[0]), output)
     with pytest.raises(ValueError, match=r"Received: \[\]"):
         average_checkpoints([], output)
-    with pytest.raises(ValueError, match=r"Received: '.*average.keras'"):
-        average_checkpoints(paths[:1], tmp_path / "average.keras")
+    for mixed in ("average.keras", "directory"):
+        with pytest.raises(ValueError, match=rf"Received: \[.*{mixed}'"):
+            average_checkpoints(paths[:1], tmp_path / mixed)
