@@ -17,6 +17,8 @@ BACKEND_TESTS = [
     "tests/layers",
     "tests/losses",
     "tests/models/discriminator_test.py",
+    "tests/models/masked_token_training_test.py",
+    "tests/models/micro_batches_test.py",
     "tests/models/muse_base_test.py",
     "tests/models/muse_super_res_test.py",
     "tests/models/token_generation_test.py",

@@ -101,30 +101,47 @@ def fetchable(tensors):
     return keras.tree.map_structure(gather, tensors)
 
 
-def check_whole_batches(x, batch_size):
-    """Refuses arrays whose last batch the devices cannot share equally.
+def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
+    """Refuses data whose last batch cannot be shared equally.
 
     Args:
-        x: what the user gave to `fit`; anything but arrays passes.
+        x: what the user gave to `fit`. Arrays, and a `PyDataset`'s first and
+            last batch, are checked; what only an iterator tells is not.
         batch_size: int or `None`, as in `fit`.
+        gradient_accumulation_steps: int. Into how many parts each device cuts
+            its rows.
     """
     distribution = keras.distribution.distribution()
-    if distribution is None or not are_arrays(x):
+    devices = 1
+    if distribution is not None:
+        # Each process gives its own part of a batch.
+        devices = max(
+            1, distribution.num_model_replicas // distribution.num_processes
+        )
+    parts = devices * gradient_accumulation_steps
+    if parts == 1:
         return
-    # Each process gives its own part of a batch.
-    parts = max(
-        1, distribution.num_model_replicas // distribution.num_processes
-    )
-    num_rows = len(keras.tree.flatten(x)[0])
-    batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
-    for rows in (batch_size, num_rows % batch_size):
-        if rows % parts:
-            raise ValueError(
-                f"The rows of a batch must be a multiple of {parts}, over "
-                "which the distribution splits them, and so must those of the "
-                f"last batch. Received: batch_size={batch_size}, {num_rows} "
-                "rows"
-            )
+    if are_arrays(x):
+        num_rows = _num_rows(x)
+        batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
+        batches = [batch_size, num_rows % batch_size]
+    elif isinstance(x, keras.utils.PyDataset):
+        last = (x.num_batches or 1) - 1  # or endless
+        batches = [_num_rows(x[0]), _num_rows(x[last])]
+    else:
+        return
+    if any(rows % parts for rows in batches):
+        raise ValueError(
+            f"The rows of a batch must be a multiple of {parts}, which is "
+            f"gradient_accumulation_steps={gradient_accumulation_steps} times "
+            f"the {devices} device(s) that share them, and so must those of "
+            f"the last batch. Received: batches of {batches[0]} rows, the "
+            f"last of {batches[1] or batches[0]}"
+        )
+
+
+def _num_rows(batch):
+    return len(keras.tree.flatten(batch)[0])
 
 
 def are_arrays(x):

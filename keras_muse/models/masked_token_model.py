@@ -8,19 +8,15 @@ from keras_muse.layers.dense import dense
 from keras_muse.layers.token_embedding import TokenEmbedding
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
-from keras_muse.losses.masked_cross_entropy import masked_accuracy
-from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
 from keras_muse.models.layouts import MASKED_TOKEN_RULES
 from keras_muse.models.layouts import layout_map_method
-from keras_muse.models.step_outputs import StepOutputsModel
+from keras_muse.models.masked_token_training import MaskedTokenTraining
+from keras_muse.models.masked_token_training import flatten_grid
 from keras_muse.models.token_generation import TokenGeneration
 from keras_muse.models.training_data import check_training_data
-from keras_muse.ops import masking
-from keras_muse.ops import noise
-from keras_muse.optimizers.adafactor import AdafactorMomentum
 
 
-class MaskedTokenModel(TokenGeneration, StepOutputsModel):
+class MaskedTokenModel(TokenGeneration, MaskedTokenTraining):
     """Predicts masked image tokens from the others and from a text.
 
     `fit` takes clean tokens: the training step masks them, drops some texts
@@ -94,8 +90,6 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         self.head_dense = dense("head_dense", hidden_dim, policy, "gelu")
         self.head_norm = layer_norm("head_norm", policy)
         self.head_logits = dense("head_logits", codebook_size, policy)
-        self.seed_generator = keras.random.SeedGenerator(0)
-        self.accuracy = keras.metrics.Mean(name="accuracy")
         self._compiled_functions = {}
 
     def build(self, input_shape=None):
@@ -153,6 +147,8 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
 
     def project_context(self, context):
         """Keys and values of each layer; they do not change between steps."""
+        if self.recomputes:
+            return [context] * self.num_layers  # they are recomputed, too
         return [
             layer.project_context(context) for layer in self.transformer_layers
         ]
@@ -177,29 +173,14 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         for layer, key_value in zip(
             self.transformer_layers, context_key_values, strict=True
         ):
-            x = layer(x, context_key_value=key_value, context_mask=context_mask)
+            if self.recomputes:
+                x = recompute_layer(layer, x, key_value, context_mask)
+            else:
+                x = layer(x, key_value, context_mask)
         x = apply_to_rows(self.head_dense, self.output_norm(x))
         return self.head_norm(x)
 
     # === Training ===
-
-    def compile(
-        self, optimizer=None, *, label_smoothing=0.0, text_dropout=0.1, **kwargs
-    ):
-        """Sets up training.
-
-        Args:
-            optimizer: Keras optimizer. Defaults to the paper's,
-                `keras_muse.optimizers.AdafactorMomentum()`.
-            label_smoothing: float in [0, 1). Defaults to `0`.
-            text_dropout: float in [0, 1]. Part of the examples whose text is
-                hidden, so that guidance has an unconditional model to lean
-                on. Defaults to `0.1`.
-            **kwargs: other arguments of `keras.Model.compile`.
-        """
-        self.label_smoothing = label_smoothing
-        self.text_dropout = text_dropout
-        super().compile(optimizer=optimizer or AdafactorMomentum(), **kwargs)
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit` on clean tokens.
@@ -227,54 +208,6 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
     def _id_ranges(self):
         return {"token_ids": ("low_res", self.codebook_size, self.grid_size)}
 
-    def training_outputs(self, inputs, training):
-        token_ids = flatten_grid(
-            inputs["token_ids"], self.grid_size, "token_ids"
-        )
-        # In evaluation a row's mask follows from the row: the loss repeats.
-        seeds = (
-            self._draw_seeds(token_ids)
-            if training
-            else noise.hash_rows(token_ids)
-        )
-        mask = masking.random_mask(
-            noise.uniform(seeds, noise.MASK_RATIO_STREAM),
-            noise.uniform(
-                seeds, noise.MASK_ORDER_STREAM, num_positions=self.num_tokens
-            ),
-        )
-        inputs = {
-            **inputs,
-            "token_ids": ops.where(mask, self.mask_token_id, token_ids),
-        }
-        if training:
-            chance = noise.uniform(seeds, noise.TEXT_DROPOUT_STREAM)
-            inputs["text_mask"] = ops.logical_and(
-                ops.cast(inputs["text_mask"], "bool"),
-                chance >= self.text_dropout,  # (batch, 1): whole examples
-            )
-        return {
-            "logits": self.inference(inputs),
-            "token_ids": token_ids,
-            "mask": mask,
-        }
-
-    def _draw_seeds(self, token_ids):
-        seed = ops.cast(self.seed_generator.next(), "int32")
-        rows = ops.arange(ops.shape(token_ids)[0], dtype="int32")
-        return noise.threefry((seed[0], seed[1]), (rows, 0))[0]
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        token_ids, logits, mask = (
-            y_pred[name] for name in ("token_ids", "logits", "mask")
-        )
-        self.accuracy.update_state(masked_accuracy(token_ids, logits, mask))
-        return ops.mean(
-            masked_cross_entropy(token_ids, logits, mask, self.label_smoothing)
-        )
-
     def prediction(self, inputs):
         """Fills each masked token with its likeliest code, in one pass."""
         token_ids = flatten_grid(
@@ -297,14 +230,24 @@ class MaskedTokenModel(TokenGeneration, StepOutputsModel):
         }
 
 
-def flatten_grid(token_ids, grid_size, argument):
-    """Brings ids, given flat or as a grid, to `(batch, num_tokens)`."""
-    height, width = grid_size
-    shape = tuple(token_ids.shape[1:])
-    if shape not in ((height * width,), (height, width)):
-        raise ValueError(
-            f"`{argument}` must be of shape (batch, {height * width}) or "
-            f"(batch, {height}, {width}). Received: {argument}.shape="
-            f"{tuple(token_ids.shape)}"
-        )
-    return ops.reshape(ops.cast(token_ids, "int32"), (-1, height * width))
+def recompute_layer(layer, x, context=None, context_mask=None):
+    """Calls a layer of which the backward pass keeps nothing but the input.
+
+    Args:
+        layer: a `TransformerLayer`.
+        x: tensor of shape `(batch, num_tokens, hidden_dim)`.
+        context: tensor of shape `(batch, num_keys, hidden_dim)`, or `None` for
+            a layer without cross-attention. Not yet projected.
+        context_mask: bool tensor of shape `(batch, num_keys)`.
+
+    Returns:
+        The output of the layer.
+    """
+    if context is None:
+        return keras.remat(lambda x: layer(x))(x)
+
+    # TensorFlow hands gradients to arguments only, and takes no bool as one.
+    def call(x, context):
+        return layer(x, layer.project_context(context), context_mask)
+
+    return keras.remat(call)(x, context)

@@ -7,7 +7,8 @@ from keras_muse.layers.token_embedding import TokenEmbedding
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
 from keras_muse.models.masked_token_model import MaskedTokenModel
-from keras_muse.models.masked_token_model import flatten_grid
+from keras_muse.models.masked_token_model import recompute_layer
+from keras_muse.models.masked_token_training import flatten_grid
 from keras_muse.models.text_inputs import check_negative_text
 from keras_muse.models.text_inputs import check_text
 from keras_muse.models.token_generation import check_token_ids
@@ -150,7 +151,7 @@ class MuseSuperRes(MaskedTokenModel):
             )
         )
         for layer in self.low_res_layers:
-            x = layer(x)
+            x = recompute_layer(layer, x) if self.recomputes else layer(x)
         x = self.low_res_norm(x)  # (batch, low_res_num_tokens, hidden_dim)
         return (
             ops.concatenate([text, x], axis=1),

@@ -5,6 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_muse.models.batch_streams import fit_options
+from keras_muse.models.batch_streams import is_stream
 from keras_muse.models.compiled import DEFAULT_BATCH_SIZE
 from keras_muse.models.compiled import are_arrays
 from keras_muse.models.compiled import check_whole_batches
@@ -25,6 +27,9 @@ class StepOutputsModel(PresetModel):
     or run `call` inside the step.
     """
 
+    # Into how many parts a training step cuts its batch.
+    gradient_accumulation_steps = 1
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._step = None
@@ -32,7 +37,13 @@ class StepOutputsModel(PresetModel):
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """`keras.Model.fit`; a batch must be whole under a distribution."""
-        check_whole_batches(x, batch_size)
+        check_whole_batches(x, batch_size, self.gradient_accumulation_steps)
+        check_whole_batches(
+            validation_inputs(kwargs.get("validation_data")),
+            kwargs.get("validation_batch_size") or batch_size,
+        )
+        if is_stream(x):
+            kwargs = fit_options(self, x, kwargs)
         return super().fit(x, y, batch_size, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
@@ -106,3 +117,9 @@ class StepOutputsModel(PresetModel):
     def inference(self, inputs):
         """The forward pass of `model(inputs)`."""
         raise NotImplementedError
+
+
+def validation_inputs(validation_data):
+    """`x` of `fit`'s `validation_data`, which may be `(x, y)`."""
+    is_pair = isinstance(validation_data, tuple)
+    return validation_data[0] if is_pair else validation_data

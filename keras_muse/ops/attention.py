@@ -5,11 +5,20 @@ unscaled and blind to `bias` when no mask is given (Keras 3.15), so it is not
 used here.
 """
 
+import keras
 from keras import ops
+
+# Of one head of one example: 4 MiB.
+MAX_SCORES = 2**20
 
 
 def attend(query, key, value, mask=None):
     """Softmax attention in float32; a query with no key attends to nothing.
+
+    Where the scores of a head are more than `MAX_SCORES`, as between the
+    tokens of large pictures, a part of the queries is taken at a time, and
+    the backward pass computes their scores again: all at once they would be
+    more than all other activations.
 
     Args:
         query: float tensor of shape `(batch, num_queries, num_heads,
@@ -27,6 +36,15 @@ def attend(query, key, value, mask=None):
     query, key, value = (
         ops.swapaxes(x, 1, 2) for x in (query, key, value)
     )  # (batch, num_heads, num_tokens, head_dim)
+    num_parts = -(-query.shape[2] * key.shape[2] // MAX_SCORES)
+    if num_parts > 1:
+        attended = _attend_in_parts(query, key, value, mask, num_parts)
+    else:
+        attended = _attend(query, key, value, mask)
+    return ops.swapaxes(attended, 1, 2)
+
+
+def _attend(query, key, value, mask):
     scale = query.shape[-1] ** -0.5
     scores = ops.matmul(query * scale, ops.swapaxes(key, 2, 3))
     scores = ops.cast(scores, "float32")
@@ -40,7 +58,28 @@ def attend(query, key, value, mask=None):
     attended = ops.matmul(ops.cast(weights, value.dtype), value)
     # Dividing the sums costs less than dividing each weight.
     attended = ops.cast(attended, "float32") / total
-    return ops.swapaxes(ops.cast(attended, value.dtype), 1, 2)
+    return ops.cast(attended, value.dtype)
+
+
+def _attend_in_parts(query, key, value, mask, num_parts):
+    """The same for equal parts of the queries, one after the other."""
+    _, num_heads, num_queries, head_dim = query.shape
+    part_size = -(-num_queries // num_parts)
+    missing = num_parts * part_size - num_queries
+    query = ops.pad(query, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    parts = ops.reshape(query, (-1, num_heads, num_parts, part_size, head_dim))
+    # Keys and values are arguments: gradients reach nothing else there.
+    attend_part = keras.remat(
+        lambda query, key, value: _attend(query, key, value, mask)
+    )
+    attended = ops.map(
+        lambda part: attend_part(part, key, value), ops.moveaxis(parts, 2, 0)
+    )
+    attended = ops.moveaxis(attended, 0, 2)
+    attended = ops.reshape(
+        attended, (-1, num_heads, num_parts * part_size, head_dim)
+    )
+    return attended[:, :, :num_queries]
 
 
 def to_blocks(x, grid_size, block_size):

@@ -6,7 +6,7 @@ import pytest
 
 from keras_muse.losses import masked_accuracy
 from keras_muse.losses import masked_cross_entropy
-from keras_muse.models import masked_token_model
+from keras_muse.models import masked_token_training
 from keras_muse.models.compiled import compile_function
 from keras_muse.optimizers import AdafactorMomentum
 from tests.tiny import TEXT_DIM
@@ -226,7 +226,7 @@ def test_evaluation_masks_by_the_row(model, inference_inputs):
 def test_masked_ids_do_not_leak(model, data, monkeypatch):
     mask = np.random.default_rng(0).uniform(size=(4, model.num_tokens)) < 0.5
     monkeypatch.setattr(
-        masked_token_model.masking, "random_mask", lambda *noise: mask
+        masked_token_training.masking, "random_mask", lambda *noise: mask
     )
     other = np.where(
         mask, (data["token_ids"] + 5) % model.codebook_size, data["token_ids"]

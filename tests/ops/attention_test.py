@@ -142,3 +142,125 @@ def test_one_block_is_full_attention():
     np.testing.assert_allclose(
         to_numpy(multi_axis)[:, :, 0], full[:, :, 0], atol=1e-6
     )
+
+
+# === In parts ===
+
+
+def gradients(function, tensors):
+    """Of the sum of what a function returns, weighted at random."""
+
+    def loss(*tensors):
+        result = function(*tensors)
+        weights = keras.ops.convert_to_tensor(random(*result.shape, seed=9))
+        return keras.ops.sum(result * weights)
+
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*tensors)
+    tensors = [keras.ops.convert_to_tensor(x) for x in tensors]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function
+        def graph(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                value = loss(*tensors)
+            return tape.gradient(value, tensors)
+
+        return graph(*tensors)
+    for x in tensors:
+        x.requires_grad_()
+    loss(*tensors).backward()
+    return [x.grad for x in tensors]
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("max_scores", [5, 10, 20])
+def test_parts_of_the_queries_equal_all(
+    tensors, monkeypatch, max_scores, with_mask
+):
+    """Of 6 queries with 5 keys each: 6 parts of 1, 3 of 2, and 2 of 3."""
+    *tensors, mask = tensors
+
+    def attend(*tensors):
+        return attention.attend(*tensors, mask if with_mask else None)
+
+    expected = to_numpy(attend(*tensors))
+    expected_gradients = gradients(attend, tensors)
+    seen = count_calls(monkeypatch)
+    monkeypatch.setattr(attention, "MAX_SCORES", max_scores)
+    np.testing.assert_allclose(to_numpy(attend(*tensors)), expected, atol=1e-6)
+    assert set(seen) == {(3, 2, max_scores // 5 - max_scores // 20, 8)}
+    for actual, wanted in zip(
+        gradients(attend, tensors), expected_gradients, strict=True
+    ):
+        assert abs(to_numpy(wanted)).max() > 0.1
+        np.testing.assert_allclose(
+            to_numpy(actual), to_numpy(wanted), atol=1e-5
+        )
+
+
+def count_calls(monkeypatch):
+    """Shapes of the queries that are taken at once."""
+    seen, whole = [], attention._attend
+    monkeypatch.setattr(
+        attention,
+        "_attend",
+        lambda query, *args: (
+            seen.append(tuple(query.shape)) or whole(query, *args)
+        ),
+    )
+    return seen
+
+
+def test_parts_of_unequal_size_equal_all(tensors, monkeypatch):
+    """Six queries in four parts, of which the last is empty."""
+    expected = to_numpy(attention.attend(*tensors))
+    monkeypatch.setattr(attention, "MAX_SCORES", 9)
+    actual = to_numpy(attention.attend(*tensors))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+def test_parts_in_bfloat16(tensors, monkeypatch):
+    half = [keras.ops.cast(x, "bfloat16") for x in tensors[:3]]
+    monkeypatch.setattr(attention, "MAX_SCORES", 10)
+    actual = attention.attend(*half, tensors[3])
+    assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
+    actual = to_numpy(keras.ops.cast(actual, "float32"))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=0.05)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="asks the compiler of JAX"
+)
+class TestMemory:
+    def lower(self, num_tokens, num_heads=1):
+        import jax
+
+        shape = (1, num_tokens, num_heads, 16)
+        x = jax.ShapeDtypeStruct(shape, "float32")
+
+        def loss(*tensors):
+            return attention.attend(*tensors).sum()
+
+        return jax.jit(jax.grad(loss, (0, 1, 2))).lower(x, x, x)
+
+    def test_many_queries_take_little_memory(self, monkeypatch):
+        temporaries = {}
+        for max_scores in (attention.MAX_SCORES, 2**24):
+            monkeypatch.setattr(attention, "MAX_SCORES", max_scores)
+            analysis = self.lower(4096).compile().memory_analysis()
+            temporaries[max_scores] = analysis.temp_size_in_bytes
+        in_parts, whole = temporaries.values()
+        assert whole > 2 * 4096**2 * 4  # scores, and their gradient
+        assert whole > 8 * in_parts
+
+    def test_few_queries_are_not_parted(self):
+        for num_tokens in (256, 1024):
+            text = self.lower(num_tokens).as_text()
+            assert "while" not in text and "optimization_barrier" not in text
+        assert "while" in self.lower(1056).as_text()
