@@ -11,6 +11,8 @@ from keras_muse.muse_inputs import check_counts
 from keras_muse.muse_inputs import check_prompts
 from keras_muse.muse_inputs import embed_prompts
 from keras_muse.samplers.seeds import image_seeds
+from keras_muse.staged_parts import check_not_staged
+from keras_muse.staged_parts import stage_parts
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -225,7 +227,7 @@ class Muse(MuseEditing):
     # === Presets ===
 
     @classmethod
-    def from_preset(cls, preset, dtype=None):
+    def from_preset(cls, preset, dtype=None, staged=False):
         """Loads a `Muse`.
 
         Args:
@@ -233,6 +235,11 @@ class Muse(MuseEditing):
                 `hf://` or `kaggle://` handle of one.
             dtype: string or `keras.DTypePolicy` of all parts, such as
                 `"bfloat16"`. Defaults to the global policy.
+            staged: bool. Whether parts are loaded one at a time, when they
+                are needed, and released for the next: so memory must hold the
+                largest of them, not all. Pictures are the same, and wait for
+                the disk. Such a `Muse` draws and edits; it cannot be trained
+                or saved. Defaults to `False`.
 
         Returns:
             A `Muse`.
@@ -241,6 +248,9 @@ class Muse(MuseEditing):
             ValueError: if the preset is not one of a `Muse`, or a part of it
                 is damaged.
         """
+        if staged:
+            loaders = muse_preset.part_loaders(preset, dtype)
+            return cls(**stage_parts(loaders))
         return cls(**muse_preset.load_parts(preset, dtype))
 
     def save_to_preset(self, preset_dir):
@@ -251,15 +261,20 @@ class Muse(MuseEditing):
 
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
+
+        Raises:
+            ValueError: if the parts are `staged`: copy their preset.
         """
         parts = {
             name: getattr(self, name)
             for name in muse_preset.PART_CLASSES
             if getattr(self, name) is not None
         }
+        check_not_staged(parts)
         muse_preset.save_parts(parts, preset_dir)
 
     def get_config(self):
+        check_not_staged({"base": self.base})
         return {
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in muse_preset.PART_CLASSES
