@@ -20,6 +20,7 @@ from keras_muse.training import data_parallel
 from keras_muse.training import distribution
 from keras_muse.training import model_parallel
 from tests import tiny
+from tests.tiny_muse import tiny_muse
 
 LAYOUTS = {
     "one": lambda: None,  # the first device
@@ -73,9 +74,9 @@ def wide_data(model, num_rows=NUM_STEPS * BATCH_SIZE):
     return widen_text(tiny.tiny_data(model, batch=num_rows))
 
 
-def train(model, data=None):
+def train(model, data=None, **options):
     """Losses of a few steps, in each of which Adam acts on the last ones."""
-    model.compile(keras.optimizers.Adam(1e-3))
+    model.compile(keras.optimizers.Adam(1e-3), **options)
     return fit(model, wide_data(model) if data is None else data)
 
 
@@ -90,6 +91,18 @@ def generate(model, **inputs):
         sampler=keras_muse.ConfidenceSampler(guidance_schedule="constant"),
         verbose=0,
     )
+
+
+def draw():
+    """Three pictures through the whole cascade, and a part of them anew."""
+    muse = tiny_muse()
+    options = {"num_steps": 2, "super_res_num_steps": 2, "seed": 0}
+    images = muse.generate(["a", "red", "apple"], verbose=0, **options)
+    hole = np.zeros(images.shape[1:3], "bool")
+    hole[8:24, 8:] = True
+    masks = np.stack([hole] * len(images))
+    again = muse.inpaint(images, masks, ["cat"] * 3, verbose=0, **options)
+    return {"drawn": images, "inpainted": again}
 
 
 def predict(base):
@@ -175,6 +188,10 @@ def message_of(function):
 def run_layout(name):
     LAYOUTS[name]()
     base, results = run_base()
+    if name in ("2x4", "sharded"):
+        results["accumulated_losses"] = train(
+            tiny.tiny_base(**WIDE), remat=True, gradient_accumulation_steps=2
+        )
     if name != "sharded":
         super_res, losses = run_super_res()
         results.update(losses)
@@ -183,6 +200,7 @@ def run_layout(name):
         score = base.evaluate(data, batch_size=BATCH_SIZE, verbose=0)
         results["evaluated"] = score
         results.update(run_tokenizer())
+        results.update(draw())
     if name in ("one", "2x4"):
         low_res = tiny.tiny_ids(super_res, 3)["low_res_token_ids"]
         tokens = generate(super_res, low_res_token_ids=low_res)
@@ -203,13 +221,35 @@ def run_layout(name):
     return results
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches of these numbers of rows."""
+
+    def __init__(self, base, sizes):
+        super().__init__()
+        self.batches = [wide_data(base, size) for size in sizes]
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
 def errors(base):
     """What is raised on a mesh of 2x4."""
     partial = wide_data(base, 11)
+    whole = wide_data(base, 8)
     few_heads = {**WIDE, "num_heads": 2}
     found = {
         "fit": lambda: base.fit(partial, batch_size=8, verbose=0),
         "evaluate": lambda: base.evaluate(partial, batch_size=11, verbose=0),
+        "dataset": lambda: base.fit(Batches(base, [8, 3]), verbose=0),
+        "validation": lambda: base.fit(
+            whole, validation_data=partial, validation_batch_size=8, verbose=0
+        ),
+        "parts": lambda: train(
+            tiny.tiny_base(**WIDE), gradient_accumulation_steps=8
+        ),
         "heads": lambda: check_layout(tiny.tiny_base(**few_heads)),
         "columns": lambda: tiny.tiny_base(**WIDE, codebook_size=18),
         "size": lambda: model_parallel(3),
@@ -261,6 +301,7 @@ def run_process(address, process_id):
     data_parallel()
     images = tiny.tiny_images(NUM_STEPS * BATCH_SIZE)
     results = run_tokenizer(images[rows], BATCH_SIZE // 2)
+    results.update(draw())
 
     model_parallel()
     base = tiny.tiny_base(**WIDE)
@@ -268,6 +309,9 @@ def run_process(address, process_id):
     base.compile(keras.optimizers.Adam(1e-3))
     results["base_losses"] = fit(base, data, BATCH_SIZE // 2)
     results["base_tokens"] = generate(base)
+    results["error_seed"] = message_of(
+        lambda: base.generate(**widen_text(tiny.tiny_text(3)), seed=None)
+    )
     results["predicted"] = predict(base)
     results["texts"] = encode_texts(tiny_t5())
     results["mesh"] = list(check_layout(base)["mesh"].values())
