@@ -12,21 +12,13 @@ from keras_muse.samplers.step import Step
 
 
 def build_model(name, remat):
-    """A model without weights; the layers of its transformers recompute."""
-    class_name, config = ARCHITECTURES[name]
-    layers = [f"layer_{i}" for i in range(config["num_layers"])]
-    layers += [
-        f"low_res_layer_{i}" for i in range(config.get("low_res_num_layers", 0))
-    ]
-    mode = "list_of_layers" if remat else None
-    with (
-        keras.StatelessScope(initialize_variables=False),
-        keras.RematScope(mode, layer_names=layers),
-    ):
+    """A model without weights, compiled for training."""
+    class_name, _ = ARCHITECTURES[name]
+    with keras.StatelessScope(initialize_variables=False):
         model = getattr(keras_muse, class_name).from_preset(
             name, load_weights=False
         )
-    model.compile()
+    model.compile(remat=remat)
     return model
 
 
