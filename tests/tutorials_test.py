@@ -88,6 +88,16 @@ TOY_PARAMETERS = {
         "NUM_STEPS": 2,
         "NUM_ROUNDS": 6,
     },
+    "06_scale": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "STYLE": "fxemoji",
+        "NUM_PICTURES": 16,
+        "BATCH_SIZE": 8,
+        "EPOCHS": 2,
+        "SAVE_FREQ": 1,
+        "NUM_STEPS": 2,
+    },
 }
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
 # What a run leaves in its directory.
@@ -104,6 +114,7 @@ FILES = {
     ],
     "04_super_resolution": ["tokens/train/metadata.json", "my_muse/muse.json"],
     "05_edit": [],
+    "06_scale": ["train.py", "tokens/train/metadata.json"],
 }
 # What it prints on the way, at toy size and as it is stored.
 PRINTED = {
@@ -120,6 +131,7 @@ PRINTED = {
     ],
     "04_super_resolution": ["small tokens of another row"],
     "05_edit": ["outside the masks nothing has changed: True", "stopped after"],
+    "06_scale": ["killed; saved after step", "all the same: True"],
 }
 
 
@@ -205,7 +217,7 @@ def test_stored_text_has_no_absolute_path(name):
 def test_index_names_every_notebook():
     index = (ROOT / "tutorials/README.md").read_text()
 
-    assert len(NOTEBOOKS) == 5
+    assert len(NOTEBOOKS) == 6
     for name in NOTEBOOKS:
         assert f"({name}.ipynb)" in index
 
