@@ -12,6 +12,7 @@ process, and need a seed where there are several processes.
 
 import importlib
 import math
+import os
 import re
 
 import keras
@@ -27,7 +28,7 @@ def initialize(job_addresses=None, num_processes=None, process_id=None):
     and then runs the same program. On Cloud TPU it takes no arguments; on
     other clusters, all three, or the environment variables of
     `keras.distribution.initialize`. The seeds of Keras become the same
-    everywhere.
+    everywhere. Hosts named so are reached directly, past an `http_proxy`.
 
     Args:
         job_addresses: string. Host and port of process 0, which the others
@@ -56,6 +57,9 @@ def initialize(job_addresses=None, num_processes=None, process_id=None):
             "`process_id` must be in [0, num_processes). Received: "
             f"num_processes={num_processes}, process_id={process_id}"
         )
+    _bypass_proxies(
+        job_addresses or os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "")
+    )
     keras.distribution.initialize(job_addresses, num_processes, process_id)
 
 
@@ -189,6 +193,17 @@ class CheckedModelParallel(keras.distribution.ModelParallel):
         layout = super().get_variable_layout(variable)
         _num_parts(variable, layout)
         return layout
+
+
+def _bypass_proxies(addresses):
+    """Has gRPC connect to these hosts itself where `http_proxy` is set.
+
+    Through a proxy, processes of one cluster do not find each other.
+    """
+    hosts = [address.rpartition(":")[0] for address in addresses.split(",")]
+    known = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")
+    hosts = filter(None, [known, *hosts])
+    os.environ["no_grpc_proxy"] = ",".join(hosts)
 
 
 def _leaf():

@@ -39,6 +39,8 @@ def start(num_devices, *arguments):
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": flags,
+            # Nobody listens there, and no process is to be found by it.
+            "http_proxy": "http://127.0.0.1:9",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
