@@ -6,16 +6,16 @@ from keras import ops
 from keras_muse.layers.token_embedding import TokenEmbedding
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
-from keras_muse.models.masked_token_model import MaskedTokenModel
 from keras_muse.models.masked_token_model import recompute_layer
 from keras_muse.models.masked_token_training import flatten_grid
+from keras_muse.models.muse_transformer import MuseTransformer
 from keras_muse.models.text_inputs import check_negative_text
 from keras_muse.models.text_inputs import check_text
 from keras_muse.models.token_generation import check_token_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class MuseSuperRes(MaskedTokenModel):
+class MuseSuperRes(MuseTransformer):
     """The super-resolution transformer: low- to high-resolution tokens.
 
     The low-resolution tokens pass through self-attention layers of their own
