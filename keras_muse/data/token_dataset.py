@@ -134,8 +134,9 @@ class TokenDataset(BatchStream):
 
     def _text_batch(self, texts):
         """Pads texts to the encoder's length, encoding ids on the way."""
-        length = self.metadata["text"]["sequence_length"]
         ends = np.array([len(text) for text in texts])
+        # CLIP makes more rows than tokens, of every text as many.
+        length = max(self.metadata["text"]["sequence_length"], *ends)
         text_mask = np.arange(length) < ends[:, None]  # (batch, text_length)
         if self.metadata["text"]["store"] == "text_ids":
             ids = np.zeros(text_mask.shape, "int32")
@@ -143,6 +144,7 @@ class TokenDataset(BatchStream):
             embeddings = self._text_encoder.predict_on_batch(
                 {"token_ids": ids, "padding_mask": text_mask}
             )
+            text_mask = self._text_encoder.embedding_mask(text_mask)
             embeddings = np.where(text_mask[..., None], embeddings, 0.0)
             embeddings = embeddings.astype("float32")
         else:

@@ -5,9 +5,7 @@ import os
 import keras
 import tokenizers
 from keras import ops
-from keras_hub.src.utils import preset_utils
 
-from keras_muse.models import bert_weights
 from keras_muse.models.bert_layer import BertEncoderLayer
 from keras_muse.models.text_encoder import TextEncoder
 
@@ -86,7 +84,7 @@ class MiniLMTextEncoder(TextEncoder):
         }
     }
     vocabulary_file = "tokenizer.json"
-    published_formats = ("bert",)
+    converters = ("bert",)
 
     def __init__(
         self,
@@ -189,19 +187,6 @@ class MiniLMTextEncoder(TextEncoder):
 
     def _tokenize_to_lists(self, texts):
         return [row.ids for row in self._tokenizer.encode_batch(texts)]
-
-    @classmethod
-    def _from_published(cls, source, config, load_weights, **kwargs):
-        if "vocabulary" not in kwargs:
-            name = "tokenizer.json"
-            if not preset_utils.check_file_exists(source, name):
-                name = "vocab.txt"
-            kwargs["vocabulary"] = preset_utils.get_file(source, name)
-        arguments = bert_weights.config_from_hugging_face(config)
-        encoder = cls(**{**arguments, **kwargs})
-        if load_weights:
-            bert_weights.load_hugging_face_weights(encoder, source)
-        return encoder
 
     def get_config(self):
         config = super().get_config()

@@ -1,6 +1,7 @@
 """Reading published weights and writing presets, file by file."""
 
 import contextlib
+import os
 
 import h5py
 import ml_dtypes
@@ -16,23 +17,30 @@ class WeightFiles:
 
     Args:
         preset: string. A directory, a handle or a name that KerasHub knows.
+        folder: string. Where in the preset the files are. Defaults to its
+            root.
     """
 
     # A single file, or an index with the file of each tensor.
     single_file = None
     index_file = None
 
-    def __init__(self, preset):
+    def __init__(self, preset, folder=""):
         self.preset = preset
+        self.folder = folder
         self._file_of_tensor = None
         self._open_files = {}
-        if not preset_utils.check_file_exists(preset, self.single_file):
-            if not preset_utils.check_file_exists(preset, self.index_file):
+        single_file, index_file = (
+            os.path.join(folder, name)
+            for name in (self.single_file, self.index_file)
+        )
+        if not preset_utils.check_file_exists(preset, single_file):
+            if not preset_utils.check_file_exists(preset, index_file):
                 raise ValueError(
-                    f"`preset` has neither `{self.single_file}` nor "
-                    f"`{self.index_file}`. Received: preset={preset!r}"
+                    f"`preset` has neither `{single_file}` nor "
+                    f"`{index_file}`. Received: preset={preset!r}"
                 )
-            index = preset_utils.load_json(preset, self.index_file)
+            index = preset_utils.load_json(preset, index_file)
             self._file_of_tensor = index["weight_map"]
 
     def read(self, name):
@@ -68,7 +76,8 @@ class WeightFiles:
 
     def _file(self, file_name):
         if file_name not in self._open_files:
-            path = preset_utils.get_file(self.preset, file_name)
+            path = os.path.join(self.folder, file_name)
+            path = preset_utils.get_file(self.preset, path)
             self._open_files[file_name] = self._open(path)
         return self._open_files[file_name]
 
@@ -97,11 +106,15 @@ class SafetensorsFiles(WeightFiles):
     def _open(self, path):
         return safetensors.safe_open(path, framework="np").__enter__()
 
-    def __contains__(self, name):
+    def names(self):
+        """Names of all tensors, a set."""
         if self._file_of_tensor is not None:
-            return name in self._file_of_tensor
-        with self._naming(name):
-            return name in self._file(self.single_file).keys()
+            return set(self._file_of_tensor)
+        with self._naming(self.single_file):
+            return set(self._file(self.single_file).keys())
+
+    def __contains__(self, name):
+        return name in self.names()
 
     def _find(self, name):
         if name not in self:
@@ -113,6 +126,13 @@ class SafetensorsFiles(WeightFiles):
             groups = tensor.reshape(*scale.shape[:2], -1)
             return (groups * scale).reshape(tensor.shape)
         return tensor.astype("float32")
+
+
+class DiffusersFiles(SafetensorsFiles):
+    """The files of a model of `diffusers`."""
+
+    single_file = "diffusion_pytorch_model.safetensors"
+    index_file = "diffusion_pytorch_model.safetensors.index.json"
 
 
 class KerasWeightsFiles(WeightFiles):

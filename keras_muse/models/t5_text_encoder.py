@@ -3,9 +3,7 @@
 import keras
 import keras_hub
 import sentencepiece
-from keras_hub.src.utils import preset_utils
 
-from keras_muse.models import t5_weights
 from keras_muse.models.layouts import TEXT_ENCODER_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.t5_layers import ACTIVATIONS
@@ -83,7 +81,7 @@ class T5TextEncoder(TextEncoder):
 
     presets = dict(keras_hub.models.T5Backbone.presets)
     vocabulary_file = "vocabulary.spm"
-    published_formats = ("T5Backbone", "t5")
+    converters = ("t5", "t5_keras_hub")
     get_layout_map = layout_map_method(TEXT_ENCODER_RULES)
 
     def __init__(
@@ -188,25 +186,6 @@ class T5TextEncoder(TextEncoder):
 
     def _tokenize_to_lists(self, texts):
         return self._tokenizer.encode(texts)
-
-    @classmethod
-    def _from_published(cls, source, config, load_weights, **kwargs):
-        if config.get("model_type") == "t5":
-            arguments = t5_weights.config_from_hugging_face(config)
-            load = t5_weights.load_hugging_face_weights
-            vocabulary = "spiece.model"
-        else:
-            arguments = t5_weights.config_from_keras_hub(config)
-            load = t5_weights.load_keras_hub_weights
-            vocabulary = (
-                f"{preset_utils.TOKENIZER_ASSET_DIR}/{cls.vocabulary_file}"
-            )
-        if "vocabulary" not in kwargs:
-            kwargs["vocabulary"] = preset_utils.get_file(source, vocabulary)
-        encoder = cls(**{**arguments, **kwargs})
-        if load_weights:
-            load(encoder, source)
-        return encoder
 
     def get_config(self):
         config = super().get_config()

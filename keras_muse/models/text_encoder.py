@@ -24,13 +24,14 @@ class TextEncoder(keras_hub.models.Backbone):
     is padded to `sequence_length`. `TextEncoder.from_preset` finds the right
     subclass by itself.
 
-    A subclass names `vocabulary_file` and `published_formats`, and implements
-    `_make_tokenizer`, `_tokenize_to_lists` and `_from_published`. It has
-    `vocabulary_size`.
+    A subclass names `vocabulary_file` and `converters`, and implements
+    `_make_tokenizer` and `_tokenize_to_lists`. It has `vocabulary_size`.
 
     Args:
         inputs: dict of the Keras inputs `token_ids` and `padding_mask`.
-        outputs: Keras tensor of shape `(batch, sequence_length, text_dim)`.
+        outputs: Keras tensor of shape `(batch, text_length, text_dim)`. Where
+            a subclass has more rows than tokens, it says which are real by
+            `embedding_mask`.
         sequence_length: int, at least 2. Tokens a prompt is padded or cut to.
         text_dim: int. Width of the embeddings.
         vocabulary: the vocabulary, in a form that the subclass names.
@@ -43,8 +44,9 @@ class TextEncoder(keras_hub.models.Backbone):
             real tokens.
 
     Returns:
-        Float tensor of shape `(batch, sequence_length, text_dim)`, not zeroed
-        at padding; `encode` does that.
+        Float tensor of shape `(batch, text_length, text_dim)`, not zeroed at
+        padding; `encode` does that. `text_length` is `sequence_length` unless
+        the subclass says otherwise.
 
     Example:
     ```python
@@ -58,8 +60,8 @@ class TextEncoder(keras_hub.models.Backbone):
 
     # Name of the tokenizer's file in a preset, under `assets/tokenizer`.
     vocabulary_file = None
-    # Kinds of `config.json`, besides its own, that a subclass can read.
-    published_formats = ()
+    # Names of the `keras_muse.converters` that read what others published.
+    converters = ()
     _program = None
     _released = False
 
@@ -135,8 +137,8 @@ class TextEncoder(keras_hub.models.Backbone):
 
         Returns:
             Two numpy arrays: `text_embeddings`, float32 of shape
-            `(num_texts, sequence_length, text_dim)`, zero at padding, and
-            `text_mask`, bool of shape `(num_texts, sequence_length)`, true at
+            `(num_texts, text_length, text_dim)`, zero at padding, and
+            `text_mask`, bool of shape `(num_texts, text_length)`, true at
             real tokens.
 
         Raises:
@@ -145,7 +147,7 @@ class TextEncoder(keras_hub.models.Backbone):
         """
         self._check_not_released()
         tokens = self.tokenize(texts)
-        text_mask = tokens["padding_mask"]
+        text_mask = self.embedding_mask(tokens["padding_mask"])
         num_texts = len(text_mask)
         if batch_size is None:
             batch_size = 1 << max(num_texts - 1, 0).bit_length()
@@ -172,6 +174,18 @@ class TextEncoder(keras_hub.models.Backbone):
             progress.update(rows.stop)
         return text_embeddings, text_mask
 
+    def embedding_mask(self, padding_mask):
+        """Which rows of the embeddings are to be attended to.
+
+        Args:
+            padding_mask: bool array of shape `(num_texts, sequence_length)`,
+                true at real tokens.
+
+        Returns:
+            bool array of shape `(num_texts, text_length)`.
+        """
+        return padding_mask
+
     def _encode_batch(self, tokens, batch_size):
         num_rows = len(tokens["token_ids"])
         padding = ((0, batch_size - num_rows), (0, 0))
@@ -185,6 +199,16 @@ class TextEncoder(keras_hub.models.Backbone):
         if self._program is None:
             self._program = compile_function(self, lambda x: fetchable(self(x)))
         return keras.ops.convert_to_numpy(self._program(x))
+
+    def quantize(self, *args, **kwargs):
+        """As `keras.Model.quantize`, for the next `encode`, too."""
+        super().quantize(*args, **kwargs)
+        self._program = None
+
+    def enable_lora(self, *args, **kwargs):
+        """As KerasHub's `Backbone.enable_lora`, for the next `encode`, too."""
+        super().enable_lora(*args, **kwargs)
+        self._program = None
 
     def release(self):
         """Frees the weights; `encode` raises from now on.
@@ -221,8 +245,9 @@ class TextEncoder(keras_hub.models.Backbone):
 
         Args:
             preset: string. A name in `presets`, a directory, or a handle
-                (`hf://`, `kaggle://`). The directory holds an encoder saved
-                by `save_to_preset` or what the subclass says it can read.
+                (`hf://`, `kaggle://`). It holds an encoder saved by
+                `save_to_preset`, or what the subclass says it can read,
+                also as a part of a pipeline of `diffusers`.
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: arguments of the constructor to override, such as
@@ -235,30 +260,9 @@ class TextEncoder(keras_hub.models.Backbone):
             ValueError: if the preset holds another kind of model, or a weight
                 is missing, damaged or of the wrong shape (it is named).
         """
-        encoder_class, source, config, is_published = text_encoder_presets.find(
-            preset, cls
-        )
-        if is_published:
-            encoder = encoder_class._from_published(
-                source, config, load_weights, **kwargs
-            )
-        else:
-            encoder = encoder_class._from_own(
-                source, config, load_weights, **kwargs
-            )
+        found = text_encoder_presets.find(preset, cls)
+        encoder = text_encoder_presets.load(found, load_weights, **kwargs)
         encoder.preset = preset
-        return encoder
-
-    @classmethod
-    def _from_own(cls, source, config, load_weights, **kwargs):
-        saved_dtype = config["config"].get("dtype") or {}
-        if saved_dtype.get("class_name") == "DTypePolicyMap":
-            # KerasHub drops the policies of a quantized backbone.
-            kwargs.setdefault("dtype", saved_dtype)
-        encoder = super().from_preset(source, load_weights, **kwargs)
-        path = f"{preset_utils.TOKENIZER_ASSET_DIR}/{cls.vocabulary_file}"
-        if preset_utils.check_file_exists(source, path):
-            encoder._set_vocabulary(preset_utils.get_file(source, path))
         return encoder
 
     def save_to_preset(self, preset_dir, max_shard_size=10):

@@ -77,6 +77,9 @@ class WordEncoder:
             row[: len(words)] = words
         return {"token_ids": ids, "padding_mask": ids > 0}
 
+    def embedding_mask(self, padding_mask):
+        return padding_mask
+
     def predict_on_batch(self, inputs):
         frequencies = self.factor * np.arange(1.0, 1 + DIM)
         angles = inputs["token_ids"][..., None] * frequencies

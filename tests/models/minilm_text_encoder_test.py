@@ -205,8 +205,42 @@ def test_damaged_tensors_are_refused_by_name(reference, tmp_path):
         tmp_path / "shape",
         lambda t: t.update({name: np.zeros((24, 47), "float32")}),
     )
-    with pytest.raises(ValueError, match=f"`{name}` has shape"):
+    with pytest.raises(ValueError, match=f"`{name}` does not fit"):
         MiniLMTextEncoder.from_preset(shape)
+
+
+@pytest.mark.parametrize(
+    "name, shape, message",
+    [
+        ("encoder.layer.3.output.dense.weight", (24, 48), "has no place"),
+        ("embeddings.token_type_embeddings.weight", (2, 23), "must be as wide"),
+        ("embeddings.position_embeddings.weight", (39, 24), "has shape"),
+    ],
+)
+def test_extra_and_misshapen_tensors_are_refused(
+    name, shape, message, reference, tmp_path
+):
+    directory = edited(
+        reference[1],
+        tmp_path,
+        lambda tensors: tensors.update({name: np.zeros(shape, "float32")}),
+    )
+    with pytest.raises(ValueError, match=f"`{name}` {message}.*Received"):
+        MiniLMTextEncoder.from_preset(directory)
+
+
+def test_the_pooler_is_ignored(reference, tmp_path):
+    directory = edited(
+        reference[1],
+        tmp_path,
+        lambda tensors: tensors.update(
+            {"pooler.dense.weight": np.zeros((24, 24), "float32")}
+        ),
+    )
+    ours = MiniLMTextEncoder.from_preset(directory)
+    theirs = MiniLMTextEncoder.from_preset(reference[1])
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_unsupported_configurations_raise(reference, tmp_path):

@@ -362,17 +362,41 @@ def test_damaged_hugging_face_tensors_are_refused_by_name(
         tmp_path / "shape",
         lambda t: t.update({name: np.zeros((24, 15), "float32")}),
     )
-    with pytest.raises(ValueError, match=r"wi_1.weight` has shape \(15, 24\)"):
+    with pytest.raises(ValueError, match=r"wi_1.weight` does.*\(24, 15\)"):
         T5TextEncoder.from_preset(shape)
+    extra = edit_hugging_face(
+        hugging_face[1],
+        tmp_path / "extra",
+        lambda t: t.update({f"{name}.more": np.zeros(3, "float32")}),
+    )
+    with pytest.raises(ValueError, match=f"`{name}.more` has no place"):
+        T5TextEncoder.from_preset(extra)
     truncated = tmp_path / "truncated"
     shutil.copytree(hugging_face[1], truncated)
     contents = (truncated / "model.safetensors").read_bytes()
     (truncated / "model.safetensors").write_bytes(contents[:-100])
-    with pytest.raises(ValueError, match="Tensor `shared.weight` cannot be"):
+    with pytest.raises(ValueError, match="`model.safetensors` cannot be read"):
         T5TextEncoder.from_preset(str(truncated))
     os.remove(truncated / "model.safetensors")
     with pytest.raises(ValueError, match="`preset` has neither"):
         T5TextEncoder.from_preset(str(truncated))
+
+
+def test_the_embedding_may_have_the_encoder_s_name(hugging_face, tmp_path):
+    whole = T5TextEncoder.from_preset(hugging_face[1])
+    for case in ("renamed", "both"):
+
+        def edit(tensors, case=case):
+            table = tensors["shared.weight"].copy()
+            tensors["encoder.embed_tokens.weight"] = table
+            if case == "renamed":
+                del tensors["shared.weight"]
+
+        directory = edit_hugging_face(hugging_face[1], tmp_path / case, edit)
+        ours = T5TextEncoder.from_preset(directory)
+        np.testing.assert_array_equal(
+            ours.get_weights()[0], whole.get_weights()[0]
+        )
 
 
 def test_damaged_keras_hub_tensors_are_refused_by_name(hub, tmp_path):

@@ -1,0 +1,81 @@
+"""BERT of Hugging Face, as in the `sentence-transformers` of MiniLM."""
+
+from keras_muse.converters import tokenizer_files
+from keras_muse.converters.tensors import load_layers
+from keras_muse.models.preset_files import SafetensorsFiles
+
+# Constructor argument -> name in `config.json`.
+_SETTINGS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "intermediate_dim": "intermediate_size",
+    "max_sequence_length": "max_position_embeddings",
+    "layer_norm_epsilon": "layer_norm_eps",
+}
+_SUPPORTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
+
+_POSITIONS = "embeddings.position_embeddings.weight"
+_SEGMENTS = "embeddings.token_type_embeddings.weight"
+_IGNORED = (
+    _POSITIONS.replace(".", r"\."),  # these two are read together
+    _SEGMENTS.replace(".", r"\."),
+    r"embeddings\.position_ids",
+    r"pooler\..*",
+    r".*\.weight\.scale",  # read with the 8-bit matrix it belongs to
+)
+
+
+def recognizes(config):
+    return config.get("model_type") == "bert"
+
+
+def constructor_arguments(config):
+    """Arguments of `MiniLMTextEncoder` from a `config.json`, as a dict."""
+    for name, supported in _SUPPORTED.items():
+        if config.get(name, supported) != supported:
+            raise ValueError(
+                f"`{name}` must be {supported!r}. Received: "
+                f"{name}={config[name]!r}"
+            )
+    return {ours: config[name] for ours, name in _SETTINGS.items()}
+
+
+def tokenizer_arguments(preset, folder=""):
+    """What the tokenizer's files say to the constructor, as a dict."""
+    names = ["tokenizer.json", "vocab.txt"]
+    path = tokenizer_files.find_required(preset, folder, names)
+    return {"vocabulary": path}
+
+
+def load_weights(model, preset, folder=""):
+    """Fills a `MiniLMTextEncoder` from safetensors files."""
+    table = {
+        "embeddings.word_embeddings": model.token_embedding,
+        "embeddings.LayerNorm": model.embedding_norm,
+    }
+    for i, layer in enumerate(model.encoder_layers):
+        name = f"encoder.layer.{i}"
+        table[f"{name}.attention.self.query"] = layer.query
+        table[f"{name}.attention.self.key"] = layer.key
+        table[f"{name}.attention.self.value"] = layer.value
+        table[f"{name}.attention.output.dense"] = layer.attention_output
+        table[f"{name}.attention.output.LayerNorm"] = layer.attention_norm
+        table[f"{name}.intermediate.dense"] = layer.intermediate_dense
+        table[f"{name}.output.dense"] = layer.output_dense
+        table[f"{name}.output.LayerNorm"] = layer.feed_forward_norm
+    with SafetensorsFiles(preset, folder) as files:
+        load_layers(files, table, _IGNORED)
+        # A prompt is one segment, so its vector joins the positions.
+        positions, segments = files.read(_POSITIONS), files.read(_SEGMENTS)
+        if segments.shape[1:] != positions.shape[1:]:
+            raise ValueError(
+                f"Tensor `{_SEGMENTS}` must be as wide as `{_POSITIONS}`. "
+                f"Received: shape={segments.shape}, preset={preset!r}"
+            )
+        files.assign(
+            model.position_embedding.embeddings,
+            _POSITIONS,
+            positions + segments[0],
+        )
