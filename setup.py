@@ -15,6 +15,7 @@ TENSORFLOW_TEXT = (
     "(sys_platform == 'linux' and platform_machine == 'x86_64')"
 )
 TESTS = [
+    "diffusers>=0.38",
     "ipykernel",
     "nbclient",
     "nbformat",
@@ -60,6 +61,9 @@ setup(
         # Checkpoints of trainings: sharded, asynchronous, atomic.
         "orbax-checkpoint>=0.12",
         "safetensors>=0.5",
+        # Settings and weights of published VQGANs.
+        "pyyaml",
+        "msgpack",
         "pillow>=10",
         "scipy>=1.11",
     ],

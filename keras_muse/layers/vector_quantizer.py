@@ -24,6 +24,9 @@ class VectorQuantizer(keras.layers.Layer):
             `0.99`.
         revival_steps: int. A code that served no vector for so many steps is
             revived; `0` revives none. Defaults to `50`.
+        normalize_codes: bool. Whether vectors and codes are brought to
+            length 1 before they are compared and looked up. Defaults to
+            `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy;
             distances and the codebook are float32 in any case.
 
@@ -48,6 +51,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     Reference:
         - [VQ-VAE, appendix A.1](https://arxiv.org/abs/1711.00937)
+        - [ViT-VQGAN](https://arxiv.org/abs/2110.04627), for codes of length 1
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class VectorQuantizer(keras.layers.Layer):
         codebook_dim,
         decay=0.99,
         revival_steps=50,
+        normalize_codes=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -63,6 +68,7 @@ class VectorQuantizer(keras.layers.Layer):
         self.codebook_dim = codebook_dim
         self.decay = decay
         self.revival_steps = revival_steps
+        self.normalize_codes = normalize_codes
 
     def build(self, input_shape):
         if input_shape[-1] != self.codebook_dim:
@@ -89,10 +95,10 @@ class VectorQuantizer(keras.layers.Layer):
         )
 
     def call(self, x, training=False):
-        vectors = ops.reshape(x, (-1, self.codebook_dim))
+        vectors = self._place(ops.reshape(x, (-1, self.codebook_dim)))
         # A copy: Torch assigns in place, and the gradient needs the codes as
         # they were in this forward pass.
-        codebook = ops.copy(ops.convert_to_tensor(self.codebook))
+        codebook = self._place(ops.copy(ops.convert_to_tensor(self.codebook)))
         distances = quantization.squared_distances(vectors, codebook)
         token_ids = ops.cast(ops.argmin(distances, axis=1), "int32")
         quantized = ops.take(codebook, token_ids, axis=0)
@@ -114,7 +120,29 @@ class VectorQuantizer(keras.layers.Layer):
 
     def lookup(self, token_ids):
         """Codes of `token_ids`, float32 of shape `(..., codebook_dim)`."""
-        return ops.take(self.codebook, token_ids, axis=0)
+        return self._place(ops.take(self.codebook, token_ids, axis=0))
+
+    def _place(self, vectors):
+        """Vectors as they are compared: on the unit sphere, or as they are."""
+        if not self.normalize_codes:
+            return vectors
+        exact = ops.cast(vectors, "float32")
+        squares = ops.sum(ops.square(exact), axis=-1, keepdims=True)
+        # The floor keeps the gradient of a zero vector finite.
+        scale = ops.rsqrt(ops.maximum(squares, 1e-24))
+        return ops.cast(exact * scale, vectors.dtype)
+
+    def settle(self):
+        """Lets training go on from a codebook that was assigned.
+
+        Without it, the first batch places all codes anew.
+        """
+        self.code_counts.assign(ops.ones(self.codebook_size))
+        # A copy: no two variables may share a buffer that JAX donates.
+        codebook = ops.copy(ops.convert_to_tensor(self.codebook))
+        self.code_sums.assign(codebook)
+        self.idle_steps.assign(ops.zeros(self.codebook_size, "int32"))
+        self.num_updates.assign(1)
 
     def _follow(self, vectors, token_ids, errors):
         """Moves the codes to their vectors and revives the dead ones."""
@@ -134,7 +162,11 @@ class VectorQuantizer(keras.layers.Layer):
         sums = ops.where(dead[:, None], revived, sums)
         self.code_counts.assign(counts)
         self.code_sums.assign(sums)
-        self.codebook.assign(sums / ops.maximum(counts, 1e-8)[:, None])
+        # The mean of what was served too long ago is lost in rounding.
+        means = sums / ops.maximum(counts, 1e-8)[:, None]
+        known = (counts > 1e-8)[:, None]
+        codebook = ops.convert_to_tensor(self.codebook)
+        self.codebook.assign(ops.where(known, means, codebook))
         self.idle_steps.assign(ops.where(dead, 0, idle_steps))
         self.num_updates.assign_add(1)
 
@@ -168,4 +200,5 @@ class VectorQuantizer(keras.layers.Layer):
             "codebook_dim": self.codebook_dim,
             "decay": self.decay,
             "revival_steps": self.revival_steps,
+            "normalize_codes": self.normalize_codes,
         }

@@ -2,14 +2,13 @@
 
 import keras
 
-from keras_muse.layers.resnet_block import ResnetBlock
 from keras_muse.layers.resnet_block import conv
 from keras_muse.layers.resnet_block import group_norm
-from keras_muse.layers.vqgan_encoder import NUM_MIDDLE_BLOCKS
+from keras_muse.layers.vqgan_stages import VQGANStages
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class VQGANDecoder(keras.layers.Layer):
+class VQGANDecoder(VQGANStages):
     """Convolutional decoder, the mirror image of `VQGANEncoder`.
 
     Args:
@@ -19,6 +18,14 @@ class VQGANDecoder(keras.layers.Layer):
         num_res_blocks: int. Residual blocks a level.
         num_groups: int. Groups of the normalizations.
         use_bias: bool. Whether convolutions have a bias.
+        attention_levels: tuple of ints. Levels, as indices into
+            `channel_multipliers`, whose residual blocks are each followed by
+            attention. Defaults to none.
+        use_middle_attention: bool. Whether there is attention between the
+            two middle blocks. Defaults to `False`.
+        latent_dim: int or `None`. With an int the decoder begins with a
+            1 x 1 convolution to so many channels; with `None`, the default,
+            without one.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -50,75 +57,49 @@ class VQGANDecoder(keras.layers.Layer):
         num_res_blocks,
         num_groups,
         use_bias,
+        attention_levels=(),
+        use_middle_attention=False,
+        latent_dim=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.base_channels = base_channels
-        self.channel_multipliers = tuple(channel_multipliers)
-        self.num_res_blocks = num_res_blocks
-        self.num_groups = num_groups
-        self.use_bias = use_bias
+        super().__init__(
+            base_channels,
+            channel_multipliers,
+            num_res_blocks,
+            num_groups,
+            use_bias,
+            attention_levels,
+            use_middle_attention,
+            latent_dim,
+            **kwargs,
+        )
 
-    def build(self, input_shape):
+    def _make_stages(self):
         dtype = self.dtype_policy
         channels = self.base_channels * self.channel_multipliers[-1]
-        self.stages = [conv("conv_in", channels, 3, self.use_bias, dtype)]
-        for block in range(NUM_MIDDLE_BLOCKS):
-            self._add_block(f"middle_block_{block}", channels)
+        stages = []
+        if self.latent_dim is not None:
+            stages += [conv("post_quant_conv", self.latent_dim, 1, True, dtype)]
+        stages += [
+            conv("conv_in", channels, 3, self.use_bias, dtype),
+            *self._middle(),
+        ]
         for level in reversed(range(len(self.channel_multipliers))):
-            channels = self.base_channels * self.channel_multipliers[level]
-            for block in range(self.num_res_blocks):
-                self._add_block(f"level_{level}_block_{block}", channels)
+            stages += self._level(level)
             if level > 0:
-                self._add_upsample(level, channels)
-        self.stages += [
+                stages += self._upsample(level)
+        return [
+            *stages,
             group_norm("norm_out", self.num_groups, dtype),
             keras.layers.Activation("silu", dtype=dtype, name="silu_out"),
             # Pixels leave in float32: bfloat16 has 8 bits, too few for them.
             conv("conv_out", 3, 3, True, "float32"),
         ]
-        shape = input_shape
-        for stage in self.stages:
-            stage.build(shape)
-            shape = stage.compute_output_shape(shape)
-        self.built = True
 
-    def _add_block(self, name, channels):
-        self.stages.append(
-            ResnetBlock(
-                channels,
-                self.num_groups,
-                self.use_bias,
-                dtype=self.dtype_policy,
-                name=name,
-            )
-        )
-
-    def _add_upsample(self, level, channels):
-        self.stages += [
-            keras.layers.UpSampling2D(
-                2, dtype=self.dtype_policy, name=f"upsample_{level}"
-            ),
-            conv(
-                f"upsample_{level}_conv",
-                channels,
-                3,
-                True,
-                self.dtype_policy,
-            ),
+    def _upsample(self, level):
+        name, dtype = f"upsample_{level}", self.dtype_policy
+        channels = self.base_channels * self.channel_multipliers[level]
+        return [
+            keras.layers.UpSampling2D(2, dtype=dtype, name=name),
+            conv(f"{name}_conv", channels, 3, True, dtype),
         ]
-
-    def call(self, x):
-        for stage in self.stages:
-            x = stage(x)
-        return x
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "base_channels": self.base_channels,
-            "channel_multipliers": self.channel_multipliers,
-            "num_res_blocks": self.num_res_blocks,
-            "num_groups": self.num_groups,
-            "use_bias": self.use_bias,
-        }

@@ -2,16 +2,14 @@
 
 import keras
 
-from keras_muse.layers.resnet_block import ResnetBlock
 from keras_muse.layers.resnet_block import conv
 from keras_muse.layers.resnet_block import group_norm
-
-NUM_MIDDLE_BLOCKS = 2
+from keras_muse.layers.vqgan_stages import VQGANStages
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class VQGANEncoder(keras.layers.Layer):
-    """Convolutional encoder without attention, for pictures of any size.
+class VQGANEncoder(VQGANStages):
+    """Convolutional encoder for pictures of any size.
 
     Args:
         base_channels: int. Channels of the first level.
@@ -23,6 +21,14 @@ class VQGANEncoder(keras.layers.Layer):
         use_bias: bool. Whether convolutions have a bias.
         downsampling: string. `"avg_pool"` halves by the mean of 2 x 2 pixels,
             `"conv"` by a strided 3 x 3 convolution.
+        attention_levels: tuple of ints. Levels, as indices into
+            `channel_multipliers`, whose residual blocks are each followed by
+            attention. Defaults to none.
+        use_middle_attention: bool. Whether there is attention between the
+            two middle blocks. Defaults to `False`.
+        latent_dim: int or `None`. With an int the end is a 3 x 3 convolution
+            to so many channels and a 1 x 1 convolution to `output_channels`;
+            with `None`, the default, a 1 x 1 convolution.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -57,79 +63,64 @@ class VQGANEncoder(keras.layers.Layer):
         num_groups,
         use_bias,
         downsampling,
+        attention_levels=(),
+        use_middle_attention=False,
+        latent_dim=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            base_channels,
+            channel_multipliers,
+            num_res_blocks,
+            num_groups,
+            use_bias,
+            attention_levels,
+            use_middle_attention,
+            latent_dim,
+            **kwargs,
+        )
         if downsampling not in ("avg_pool", "conv"):
             raise ValueError(
                 '`downsampling` must be "avg_pool" or "conv". Received: '
                 f"downsampling={downsampling}"
             )
-        self.base_channels = base_channels
-        self.channel_multipliers = tuple(channel_multipliers)
-        self.num_res_blocks = num_res_blocks
         self.output_channels = output_channels
-        self.num_groups = num_groups
-        self.use_bias = use_bias
         self.downsampling = downsampling
 
-    def build(self, input_shape):
+    def _make_stages(self):
         dtype = self.dtype_policy
-        channels = self.base_channels
-        self.stages = [conv("conv_in", channels, 3, self.use_bias, dtype)]
-        for level, multiplier in enumerate(self.channel_multipliers):
+        stages = [conv("conv_in", self.base_channels, 3, self.use_bias, dtype)]
+        for level in range(len(self.channel_multipliers)):
             if level > 0:
-                self.stages.append(self._downsample(level, channels))
-            channels = self.base_channels * multiplier
-            for block in range(self.num_res_blocks):
-                self._add_block(f"level_{level}_block_{block}", channels)
-        for block in range(NUM_MIDDLE_BLOCKS):
-            self._add_block(f"middle_block_{block}", channels)
-        self.stages += [
+                stages.append(self._downsample(level))
+            stages += self._level(level)
+        stages += [
+            *self._middle(),
             group_norm("norm_out", self.num_groups, dtype),
             keras.layers.Activation("silu", dtype=dtype, name="silu_out"),
-            conv("conv_out", self.output_channels, 1, True, dtype),
         ]
-        shape = input_shape
-        for stage in self.stages:
-            stage.build(shape)
-            shape = stage.compute_output_shape(shape)
-        self.built = True
+        if self.latent_dim is None:
+            return [
+                *stages,
+                conv("conv_out", self.output_channels, 1, True, dtype),
+            ]
+        return [
+            *stages,
+            conv("conv_out", self.latent_dim, 3, True, dtype),
+            conv("quant_conv", self.output_channels, 1, True, dtype),
+        ]
 
-    def _add_block(self, name, channels):
-        self.stages.append(
-            ResnetBlock(
-                channels,
-                self.num_groups,
-                self.use_bias,
-                dtype=self.dtype_policy,
-                name=name,
-            )
-        )
-
-    def _downsample(self, level, channels):
-        name = f"downsample_{level}"
+    def _downsample(self, level):
+        name, dtype = f"downsample_{level}", self.dtype_policy
         if self.downsampling == "avg_pool":
-            return keras.layers.AveragePooling2D(
-                2, dtype=self.dtype_policy, name=name
-            )
-        return conv(
-            name, channels, 3, self.use_bias, self.dtype_policy, strides=2
-        )
-
-    def call(self, x):
-        for stage in self.stages:
-            x = stage(x)
-        return x
+            return keras.layers.AveragePooling2D(2, dtype=dtype, name=name)
+        channels = self.base_channels * self.channel_multipliers[level - 1]
+        # Of an even side, "same" pads one row at the end, as others do.
+        return conv(name, channels, 3, self.use_bias, dtype, strides=2)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "base_channels": self.base_channels,
-            "channel_multipliers": self.channel_multipliers,
-            "num_res_blocks": self.num_res_blocks,
             "output_channels": self.output_channels,
-            "num_groups": self.num_groups,
-            "use_bias": self.use_bias,
             "downsampling": self.downsampling,
         }

@@ -43,6 +43,25 @@ class VQGANTokenizer(TokenizerTraining):
             Defaults to `False`.
         downsampling: string. `"avg_pool"` or `"conv"`. Defaults to
             `"avg_pool"`.
+        attention_levels: tuple of ints. Levels, as indices into
+            `channel_multipliers`, whose residual blocks are each followed by
+            attention. Defaults to none.
+        use_middle_attention: bool. Whether there is attention between the
+            two middle blocks of encoder and decoder. Defaults to `False`.
+        use_quant_conv: bool. Whether 1 x 1 convolutions stand on both sides
+            of the codebook; the encoder then ends in a 3 x 3 convolution
+            before its one. Defaults to `False`.
+        latent_dim: int. Channels on the far side of these convolutions.
+            Defaults to `codebook_dim`.
+        normalize_codes: bool. Whether vectors and codes are brought to
+            length 1 before they are compared and looked up. Defaults to
+            `False`.
+        revival_steps: int. A code that served no vector for so many steps of
+            a training is revived; `0` keeps all codes where they are until
+            they serve. Defaults to `50`.
+        pixel_range: pair of floats. Black and white, as encoder and decoder
+            know them. It changes nothing for callers, whose floats are in
+            [-1, 1]. Defaults to `(-1, 1)`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -78,6 +97,7 @@ class VQGANTokenizer(TokenizerTraining):
         - [VQGAN](https://arxiv.org/abs/2012.09841)
     """
 
+    converters = ("diffusers_vq", "taming", "llamagen", "maskgit")
     get_layout_map = layout_map_method(TOKENIZER_RULES)
 
     def __init__(
@@ -92,10 +112,27 @@ class VQGANTokenizer(TokenizerTraining):
         num_groups=32,
         use_bias=False,
         downsampling="avg_pool",
+        attention_levels=(),
+        use_middle_attention=False,
+        use_quant_conv=False,
+        latent_dim=None,
+        normalize_codes=False,
+        revival_steps=50,
+        pixel_range=(-1, 1),
         dtype=None,
         **kwargs,
     ):
         super().__init__(codebook_size, dtype=dtype, **kwargs)
+        if latent_dim is not None and not use_quant_conv:
+            raise ValueError(
+                "`latent_dim` is of use with `use_quant_conv` only. Received: "
+                f"latent_dim={latent_dim}, use_quant_conv={use_quant_conv}"
+            )
+        if len(pixel_range) != 2 or pixel_range[0] >= pixel_range[1]:
+            raise ValueError(
+                "`pixel_range` must be a pair of black and a larger white. "
+                f"Received: pixel_range={pixel_range}"
+            )
         self.base_channels = base_channels
         self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks
@@ -105,6 +142,21 @@ class VQGANTokenizer(TokenizerTraining):
         self.num_groups = num_groups
         self.use_bias = use_bias
         self.downsampling = downsampling
+        self.attention_levels = tuple(attention_levels)
+        self.use_middle_attention = use_middle_attention
+        self.use_quant_conv = use_quant_conv
+        self.latent_dim = latent_dim
+        self.normalize_codes = normalize_codes
+        self.revival_steps = revival_steps
+        self.pixel_range = tuple(pixel_range)
+        relatives = {  # what encoder and decoder of others have
+            "attention_levels": attention_levels,
+            "use_middle_attention": use_middle_attention,
+            "latent_dim": (
+                latent_dim or codebook_dim if use_quant_conv else None
+            ),
+            "dtype": self.dtype_policy,
+        }
         self.encoder = VQGANEncoder(
             base_channels,
             channel_multipliers,
@@ -113,12 +165,14 @@ class VQGANTokenizer(TokenizerTraining):
             num_groups,
             use_bias,
             downsampling,
-            dtype=self.dtype_policy,
+            **relatives,
             name="encoder",
         )
         self.quantizer = VectorQuantizer(
             codebook_size,
             codebook_dim,
+            revival_steps=revival_steps,
+            normalize_codes=normalize_codes,
             dtype=self.dtype_policy,
             name="quantizer",
         )
@@ -128,7 +182,7 @@ class VQGANTokenizer(TokenizerTraining):
             self.decoder_num_res_blocks,
             num_groups,
             use_bias,
-            dtype=self.dtype_policy,
+            **relatives,
             name="decoder",
         )
         self._encode = self._decode = None
@@ -155,12 +209,17 @@ class VQGANTokenizer(TokenizerTraining):
 
     def _reconstruct(self, inputs, training):
         codes = self.quantizer(self._latents(inputs), training=training)
-        return {**codes, "images": self.decoder(codes["quantized"])}
+        return {**codes, "images": self._images(codes["quantized"])}
 
     def _latents(self, images):
         self._check_images(images)
-        images = image_ops.to_model_range(images, self.compute_dtype)
+        images = image_ops.to_model_range(images)
+        images = _change_range(images, (-1, 1), self.pixel_range)
+        images = ops.cast(images, self.compute_dtype)
         return self.encoder(images)  # (batch, h, w, codebook_dim)
+
+    def _images(self, codes):
+        return _change_range(self.decoder(codes), self.pixel_range, (-1, 1))
 
     def _check_images(self, images):
         shape, factor = tuple(images.shape), self.downsampling_factor
@@ -240,7 +299,7 @@ class VQGANTokenizer(TokenizerTraining):
 
     def _decode_tokens(self, token_ids):
         codes = self.quantizer.lookup(token_ids)
-        return fetchable(self.decoder(ops.cast(codes, self.compute_dtype)))
+        return fetchable(self._images(ops.cast(codes, self.compute_dtype)))
 
     # === A larger decoder ===
 
@@ -300,4 +359,19 @@ class VQGANTokenizer(TokenizerTraining):
             "num_groups": self.num_groups,
             "use_bias": self.use_bias,
             "downsampling": self.downsampling,
+            "attention_levels": self.attention_levels,
+            "use_middle_attention": self.use_middle_attention,
+            "use_quant_conv": self.use_quant_conv,
+            "latent_dim": self.latent_dim,
+            "normalize_codes": self.normalize_codes,
+            "revival_steps": self.revival_steps,
+            "pixel_range": self.pixel_range,
         }
+
+
+def _change_range(images, old, new):
+    """Moves black and white from `old` to `new`."""
+    if old == new:
+        return images
+    scale = (new[1] - new[0]) / (old[1] - old[0])
+    return (images - old[0]) * scale + new[0]

@@ -205,7 +205,7 @@ def test_codebook_takes_no_gradient_and_stays_float32():
 
 
 def test_config_round_trip():
-    layer = make(decay=0.5, revival_steps=7)
+    layer = make(decay=0.5, revival_steps=7, normalize_codes=True)
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()
@@ -214,3 +214,74 @@ def test_config_round_trip():
 def test_width_must_fit():
     with pytest.raises(ValueError, match=r"\(None, 4\), codebook_dim=3"):
         VectorQuantizer(SIZE, DIM).build((None, 4))
+
+
+# === Codebooks from elsewhere ===
+
+
+def assign_codes(layer, scale=1.0):
+    codes = scale * random(SIZE, DIM, seed=5)
+    layer.codebook.assign(codes)
+    layer.settle()
+    return codes
+
+
+def test_a_settled_codebook_is_not_placed_anew():
+    layer = make(decay=0.9)
+    codes = assign_codes(layer)
+    vectors = codes[[1, 1, 4]] + 0.01
+    layer(vectors, training=True)
+    # As running means of weight 1: code 1 served twice, 4 once, others none.
+    expected = codes.copy()
+    expected[1] += 0.01 * 0.2 / (0.9 + 0.2)
+    expected[4] += 0.01 * 0.1 / (0.9 + 0.1)
+    np.testing.assert_allclose(to_numpy(layer.codebook), expected, atol=1e-6)
+
+
+def test_a_code_that_never_serves_stays_for_ever():
+    layer = make(decay=0.1, revival_steps=0)
+    codes = assign_codes(layer)
+    for _ in range(60):  # its weight is 0 in float32 long before
+        layer(codes[:1], training=True)
+    assert to_numpy(layer.code_counts)[1] < 1e-30
+    np.testing.assert_allclose(to_numpy(layer.codebook), codes, rtol=1e-5)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def test_normalized_codes_are_compared_by_their_direction():
+    layer = make(normalize_codes=True)
+    codes = assign_codes(layer, scale=np.linspace(0.1, 9, SIZE)[:, None])
+    x = 7 * random(2, 5, DIM)
+    outputs = {name: to_numpy(y) for name, y in layer(x).items()}
+    ids = (unit(x) @ unit(codes).T).argmax(axis=-1)
+    np.testing.assert_array_equal(outputs["token_ids"], ids)
+    np.testing.assert_allclose(
+        outputs["quantized"], unit(codes)[ids], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        to_numpy(layer.lookup(ids)), unit(codes)[ids], atol=1e-5
+    )
+    # A vector without direction is no NaN.
+    zeros = layer(np.zeros((1, DIM), "float32"))
+    assert np.isfinite(to_numpy(zeros["distances"])).all()
+
+
+def test_normalized_codes_follow_directions():
+    layer = make(decay=0.5, normalize_codes=True)
+    codes = assign_codes(layer)
+    vectors = 5 * unit(codes)[[2]]
+    layer(vectors, training=True)
+    expected = (0.5 * codes[2] + 0.5 * unit(codes)[2]) / (0.5 + 0.5)
+    np.testing.assert_allclose(to_numpy(layer.codebook)[2], expected, atol=1e-5)
+
+
+def test_of_equal_codes_the_first_is_taken():
+    layer = make()
+    codes = assign_codes(layer)
+    codes[6] = codes[2]
+    layer.codebook.assign(codes)
+    ids = to_numpy(layer(codes)["token_ids"])
+    np.testing.assert_array_equal(ids, [0, 1, 2, 3, 4, 5, 2, 7])

@@ -17,6 +17,17 @@ from tests.tiny import to_numpy
 IMAGES = tiny_images()
 NUM_STEPS = 60
 
+# All that published VQGANs have and ours has not.
+RELATIVE = {
+    "attention_levels": (2,),
+    "use_middle_attention": True,
+    "use_quant_conv": True,
+    "latent_dim": 6,
+    "normalize_codes": True,
+    "revival_steps": 0,
+    "pixel_range": (0, 1),
+}
+
 
 def compile_gan(tokenizer, **kwargs):
     tokenizer.compile(
@@ -606,7 +617,7 @@ def test_checkpoint_with_the_perceptual_network(with_attachments, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"downsampling": "conv", "use_bias": True}]
+    "changes", [{}, {"downsampling": "conv", "use_bias": True}, {**RELATIVE}]
 )
 def test_config_round_trip(changes):
     tokenizer = tiny_tokenizer(name="pixels", **changes)
@@ -614,3 +625,86 @@ def test_config_round_trip(changes):
     assert copy.get_config() == tokenizer.get_config()
     shapes = [v.shape for v in tokenizer.variables]
     assert [v.shape for v in copy.variables] == shapes
+
+
+# === What published relatives have ===
+
+
+def test_defaults_add_nothing():
+    """Presets from before have neither these arguments nor these weights."""
+    tokenizer = tiny_tokenizer()
+    old = {k: v for k, v in tokenizer.get_config().items() if k not in RELATIVE}
+    copy = keras_muse.VQGANTokenizer.from_config(old)
+    paths = [v.path.partition("/")[2] for v in tokenizer.variables]
+    assert [v.path.partition("/")[2] for v in copy.variables] == paths
+    assert copy.get_config() == tokenizer.get_config()
+    assert not any("attention" in p or "quant_conv" in p for p in paths)
+
+
+def test_relatives_have_attention_where_it_is_asked_for():
+    tokenizer = tiny_tokenizer(**RELATIVE)
+    names = {
+        "encoder": [stage.name for stage in tokenizer.encoder.stages],
+        "decoder": [stage.name for stage in tokenizer.decoder.stages],
+    }
+    middle = ["middle_block_0", "middle_attention", "middle_block_1"]
+    assert names["encoder"] == [
+        *["conv_in", "level_0_block_0", "downsample_1", "level_1_block_0"],
+        *["downsample_2", "level_2_block_0", "level_2_attention_0", *middle],
+        *["norm_out", "silu_out", "conv_out", "quant_conv"],
+    ]
+    assert names["decoder"] == [
+        *["post_quant_conv", "conv_in", *middle],
+        *["level_2_block_0", "level_2_attention_0"],
+        *["upsample_2", "upsample_2_conv", "level_1_block_0"],
+        *["upsample_1", "upsample_1_conv", "level_0_block_0"],
+        *["norm_out", "silu_out", "conv_out"],
+    ]
+    conv_out, quant_conv = tokenizer.encoder.stages[-2:]
+    assert conv_out.kernel.shape == (3, 3, 16, 6)
+    assert quant_conv.kernel.shape == (1, 1, 6, 4)
+    assert tokenizer.decoder.stages[0].kernel.shape == (1, 1, 4, 6)
+
+
+def test_relatives_are_saved_whole(tmp_path):
+    tokenizer = tiny_tokenizer(**RELATIVE)
+    randomize(tokenizer, 0.1)
+    preset = str(tmp_path / "preset")
+    tokenizer.save_to_preset(preset)
+    restored = keras_muse.VQGANTokenizer.from_preset(preset)
+    token_ids = tokenizer.encode(IMAGES)
+    np.testing.assert_array_equal(restored.encode(IMAGES), token_ids)
+    np.testing.assert_array_equal(
+        restored.decode(token_ids), tokenizer.decode(token_ids)
+    )
+
+
+@pytest.mark.parametrize("images", [IMAGES, floats()])
+def test_pixel_range_is_what_encoder_and_decoder_see(images):
+    tokenizer = smallest_tokenizer(pixel_range=(0, 1))
+    randomize(tokenizer, 0.1)
+    latents = tokenizer.encoder(((floats() + 1) / 2).astype("float32"))
+    expected = to_numpy(tokenizer.quantizer(latents)["token_ids"])
+    token_ids = tokenizer.encode(images)
+    np.testing.assert_array_equal(token_ids, expected)
+    codes = tokenizer.quantizer.lookup(token_ids)
+    pixels = 2 * to_numpy(tokenizer.decoder(codes)) - 1
+    np.testing.assert_allclose(tokenizer.decode(token_ids), pixels, atol=1e-4)
+    np.testing.assert_allclose(to_numpy(tokenizer(images)), pixels, atol=1e-4)
+    outputs = tokenizer.training_outputs(images, training=False)
+    np.testing.assert_allclose(to_numpy(outputs["images"]), pixels, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"latent_dim": 4}, "`latent_dim` is of use with `use_quant_conv`"),
+        ({"pixel_range": (1, 0)}, r"Received: pixel_range=\(1, 0\)"),
+        ({"pixel_range": (1,)}, r"Received: pixel_range=\(1,\)"),
+        ({"attention_levels": (3,)}, r"Received: attention_levels=\(3,\)"),
+        ({"attention_levels": (-1,)}, r"Received: attention_levels=\(-1,\)"),
+    ],
+)
+def test_unusable_arguments_raise(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_tokenizer(**changes)

@@ -1,0 +1,108 @@
+"""Reading the pickles of PyTorch without running what they hold."""
+
+import os
+import pickle
+
+from keras_hub.src.utils import preset_utils
+
+# Where training scripts keep the weights in a checkpoint, best first.
+_WEIGHTS = ("ema", "model", "state_dict")
+# Classes that only describe a training. An empty class takes their place.
+_DESCRIPTIONS = (
+    "argparse.Namespace",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+)
+
+
+class TorchFiles:
+    """Tensors of a `.ckpt`, `.pt`, `.pth` or `.bin` file by name.
+
+    PyTorch reads it with `weights_only`: a pickle that asks for any function
+    or class beyond tensors is refused. With the class as a context manager,
+    the tensors are let go at the end.
+
+    Args:
+        preset: string. A directory or handle that KerasHub knows, or the path
+            of the file itself.
+        file: string. Name of the file in the directory.
+        folder: string. Where in the directory the file is. Defaults to its
+            root.
+
+    Raises:
+        ValueError: if the file is absent, damaged, holds no tensors or wants
+            to run code.
+        ImportError: if PyTorch is not installed.
+    """
+
+    def __init__(self, preset, file="", folder=""):
+        self.preset = preset
+        path = preset
+        if not os.path.isfile(preset):
+            path = os.path.join(folder, file)
+            if not preset_utils.check_file_exists(preset, path):
+                raise ValueError(
+                    f"`preset` has no `{path}`. Received: preset={preset!r}"
+                )
+            path = preset_utils.get_file(preset, path)
+        self._tensors = _tensors_of(_load(path), path)
+
+    def names(self):
+        """Names of all tensors, a set."""
+        return set(self._tensors)
+
+    def read(self, name):
+        """One tensor as a float32 numpy array."""
+        if name not in self._tensors:
+            raise ValueError(
+                f"Tensor `{name}` is missing. Received: preset={self.preset!r}"
+            )
+        return self._tensors[name].float().numpy()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._tensors = {}
+
+
+def _load(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"`{path}` is a file of PyTorch: `pip install torch` to read it."
+        ) from error
+    descriptions = [(type("Description", (), {}), d) for d in _DESCRIPTIONS]
+    try:
+        with torch.serialization.safe_globals(descriptions):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"`{path}` is a pickle of more than tensors, and what it asks for "
+            f"could run code: it is refused. {_reason(error)}"
+        ) from error
+    except (EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"`{path}` cannot be read; it may be cut short: {_reason(error)}"
+        ) from error
+
+
+def _reason(error):
+    """The line of PyTorch's long advice that says what was asked for."""
+    lines = str(error).splitlines() or [""]
+    return next((line for line in lines if "nsupported" in line), lines[0])
+
+
+def _tensors_of(checkpoint, path):
+    """The weights in a checkpoint: a dict of tensors by name."""
+    tensors = checkpoint
+    if isinstance(checkpoint, dict):
+        for key in _WEIGHTS:
+            if isinstance(checkpoint.get(key), dict):
+                tensors = checkpoint[key]
+                break
+    if not isinstance(tensors, dict) or not all(
+        hasattr(tensor, "numpy") for tensor in tensors.values()
+    ):
+        raise ValueError(f"`{path}` holds no tensors by name.")
+    return tensors
