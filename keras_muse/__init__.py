@@ -8,6 +8,8 @@ from keras_muse.lazy import lazy_names
 from keras_muse.version import __version__
 
 _MODULES = {
+    "AmusedSampler": "keras_muse.samplers.amused_sampler",
+    "CLIPTextEncoder": "keras_muse.models.clip_text_encoder",
     "ConfidenceSampler": "keras_muse.samplers.confidence_sampler",
     "Discriminator": "keras_muse.models.discriminator",
     "HaltonSampler": "keras_muse.samplers.halton_sampler",
@@ -17,7 +19,9 @@ _MODULES = {
     "MuseSuperRes": "keras_muse.models.muse_super_res",
     "ReMDMSampler": "keras_muse.samplers.remdm_sampler",
     "T5TextEncoder": "keras_muse.models.t5_text_encoder",
+    "UViTBase": "keras_muse.models.uvit_base",
     "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
+    "converters": "keras_muse.converters",
     "data": "keras_muse.data",
     "layers": "keras_muse.layers",
     "losses": "keras_muse.losses",

@@ -1,4 +1,4 @@
-"""The command line: `keras-muse quickstart`, `generate` and `tokenize`."""
+"""The command line: `keras-muse quickstart`, `generate` and others."""
 
 import argparse
 import os
@@ -66,6 +66,21 @@ def _parser():
     )
     _add_tokenize_options(command)
     command.set_defaults(run=_tokenize)
+
+    command = commands.add_parser(
+        "convert",
+        help="turn published weights into a preset",
+        description="Converts what others have published, and reports how "
+        "near each model is to its original where that is installed "
+        "(diffusers or transformers, with torch).",
+    )
+    command.add_argument(
+        "source", metavar="SOURCE", help="directory or handle, as hf://..."
+    )
+    command.add_argument(
+        "--output", required=True, help="directory for the preset"
+    )
+    command.set_defaults(run=_convert)
     return parser
 
 
@@ -189,6 +204,22 @@ def _tokenize(options):
         f"{options.output}: {report['num_records']} pictures, "
         f"{report['num_skipped']} skipped"
     )
+
+
+def _convert(options):
+    from keras_muse.converters import convert
+
+    rows = convert(options.source, options.output)
+    print("part              class             parameters  difference")
+    for row in rows:
+        difference = "not compared"
+        if row["difference"] is not None:
+            difference = f"{row['difference']:.1e} of {row['scale']:.2g}"
+        print(
+            f"{row['part'] or '-':16}  {row['class']:16}  "
+            f"{row['parameters']:10}  {difference}"
+        )
+    print(options.output)
 
 
 def _load_pictures(options):

@@ -27,9 +27,9 @@ class Muse(MuseEditing):
     its own, with `fit`.
 
     Args:
-        text_encoder: a `keras_muse.MiniLMTextEncoder` or
-            `keras_muse.T5TextEncoder`.
-        base: a `keras_muse.MuseBase`.
+        text_encoder: a `keras_muse.MiniLMTextEncoder`,
+            `keras_muse.T5TextEncoder` or `keras_muse.CLIPTextEncoder`.
+        base: a `keras_muse.MuseBase` or `keras_muse.UViTBase`.
         image_tokenizer: a `keras_muse.VQGANTokenizer`, of the base's tokens.
         super_res: a `keras_muse.MuseSuperRes` or `None`.
         high_res_image_tokenizer: a `keras_muse.VQGANTokenizer`, of the
@@ -231,8 +231,10 @@ class Muse(MuseEditing):
         """Loads a `Muse`.
 
         Args:
-            preset: string. A directory written by `save_to_preset`, or a
-                `hf://` or `kaggle://` handle of one.
+            preset: string. A directory written by `save_to_preset`, or one
+                of an aMUSEd pipeline as `diffusers` saves it; or a `hf://` or
+                `kaggle://` handle of either, such as
+                `"hf://amused/amused-256"`.
             dtype: string or `keras.DTypePolicy` of all parts, such as
                 `"bfloat16"`. Defaults to the global policy.
             staged: bool. Whether parts are loaded one at a time, when they

@@ -10,12 +10,15 @@ import keras
 import keras_hub
 from keras_hub.src.utils import preset_utils
 
+from keras_muse.converters import sources
+from keras_muse.models.clip_text_encoder import CLIPTextEncoder
 from keras_muse.models.minilm_text_encoder import MiniLMTextEncoder
 from keras_muse.models.muse_base import MuseBase
 from keras_muse.models.muse_super_res import MuseSuperRes
 from keras_muse.models.preset_model import MUSE_FILE
 from keras_muse.models.preset_model import fetch_part
 from keras_muse.models.t5_text_encoder import T5TextEncoder
+from keras_muse.models.uvit_base import UViTBase
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
 from keras_muse.models.whole_directory import write_whole
 
@@ -23,11 +26,18 @@ FORMAT_VERSION = 1
 
 # The parts of a Muse, each with the classes it can be of.
 PART_CLASSES = {
-    "text_encoder": (MiniLMTextEncoder, T5TextEncoder),
-    "base": (MuseBase,),
+    "text_encoder": (CLIPTextEncoder, MiniLMTextEncoder, T5TextEncoder),
+    "base": (MuseBase, UViTBase),
     "image_tokenizer": (VQGANTokenizer,),
     "super_res": (MuseSuperRes,),
     "high_res_image_tokenizer": (VQGANTokenizer,),
+}
+# Pipelines of `diffusers` that hold a whole Muse, all of the same three parts.
+PIPELINES = ("AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline")
+PIPELINE_CLASSES = {
+    "text_encoder": CLIPTextEncoder,
+    "base": UViTBase,
+    "image_tokenizer": VQGANTokenizer,
 }
 
 
@@ -88,7 +98,8 @@ def load_parts(preset, dtype=None, names=tuple(PART_CLASSES)):
     """Loads the parts of a `Muse`.
 
     Args:
-        preset: string. A directory or a handle.
+        preset: string. A directory or a handle, of a `Muse` or of an aMUSEd
+            pipeline.
         dtype: string or `keras.DTypePolicy` of all parts, or `None` for the
             global policy.
         names: which parts, of those that there are. Defaults to all.
@@ -115,10 +126,13 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
             "`preset` must be a directory or a handle such as "
             f"'hf://user/model'. Received: preset={preset!r}"
         )
+    options = {} if dtype is None else {"dtype": dtype}
+    if sources.is_pipeline(preset):
+        return _pipeline_loaders(preset, options, names)
     if not preset_utils.check_file_exists(preset, MUSE_FILE):
         raise ValueError(
-            f"`preset` is not one of a Muse: it has no {MUSE_FILE}. "
-            f"Received: preset={preset!r}"
+            f"`preset` is not one of a Muse: it has neither {MUSE_FILE} nor "
+            f"{sources.PIPELINE_FILE}. Received: preset={preset!r}"
         )
     contents = preset_utils.load_json(preset, MUSE_FILE)
     if contents["format_version"] != FORMAT_VERSION:
@@ -127,7 +141,6 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
             "version of the package may read it. Received: preset="
             f"{preset!r}, format_version={contents['format_version']}"
         )
-    options = {} if dtype is None else {"dtype": dtype}
     loaders = {}
     for name, entry in contents["parts"].items():
         if name not in PART_CLASSES:
@@ -157,6 +170,22 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
                 cls.from_preset, directory, **options
             )
     return loaders
+
+
+def _pipeline_loaders(preset, options, names):
+    """The loaders of a pipeline of `diffusers`."""
+    index = preset_utils.load_json(preset, sources.PIPELINE_FILE)
+    kind = index.get("_class_name")
+    if kind not in PIPELINES:
+        raise ValueError(
+            f"`preset` must be a Muse or one of {PIPELINES}. Received: "
+            f"preset={preset!r}, which is a {kind}"
+        )
+    return {
+        name: functools.partial(cls.from_preset, preset, **options)
+        for name, cls in PIPELINE_CLASSES.items()
+        if name in names
+    }
 
 
 def _is_public(text_encoder):

@@ -61,6 +61,27 @@ def tiny_super_res(random_weights=True, **changes):
     return model
 
 
+def tiny_uvit(random_weights=True, **changes):
+    """4 x 4 tokens of 16 codes, of which the transformer sees 2 x 2."""
+    config = {
+        "codebook_size": 16,
+        "grid_size": (4, 4),
+        "text_length": TEXT_LENGTH,
+        "stage_dim": 8,
+        "stage_num_blocks": 1,
+        "stage_num_heads": 2,
+        "condition_dim": 4,
+        "downsample": True,
+        **TRANSFORMER,
+    }
+    keras.utils.set_random_seed(0)
+    model = keras_muse.UViTBase(**{**config, **changes})
+    if random_weights:
+        randomize(model)
+        model.set_empty_text(tiny_text(1, seed=9)["text_embeddings"][0])
+    return model
+
+
 def randomize(model, scale=0.4, seed=0):
     """Makes a young model's logits differ, whose weights are next to zero."""
     generator = np.random.default_rng(seed)

@@ -3,12 +3,14 @@
 from keras_muse.lazy import lazy_names
 
 _MODULES = {
+    "CLIPTextEncoder": "keras_muse.models.clip_text_encoder",
     "Discriminator": "keras_muse.models.discriminator",
     "MiniLMTextEncoder": "keras_muse.models.minilm_text_encoder",
     "MuseBase": "keras_muse.models.muse_base",
     "MuseSuperRes": "keras_muse.models.muse_super_res",
     "T5TextEncoder": "keras_muse.models.t5_text_encoder",
     "TextEncoder": "keras_muse.models.text_encoder",
+    "UViTBase": "keras_muse.models.uvit_base",
     "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
 }
 

@@ -7,9 +7,14 @@ from keras_muse.models import micro_batches
 
 
 def compile_function(model, function):
-    compiled = tf.function(function)
+    compiled, variables = None, []
 
     def call(*args):
+        nonlocal compiled, variables
+        # LoRA and quantization give a model other variables; a trace would go
+        # on with those that it has seen.
+        if list(map(id, model.variables)) != list(map(id, variables)):
+            compiled, variables = tf.function(function), model.variables
         # A numpy array would be a new constant, and a new trace, each time.
         args = tf.nest.map_structure(_to_tensor, list(args))
         return compiled(*args)

@@ -44,6 +44,12 @@ MASKED_TOKEN_RULES = {
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
     r"(.*/)?(\w*embedding|text_projection|head_dense)/output": _OUTPUT,
 }
+# A path of the U-ViT; its convolutions are small beside its transformer.
+UVIT_RULES = {
+    **_TRANSFORMER_RULES,
+    ".*/(text_projection|head_logits|modulation)/kernel": _COLUMNS,
+    "(.*/)?token_embedding/embeddings": _EMBEDDING,
+}
 TEXT_ENCODER_RULES = {
     **_TRANSFORMER_RULES,
     "(.*/)?token_embedding/embeddings": _EMBEDDING,

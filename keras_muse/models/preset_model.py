@@ -4,7 +4,9 @@ import os
 
 import keras
 
+from keras_muse.models import lora
 from keras_muse.models import transfer
+from keras_muse.models import weight_quantization
 from keras_muse.models.presets import ARCHITECTURES
 from keras_muse.models.whole_directory import write_whole
 
@@ -20,14 +22,18 @@ class PresetModel(keras.Model):
     not load a preset the import of KerasHub.
     """
 
+    # Names of the `keras_muse.converters` that read what others published.
+    converters = ()
+
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
         """Loads a model.
 
         Args:
             preset: string. A directory or handle (`hf://`, `kaggle://`) of
-                such a model or of a whole `Muse`, or the name of one of the
-                paper's architectures (with `load_weights=False`).
+                such a model or of a whole `Muse`, of a model of others that
+                the class can read, or the name of one of the paper's
+                architectures (with `load_weights=False`).
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: constructor arguments to override. Where they change the
@@ -40,17 +46,26 @@ class PresetModel(keras.Model):
 
         Raises:
             ValueError: if the preset holds a model of another class, or its
-                weights are damaged or do not fit its configuration.
+                weights are damaged or do not fit its configuration; of the
+                weights of others, the tensor is named.
         """
         if preset in ARCHITECTURES:
             return cls._from_architecture(preset, load_weights, kwargs)
         directory = local_directory(preset, cls)
-        changes = _shape_changes(directory, kwargs)
+        published = _sources().find(directory, cls.converters, cls.__name__)
+        changes = _shape_changes(_saved_config(directory, published), kwargs)
         if load_weights and changes:
             source = cls.from_preset(
                 preset, **{k: v for k, v in kwargs.items() if k not in changes}
             )
             return transfer.transfer(source, changes)
+        if published is not None:
+            converter, folder, config = published
+            arguments = converter.constructor_arguments(config)
+            model = cls(**{**arguments, **kwargs})
+            if load_weights:
+                converter.load_weights(model, directory, folder)
+            return model
         loader = _preset_utils().get_preset_loader(directory)
         saved_class = loader.check_backbone_class()
         if not issubclass(saved_class, cls):
@@ -94,26 +109,88 @@ class PresetModel(keras.Model):
             saver = _preset_utils().get_preset_saver(directory)
             saver.save_backbone(self, max_shard_size=max_shard_size)
 
-    # === LoRA, as KerasHub has it ===
+    # === LoRA and quantization, as KerasHub and Keras have them ===
 
     def enable_lora(self, rank, target_layer_names=("query", "value")):
         """Freezes the model and trains low-rank additions to some layers.
+
+        Nothing changes yet: the additions start at zero. `compile` the model
+        again before it is trained. A quantized model can be trained so, too.
+        Saved as a preset or a `.keras` file, the model has the additions
+        merged into its weights.
 
         Args:
             rank: int. Rank of the additions.
             target_layer_names: sequence of strings. Names of the `Dense`
                 layers that get one. Defaults to the queries and values of all
                 attentions.
+
+        Raises:
+            ValueError: if there are additions already, or a name matches no
+                layer.
+
+        Example:
+        ```python
+        base = keras_muse.MuseBase.from_preset("quickstart/preset")
+        base.enable_lora(rank=4)
+        base.compile(keras.optimizers.AdamW(1e-3))
+        base.fit(my_tokens)
+        base.save_lora_weights("my_style.lora.h5")
+        ```
+
+        Reference:
+            - [Hu et al., 2021](https://arxiv.org/abs/2106.09685)
         """
-        _backbone().enable_lora(self, rank, list(target_layer_names))
+        lora.enable_lora(self, rank, target_layer_names)
 
     def save_lora_weights(self, filepath):
-        """Saves the low-rank additions alone, to a `.lora.h5` file."""
-        _backbone().save_lora_weights(self, filepath)
+        """Saves the low-rank additions alone.
+
+        Args:
+            filepath: string or path that ends in `.lora.h5`.
+
+        Raises:
+            ValueError: if LoRA is not enabled, or for another ending.
+        """
+        lora.save_lora_weights(self, filepath)
 
     def load_lora_weights(self, filepath):
-        """Loads what `save_lora_weights` saved."""
-        _backbone().load_lora_weights(self, filepath)
+        """Loads what `save_lora_weights` saved.
+
+        A model without LoRA gets it, as `enable_lora` does, in the layers and
+        of the rank of the file.
+
+        Args:
+            filepath: string or path that ends in `.lora.h5`.
+
+        Raises:
+            ValueError: if the file is damaged, or for another rank, other
+                layers or other widths; they are named, and nothing is loaded.
+        """
+        lora.load_lora_weights(self, filepath)
+
+    def quantize(self, mode=None, config=None, filters=None):
+        """Stores the weights of `Dense` and `Embedding` layers as integers.
+
+        Args:
+            mode: `"int8"` or `"int4"`.
+            config: `keras.quantizers.QuantizationConfig` or `None`, for
+                example to choose the size of the blocks of int4.
+            filters: regular expression, list of them, or function of a layer
+                that returns a bool: which layers, by their names. Defaults to
+                all.
+
+        Raises:
+            ValueError: for another mode, if layers are quantized already, or
+                if there is none to quantize.
+
+        Example:
+        ```python
+        base.quantize("int8")
+        base.save_to_preset("base_int8")
+        ```
+        """
+        weight_quantization.quantize(self, super().quantize, config, filters)
 
     # === Configuration ===
 
@@ -123,26 +200,18 @@ class PresetModel(keras.Model):
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-        modes = {layer.quantization_mode for layer in self._flatten_layers()}
-        for mode in modes - {None}:
-            config["quantization_mode"] = mode
+        if quantization := weight_quantization.describe(self):
+            config["quantization"] = quantization
         return config
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        mode = config.pop("quantization_mode", None)
+        quantization = config.pop("quantization", ())
         model = super().from_config(config)
-        if mode is not None:
-            # With random weights; the file holds them as integers.
-            model.quantize(mode)
+        # With random weights; the file holds them as integers.
+        weight_quantization.restore(model, quantization)
         return model
-
-
-def _backbone():
-    import keras_hub
-
-    return keras_hub.models.Backbone
 
 
 def _preset_utils():
@@ -150,6 +219,13 @@ def _preset_utils():
     from keras_hub.src.utils import preset_utils
 
     return preset_utils
+
+
+def _sources():
+    """What knows the formats of others; it imports KerasHub too."""
+    from keras_muse.converters import sources
+
+    return sources
 
 
 def local_directory(preset, cls):
@@ -184,13 +260,18 @@ def fetch_part(preset, name, part):
     return os.path.dirname(_preset_utils().get_file(preset, config_file))
 
 
-def _shape_changes(preset, kwargs):
-    """Those of `kwargs` that differ from the preset in what shapes weights."""
+def _saved_config(directory, published):
+    """Constructor arguments of what lies there, as a dict."""
+    if published is not None:
+        converter, _, config = published
+        return converter.constructor_arguments(config)
+    return _preset_utils().load_json(directory).get("config", {})
+
+
+def _shape_changes(config, kwargs):
+    """Those of `kwargs` that differ from `config` in what shapes weights."""
     shaping = {"codebook_size", "low_res_codebook_size", "text_dim"}
     grids = {"grid_size", "low_res_grid_size"}
-    if not (shaping | grids) & kwargs.keys():
-        return {}
-    config = _preset_utils().load_json(preset)["config"]
     return {
         name: value
         for name, value in kwargs.items()

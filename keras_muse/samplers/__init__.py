@@ -1,5 +1,6 @@
 """How tokens are revealed: value objects that hold the decoding loop."""
 
+from keras_muse.samplers.amused_sampler import AmusedSampler
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.halton_sampler import HaltonSampler
 from keras_muse.samplers.remdm_sampler import ReMDMSampler
@@ -7,6 +8,7 @@ from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from keras_muse.samplers.sampler import Sampler
 
 __all__ = [
+    "AmusedSampler",
     "ConfidenceSampler",
     "HaltonSampler",
     "ReMDMSampler",

@@ -39,15 +39,22 @@ class ConfidenceSampler(Sampler):
         super().__init__(**kwargs)
         self.choice_temperature = choice_temperature
 
+    def plan(self, num_editable, num_steps, grid_size=None):
+        plan = super().plan(num_editable, num_steps, grid_size)
+        plan["choice_temperature"] = self.choice_temperature * (
+            1.0 - plan["progress"]
+        )
+        return plan
+
     def choose_masked(self, confidence, masked, step):
         gumbel = noise.gumbel(
             noise.uniform(
                 step.seeds, noise.CHOICE_STREAM, step.index, masked.shape[1]
             )
         )
-        annealed = self.choice_temperature * (1.0 - step.plan["progress"])
+        noisy = confidence + step.plan["choice_temperature"] * gumbel
         # Known tokens rank last, so they are never masked.
-        score = ops.where(masked, confidence + annealed * gumbel, float("inf"))
+        score = ops.where(masked, noisy, float("inf"))
         return masking.mask_lowest(score, step.plan["num_masked"])
 
     def get_config(self):

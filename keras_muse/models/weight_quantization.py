@@ -1,0 +1,114 @@
+"""Which layers of a model are quantized, and how, as its configuration says.
+
+Keras quantizes layer by layer, as modes, `config` and `filters` tell it. The
+file of a quantized model can only be loaded into one that is quantized alike;
+so the configuration names the layers, where they are not simply all.
+"""
+
+import contextlib
+import gc
+import json
+import warnings
+
+import keras
+
+MODES = ("int8", "int4")
+
+
+def quantize(model, keras_quantize, config, filters):
+    """Quantizes a model; at least one layer of it changes.
+
+    Other modes of Keras are refused: float8 is for training, and takes more
+    memory than it saves; GPTQ and AWQ need blocks that Keras can call one
+    after the other, and would stop halfway.
+
+    Args:
+        model: a built `keras.Model`.
+        keras_quantize: `keras.Model.quantize` of that model.
+        config: `keras.quantizers.QuantizationConfig`.
+        filters: as `keras.Model.quantize` takes them, or `None`.
+
+    Raises:
+        ValueError: for another mode than int8 or int4, if no layer can be
+            quantized, or `filters` match none.
+    """
+    if config.mode not in MODES:
+        raise ValueError(
+            f"`mode` must be one of {MODES}. Received: mode={config.mode!r}"
+        )
+    before = len(_quantized(model))
+    with warnings.catch_warnings():
+        # Norms and convolutions stay as they are; Keras warns of each.
+        warnings.filterwarnings("ignore", ".*not have a `quantize` method.*")
+        with _one_collection():
+            keras_quantize(config.mode, config=config, filters=filters)
+    if len(_quantized(model)) == before:
+        raise ValueError(
+            f"{type(model).__name__} has no layer to quantize: only `Dense` "
+            f"and `Embedding` layers can be. Received: filters={filters!r}"
+        )
+
+
+@contextlib.contextmanager
+def _one_collection():
+    """Lets Keras search for garbage once, and not after each layer.
+
+    Old weights are freed without it, and it takes most of the time.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
+
+
+def describe(model):
+    """What `restore` needs, empty for a model that is not quantized.
+
+    Returns:
+        List of dicts: `"config"`, a serialized `QuantizationConfig`, and
+        `"layers"`, the paths of the layers inside the model that have it, or
+        `None` where all layers that can be quantized do.
+    """
+    groups = {}
+    quantized = _quantized(model)
+    for path, layer in quantized.items():
+        config = keras.saving.serialize_keras_object(layer.quantization_config)
+        groups.setdefault(json.dumps(config), []).append(path)
+    if len(groups) == 1 and len(quantized) == len(_quantizable(model)):
+        groups = dict.fromkeys(groups)
+    return [
+        {"config": json.loads(config), "layers": layers}
+        for config, layers in groups.items()
+    ]
+
+
+def restore(model, groups):
+    """Quantizes a model of random weights as `describe` says."""
+    for group in groups:
+        config = keras.saving.deserialize_keras_object(group["config"])
+        filters = None
+        if group["layers"] is not None:
+            layers = _quantizable(model)
+            chosen = {id(layers[path]) for path in group["layers"]}
+            filters = lambda layer, chosen=chosen: id(layer) in chosen  # noqa: E731
+        model.quantize(config.mode, config=config, filters=filters)
+
+
+def _quantizable(model):
+    """Layers that Keras can quantize, by their paths inside the model."""
+    kinds = (keras.layers.Dense, keras.layers.Embedding)
+    return {
+        layer.path.split("/", 1)[-1]: layer
+        for layer in model._flatten_layers(include_self=False)
+        if type(layer) in kinds and layer.built
+    }
+
+
+def _quantized(model):
+    return {
+        path: layer
+        for path, layer in _quantizable(model).items()
+        if layer.quantization_mode is not None
+    }

@@ -1,0 +1,47 @@
+"""The sampler that aMUSEd was published with."""
+
+import keras
+import numpy as np
+
+from keras_muse.samplers.confidence_sampler import ConfidenceSampler
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class AmusedSampler(ConfidenceSampler):
+    """`ConfidenceSampler` with the settings of aMUSEd's pipeline.
+
+    Guidance has its whole scale from the first step on, and the noise on the
+    confidence falls to zero at the last step in a straight line. The pipeline
+    takes 12 steps and a guidance scale of 10.
+
+    Args:
+        choice_temperature: float. Weight of the noise in the first step.
+            Defaults to `2`.
+        guidance_schedule: string. Defaults to `"constant"`.
+        **kwargs: schedules, `temperature`, `top_k` and `top_p`, as in
+            `keras_muse.samplers.Sampler`.
+
+    Example:
+    ```python
+    import keras_muse
+
+    sampler = keras_muse.samplers.AmusedSampler()
+    ```
+
+    Reference:
+        - [aMUSEd](https://arxiv.org/abs/2401.01808)
+    """
+
+    def __init__(
+        self, choice_temperature=2.0, guidance_schedule="constant", **kwargs
+    ):
+        super().__init__(
+            choice_temperature, guidance_schedule=guidance_schedule, **kwargs
+        )
+
+    def plan(self, num_editable, num_steps, grid_size=None):
+        plan = super().plan(num_editable, num_steps, grid_size)
+        plan["choice_temperature"] = np.linspace(
+            self.choice_temperature, 0, num_steps, dtype="float32"
+        )
+        return plan
