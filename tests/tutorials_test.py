@@ -98,6 +98,7 @@ TOY_PARAMETERS = {
         "SAVE_FREQ": 1,
         "NUM_STEPS": 2,
     },
+    "07_amused": {"SOURCE": "tiny_amused", "NUM_STEPS": 2},
 }
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
 # What a run leaves in its directory.
@@ -115,6 +116,7 @@ FILES = {
     "04_super_resolution": ["tokens/train/metadata.json", "my_muse/muse.json"],
     "05_edit": [],
     "06_scale": ["train.py", "tokens/train/metadata.json"],
+    "07_amused": ["tiny_amused/model_index.json", "amused_preset/muse.json"],
 }
 # What it prints on the way, at toy size and as it is stored.
 PRINTED = {
@@ -132,6 +134,11 @@ PRINTED = {
     "04_super_resolution": ["small tokens of another row"],
     "05_edit": ["outside the masks nothing has changed: True", "stopped after"],
     "06_scale": ["killed; saved after step", "all the same: True"],
+    "07_amused": [
+        "the same picture alone and in its batch: True",
+        "outside the masks nothing has changed: True",
+        "the preset draws the same: True",
+    ],
 }
 
 

@@ -24,7 +24,9 @@ def uvit_logits(directory, token_ids, text_embeddings, micro_conditions):
         return None
     import torch
 
-    model = diffusers.UVit2DModel.from_pretrained(directory)
+    model = diffusers.UVit2DModel.from_pretrained(
+        directory, low_cpu_mem_usage=False
+    )
     token_ids = np.where(
         token_ids == model.config.codebook_size,
         model.config.vocab_size - 1,
@@ -47,7 +49,9 @@ def vq_images(directory, token_ids, image_range):
         return None
     import torch
 
-    model = diffusers.VQModel.from_pretrained(directory)
+    model = diffusers.VQModel.from_pretrained(
+        directory, low_cpu_mem_usage=False
+    )
     with torch.no_grad():
         codes = model.quantize.embedding(torch.tensor(token_ids).long())
         codes = codes.permute(0, 3, 1, 2)

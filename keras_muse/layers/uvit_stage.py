@@ -70,7 +70,9 @@ class UViTStage(keras.layers.Layer):
         channels, policy = input_shape[-1], self.dtype_policy
         shape = (None, None, None, channels)
         self.conv_blocks = [
-            ConvNeXtBlock(self.condition_dim, dtype=policy, name=f"conv_{i}")
+            ConvNeXtBlock(
+                self.condition_dim, dtype=policy, name=f"convnext_{i}"
+            )
             for i in range(self.num_blocks)
         ]
         self.attention_blocks = [

@@ -33,29 +33,37 @@ _TRANSFORMER_RULES = {
         _OUTPUT
     ),
 }
-MASKED_TOKEN_RULES = {
+# What the base, super-resolution and the U-ViT share.
+_IMAGE_TOKEN_RULES = {
     **_TRANSFORMER_RULES,
     ".*/(text_projection|head_dense|head_logits)/kernel": _COLUMNS,
+    r"(.*/)?(\w*embedding|text_projection|head_dense)/output": _OUTPUT,
+}
+MASKED_TOKEN_RULES = {
+    **_IMAGE_TOKEN_RULES,
     ".*/(intermediate_dense|head_dense|head_logits)/bias": (
         ("model",),
         ("model",),
     ),
     ".*/codes/embeddings": _EMBEDDING,
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
-    r"(.*/)?(\w*embedding|text_projection|head_dense)/output": _OUTPUT,
 }
-# A path of the U-ViT; its convolutions are small beside its transformer.
+_TABLE = {"(.*/)?token_embedding/embeddings": _EMBEDDING}
 UVIT_RULES = {
-    **_TRANSFORMER_RULES,
-    ".*/(text_projection|head_logits|modulation)/kernel": _COLUMNS,
-    "(.*/)?token_embedding/embeddings": _EMBEDDING,
+    **_IMAGE_TOKEN_RULES,
+    **_TABLE,
+    ".*/modulation/kernel": _COLUMNS,
+    r"(.*/)?(condition_\w+|(embedding|input|output)_projection|modulation|"
+    r"depthwise|(down|up)sample_conv|convnext_\d+|\w*_stage)/output": _OUTPUT,
 }
-TEXT_ENCODER_RULES = {
-    **_TRANSFORMER_RULES,
-    "(.*/)?token_embedding/embeddings": _EMBEDDING,
-}
+TEXT_ENCODER_RULES = {**_TRANSFORMER_RULES, **_TABLE}
 TOKENIZER_RULES = {}
-ALL_RULES = {**MASKED_TOKEN_RULES, **TEXT_ENCODER_RULES, **TOKENIZER_RULES}
+ALL_RULES = {
+    **MASKED_TOKEN_RULES,
+    **UVIT_RULES,
+    **TEXT_ENCODER_RULES,
+    **TOKENIZER_RULES,
+}
 
 
 def layout_map(rules, device_mesh, fully_sharded=False):

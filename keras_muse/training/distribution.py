@@ -293,12 +293,13 @@ def _check_rules(model, distribution):
 
 
 def _check_heads(model, mesh):
-    num_heads = getattr(model, "num_heads", None)
-    if num_heads is not None and num_heads % mesh.get("model", 1):
-        raise ValueError(
-            "The `model` axis of the mesh must divide the heads of the model. "
-            f"Received: num_heads={num_heads}, model={mesh['model']}"
-        )
+    for name in ("num_heads", "stage_num_heads"):
+        num_heads = getattr(model, name, 0)
+        if num_heads % mesh.get("model", 1):
+            raise ValueError(
+                "The `model` axis of the mesh must divide the heads of the "
+                f"model. Received: {name}={num_heads}, model={mesh['model']}"
+            )
 
 
 def _num_parts(variable, layout):

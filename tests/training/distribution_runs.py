@@ -131,6 +131,11 @@ def parts(variable):
     return [n // m for n, m in zip(variable.shape, shape, strict=True)]
 
 
+def run_uvit():
+    uvit = tiny.tiny_uvit(**WIDE, stage_dim=16, stage_num_heads=8)
+    return uvit, {"uvit_losses": train(uvit), "uvit_tokens": generate(uvit)}
+
+
 def run_super_res():
     model = tiny.tiny_super_res(**WIDE, codebook_size=24)
     return model, {"super_res_losses": train(model)}
@@ -192,6 +197,9 @@ def run_layout(name):
         results["accumulated_losses"] = train(
             tiny.tiny_base(**WIDE), remat=True, gradient_accumulation_steps=2
         )
+    if name in ("one", "2x4", "sharded"):
+        uvit, losses = run_uvit()
+        results.update(losses)
     if name != "sharded":
         super_res, losses = run_super_res()
         results.update(losses)
@@ -211,6 +219,7 @@ def run_layout(name):
     if name == "2x4":
         models = {
             "base": base,
+            "uvit": uvit,
             "t5": encoder,
             "tokenizer": tiny.tiny_tokenizer(),
         }

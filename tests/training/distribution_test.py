@@ -93,7 +93,11 @@ def processes(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "model, layout",
-    [("base", "sharded"), *itertools.product(MODELS, LAYOUTS[:4])],
+    [
+        *itertools.product(["base", "uvit"], ["2x4", "sharded"]),
+        ("super_res", "2x4"),
+        *itertools.product(MODELS, ["8", "1x8", "4x2"]),
+    ],
 )
 def test_losses_are_those_of_one_device(layouts, model, layout):
     key = f"{model}_losses"
@@ -116,8 +120,10 @@ def test_losses_of_micro_batches_are_those_of_one_device(layouts, layout):
 def test_generated_tokens_are_those_of_one_device(layouts, layout):
     """Three pictures, which the devices cannot share equally."""
     one, many = layouts["one"], layouts[layout]
-    np.testing.assert_array_equal(many["base_tokens"], one["base_tokens"])
-    assert len(np.unique(one["base_tokens"])) > 2
+    names = [key for key in ("base_tokens", "uvit_tokens") if key in many]
+    for name in names:
+        np.testing.assert_array_equal(many[name], one[name])
+        assert len(np.unique(one[name])) > 2
 
 
 def test_a_mesh_serves_the_other_models_too(layouts):
@@ -203,6 +209,8 @@ def test_check_layout_tells_what_is_whole(layouts):
         report = reports[name]
         assert report["bytes"] / 4 < report["bytes_per_device"]
         assert report["bytes_per_device"] < report["bytes"] / 3
+    # Its text, its convolutions and its projections are whole.
+    assert reports["uvit"]["bytes_per_device"] < reports["uvit"]["bytes"] / 1.5
     assert reports["t5"]["replicated"] == {"position_bias/embeddings": 1024}
     tokenizer = reports["tokenizer"]
     assert tokenizer["bytes"] == tokenizer["bytes_per_device"]
