@@ -45,15 +45,12 @@ def convert(source, output):
 def _load(source):
     if sources.is_pipeline(source):
         return Muse.from_preset(source)
+    if sources.is_of_keras(source):
+        raise ValueError(
+            "`source` must be a preset of others; this is one of Keras "
+            f"already. Received: source={source!r}"
+        )
     for cls in (UViTBase, VQGANTokenizer):
-        try:
-            found = sources.find(source, cls.converters, cls.__name__)
-        except ValueError:
-            continue
-        if found is None:
-            raise ValueError(
-                "`source` must be a preset of others; this is one of Keras "
-                f"already. Received: source={source!r}"
-            )
-        return cls.from_preset(source)
+        if sources.is_read_by(source, cls.converters):
+            return cls.from_preset(source)
     return TextEncoder.from_preset(source)

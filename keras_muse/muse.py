@@ -6,6 +6,7 @@ import numpy as np
 from keras_muse import muse_preset
 from keras_muse.best_of import check_best_of
 from keras_muse.best_of import choose_best
+from keras_muse.models.weight_quantization import check_mode
 from keras_muse.muse_editing import MuseEditing
 from keras_muse.muse_inputs import check_counts
 from keras_muse.muse_inputs import check_prompts
@@ -223,6 +224,24 @@ class Muse(MuseEditing):
             **common,
         )
         return self._to_pixels("super_res", token_ids, batch_size)
+
+    def quantize(self, mode):
+        """Stores the weights of language model and transformers as integers.
+
+        Tokenizers, which are convolutions, stay as they are.
+
+        Args:
+            mode: `"int8"` or `"int4"`.
+
+        Raises:
+            ValueError: for another mode, if a part is quantized already, or
+                if the parts are `staged`.
+        """
+        check_mode(mode)
+        check_not_staged({"base": self.base})
+        for part in (self.text_encoder, self.base, self.super_res):
+            if part is not None:
+                part.quantize(mode)
 
     # === Presets ===
 

@@ -20,6 +20,7 @@ from keras_muse.models.preset_model import fetch_part
 from keras_muse.models.t5_text_encoder import T5TextEncoder
 from keras_muse.models.uvit_base import UViTBase
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
+from keras_muse.models.weight_quantization import is_quantized
 from keras_muse.models.whole_directory import write_whole
 
 FORMAT_VERSION = 1
@@ -191,9 +192,9 @@ def _pipeline_loaders(preset, options, names):
 def _is_public(text_encoder):
     """Whether others can load this encoder by the same name."""
     preset = text_encoder.preset
-    return preset is not None and (
-        preset in type(text_encoder).presets or "://" in preset
-    )
+    if preset is None or is_quantized(text_encoder):
+        return False
+    return preset in type(text_encoder).presets or "://" in preset
 
 
 def _files(directory):

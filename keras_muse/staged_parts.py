@@ -23,12 +23,13 @@ def stage_parts(loaders):
 
 
 def check_not_staged(parts):
-    """Refuses to save what holds no weights of its own."""
+    """Refuses to save or change what holds no weights of its own."""
     for name, part in parts.items():
         if isinstance(part, StagedPart):
             raise ValueError(
-                "A `Muse` that was loaded with `staged=True` cannot be saved; "
-                "copy the preset it was loaded from. Received: a staged "
+                "A `Muse` that was loaded with `staged=True` cannot be saved "
+                "or quantized; copy the preset it was loaded from, or load it "
+                "without. Received: a staged "
                 f"{name!r}"
             )
 

@@ -4,12 +4,15 @@ import sys
 import keras
 import numpy as np
 import pytest
+import torch
+import yaml
 
 import keras_muse
 from keras_muse import cli
 from keras_muse.converters import convert
 from tests import tiny_amused
 from tests import tiny_clip
+from tests.golden_vqgans import GoldenVQGAN
 from tests.tiny import tiny_tokenizer
 
 
@@ -57,6 +60,18 @@ def test_text_encoders_are_converted_alone(tmp_path):
     tiny_clip.save_tokenizer(source)
     [row] = convert(source, output)
     assert row["class"] == "CLIPTextEncoder" and row["difference"] < 1e-4
+
+
+def test_files_without_a_config_are_converted(tmp_path):
+    golden, source = GoldenVQGAN("taming"), tmp_path / "taming"
+    (source / "checkpoints").mkdir(parents=True)
+    (source / "model.yaml").write_text(yaml.safe_dump(golden.config))
+    tensors = {k: torch.from_numpy(v) for k, v in golden.tensors.items()}
+    torch.save({"state_dict": tensors}, source / "checkpoints" / "last.ckpt")
+    output = str(tmp_path / "preset")
+    [row] = convert(str(source), output)
+    assert row["class"] == "VQGANTokenizer" and row["difference"] is None
+    golden.check(keras_muse.VQGANTokenizer.from_preset(output))
 
 
 def test_report_sees_a_difference(pipeline):

@@ -273,7 +273,9 @@ def test_a_handle_is_fetched_file_by_file(saved, monkeypatch):
 
 
 def test_not_a_muse(saved, tmp_path):
-    with pytest.raises(ValueError, match="no muse.json.*Received: preset="):
+    with pytest.raises(
+        ValueError, match="neither muse.json.*Received: preset="
+    ):
         Muse.from_preset(f"{saved}/base")
     with pytest.raises(ValueError, match="Received: preset="):
         Muse.from_preset(str(tmp_path / "nothing"))

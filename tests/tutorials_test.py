@@ -99,6 +99,19 @@ TOY_PARAMETERS = {
         "NUM_STEPS": 2,
     },
     "07_amused": {"SOURCE": "tiny_amused", "NUM_STEPS": 2},
+    "08_lora": {
+        "PRESET": "quickstart/preset",
+        "QUICKSTART_MINUTES": 0,
+        "STYLE": "fxemoji",
+        "GROUPS": ["food & drink"],
+        "NUM_PICTURES": 16,
+        "FEW": 2,
+        "RANK": 2,
+        "BATCH_SIZE": 8,
+        "EPOCHS": 2,
+        "FEW_EPOCHS": 1,
+        "NUM_STEPS": 2,
+    },
 }
 ABSOLUTE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:[A-Z]:\\|/\w[\w.-]*/)\S*", re.M)
 # What a run leaves in its directory.
@@ -117,6 +130,7 @@ FILES = {
     "05_edit": [],
     "06_scale": ["train.py", "tokens/train/metadata.json"],
     "07_amused": ["tiny_amused/model_index.json", "amused_preset/muse.json"],
+    "08_lora": ["style.lora.h5", "my_base/config.json"],
 }
 # What it prints on the way, at toy size and as it is stored.
 PRINTED = {
@@ -139,6 +153,7 @@ PRINTED = {
         "outside the masks nothing has changed: True",
         "the preset draws the same: True",
     ],
+    "08_lora": ["the same pictures: True"],
 }
 
 

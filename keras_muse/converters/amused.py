@@ -1,6 +1,7 @@
 """aMUSEd's U-ViT: the `UVit2DModel` of diffusers."""
 
 import numpy as np
+from keras.src.utils import io_utils
 
 from keras_muse.converters import sources
 from keras_muse.converters.tensors import load_layers
@@ -68,6 +69,11 @@ def load_weights(model, preset, folder=""):
         )
         text_embeddings, _ = encoder.encode([""])
         model.set_empty_text(text_embeddings[0])
+    else:
+        io_utils.print_msg(
+            "UViTBase.from_preset: there is no text encoder beside the model; "
+            "call `set_empty_text` before it is guided"
+        )
 
 
 def _layers(model):

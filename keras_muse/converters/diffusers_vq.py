@@ -49,6 +49,16 @@ _ATTENTION = {
     "value": "to_v",
     "attention_output": "to_out.0",
 }
+# Of diffusers: old files do not have all settings.
+_DEFAULTS = {
+    "down_block_types": ["DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D"],
+    "block_out_channels": [64],
+    "layers_per_block": 1,
+    "latent_channels": 3,
+    "num_vq_embeddings": 256,
+    "norm_num_groups": 32,
+}
 # Until diffusers 0.15.
 _OLD_ATTENTION = {
     "norm": "group_norm",
@@ -66,6 +76,7 @@ def recognizes(config):
 
 def constructor_arguments(config):
     """Arguments of `VQGANTokenizer` from a `config.json`, as a dict."""
+    config = {**_DEFAULTS, **config}
     check_settings(
         config, in_channels=3, out_channels=3, act_fn="silu", norm_type="group"
     )

@@ -7,6 +7,7 @@ from keras import ops
 from keras_hub.src.utils import preset_utils
 
 from keras_muse.converters import _torch
+from keras_muse.converters import diffusers_vq
 from keras_muse.converters import sources
 from keras_muse.models.clip_text_encoder import CLIPTextEncoder
 from keras_muse.models.compiled import compile_function
@@ -105,4 +106,7 @@ def _images(model, directory):
     generator = np.random.default_rng(0)
     token_ids = generator.integers(0, model.codebook_size, (1, 4, 4))
     ours = model.decode(token_ids)
+    config = preset_utils.load_json(directory)
+    if not diffusers_vq.recognizes(config):  # LlamaGen's is no package
+        return ours, None
     return ours, _torch.vq_images(directory, token_ids, model.pixel_range)

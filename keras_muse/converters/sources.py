@@ -24,18 +24,11 @@ def find(preset, converters, class_name):
     Raises:
         ValueError: if it is another's, and none of the converters reads it.
     """
-    modules = [
-        importlib.import_module(f"keras_muse.converters.{name}")
-        for name in converters
-    ]
+    if is_of_keras(preset):
+        return None
+    modules = _modules(converters)
     found = []
-    for folder in _folders(preset):
-        config_file = os.path.join(folder, preset_utils.CONFIG_FILE)
-        if not preset_utils.check_file_exists(preset, config_file):
-            continue
-        config = preset_utils.load_json(preset, config_file)
-        if "registered_name" in config:
-            return None
+    for folder, config in _configs(preset):
         for converter in modules:
             if converter.recognizes(config):
                 return converter, folder, config
@@ -46,17 +39,54 @@ def find(preset, converters, class_name):
             f"preset={preset!r}, with {', '.join(map(str, found))}"
         )
     for converter in modules:
-        # Some were published without a `config.json`.
-        if hasattr(converter, "read_config"):
-            config = converter.read_config(preset)
-            if config is not None:
-                return converter, "", config
+        config = _read_config(converter, preset)
+        if config is not None:
+            return converter, "", config
     return None
+
+
+def is_read_by(preset, converters):
+    """Whether one of these converters reads a preset."""
+    configs = [config for _, config in _configs(preset)]
+    return any(
+        any(map(converter.recognizes, configs))
+        or (not configs and _read_config(converter, preset) is not None)
+        for converter in _modules(converters)
+    )
+
+
+def is_of_keras(preset):
+    """Whether a preset is one of Keras already."""
+    if not preset_utils.check_file_exists(preset, preset_utils.CONFIG_FILE):
+        return False
+    return "registered_name" in preset_utils.load_json(preset)
 
 
 def is_pipeline(preset):
     """Whether a preset is a pipeline of `diffusers`."""
     return preset_utils.check_file_exists(preset, PIPELINE_FILE)
+
+
+def _modules(names):
+    return [
+        importlib.import_module(f"keras_muse.converters.{name}")
+        for name in names
+    ]
+
+
+def _read_config(converter, preset):
+    """A configuration of what was published without a `config.json`."""
+    if not hasattr(converter, "read_config"):
+        return None
+    return converter.read_config(preset)
+
+
+def _configs(preset):
+    """The folders with a `config.json`, and what it says."""
+    for folder in _folders(preset):
+        config_file = os.path.join(folder, preset_utils.CONFIG_FILE)
+        if preset_utils.check_file_exists(preset, config_file):
+            yield folder, preset_utils.load_json(preset, config_file)
 
 
 def _folders(preset):

@@ -21,11 +21,14 @@ _COLUMNS = (None, "model"), ("batch", "model")
 _EMBEDDING = (None, "model"), (None, "batch")
 _OUTPUT = None, ("batch",)
 
+# Not the attention of CLIP, whose kernels KerasHub has in three axes, nor that
+# of tokenizers: they are whole on each device.
+_ANY = r".*(?<!/attention)(?<!middle_attention)(?<!level_\d_attention_\d)"
 _TRANSFORMER_RULES = {
     # A device has some of the heads, and some of the columns of the MLP...
-    ".*/(query|key|value|intermediate_dense|gate_dense)/kernel": _COLUMNS,
+    f"{_ANY}/(query|key|value|intermediate_dense|gate_dense)/kernel": _COLUMNS,
     # ... and the rows that read them; only the sum is exchanged.
-    ".*/(attention_output|output_dense)/kernel": (
+    f"{_ANY}/(attention_output|output_dense)/kernel": (
         ("model", None),
         ("model", "batch"),
     ),

@@ -74,6 +74,7 @@ def save_lora_weights(model, filepath):
     temporary = f"{filepath}.writing"
     try:
         with h5py.File(temporary, "w") as file:
+            file.attrs["model"] = _kind(model)
             for path, layer in layers.items():
                 for part in PARTS:
                     value = ops.convert_to_numpy(getattr(layer, part))
@@ -97,7 +98,13 @@ def load_lora_weights(model, filepath):
         ValueError: if the file cannot be read, or is for other layers, widths
             or another rank; they are named, and the model stays as it was.
     """
-    additions = _read(_check_filepath(filepath))
+    filepath = _check_filepath(filepath)
+    kind, additions = _read(filepath)
+    if kind != _kind(model):
+        raise ValueError(
+            f"The file at `filepath` is for a {kind}, not for a "
+            f"{_kind(model)}. Received: filepath={filepath!r}"
+        )
     layers = _lora_layers(model)
     # A model with LoRA takes all that it has from the file.
     missing = layers.keys() - additions.keys()
@@ -142,6 +149,11 @@ def _add_to_layers(model, rank, layers):
             variable.trainable = variable.name in PARTS
 
 
+def _kind(model):
+    """Tells models apart whose layers may have the same paths."""
+    return f"{type(model).__name__} of {len(_dense_layers(model))} Dense layers"
+
+
 def _dense_layers(model):
     """The `Dense` layers by their paths inside the model."""
     return {
@@ -167,7 +179,7 @@ def _shapes(layer, rank):
 
 
 def _read(filepath):
-    """Pairs of matrices by the path of their layer."""
+    """Kind of the model, and pairs of matrices by the path of their layer."""
     values = {}
 
     def collect(name, item):
@@ -177,6 +189,7 @@ def _read(filepath):
 
     try:
         with h5py.File(filepath, "r") as file:
+            kind = file.attrs.get("model")
             file.visititems(collect)
     except (OSError, RuntimeError) as error:
         raise ValueError(
@@ -190,7 +203,7 @@ def _read(filepath):
             f"as `save_lora_weights` writes them; of {wrong} it has others. "
             f"Received: filepath={filepath!r}"
         )
-    return {
+    return kind, {
         path: tuple(pair[part] for part in PARTS)
         for path, pair in values.items()
     }

@@ -134,7 +134,7 @@ class PresetModel(keras.Model):
         base = keras_muse.MuseBase.from_preset("quickstart/preset")
         base.enable_lora(rank=4)
         base.compile(keras.optimizers.AdamW(1e-3))
-        base.fit(my_tokens)
+        base.fit(keras_muse.data.read_token_shards("my_style/", batch_size=32))
         base.save_lora_weights("my_style.lora.h5")
         ```
 

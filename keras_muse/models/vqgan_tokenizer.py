@@ -327,6 +327,13 @@ class VQGANTokenizer(TokenizerTraining):
         tokenizer.quantizer.trainable = False
         return tokenizer
 
+    def enable_lora(self, *args, **kwargs):
+        """LoRA is for transformers: this raises."""
+        raise ValueError(
+            "`enable_lora` is for transformers; `fit` or `finetune_decoder` "
+            f"trains a tokenizer. Received: {type(self).__name__}"
+        )
+
     # === Saving ===
 
     def _copy(self, **changes):

@@ -11,6 +11,7 @@ import json
 import warnings
 
 import keras
+from keras.src.quantizers.utils import should_quantize_layer
 
 MODES = ("int8", "int4")
 
@@ -29,20 +30,28 @@ def quantize(model, keras_quantize, config, filters):
         filters: as `keras.Model.quantize` takes them, or `None`.
 
     Raises:
-        ValueError: for another mode than int8 or int4, if no layer can be
-            quantized, or `filters` match none.
+        ValueError: for another mode than int8 or int4, if a layer is
+            quantized already, if none can be, or `filters` match none.
     """
-    if config.mode not in MODES:
+    check_mode(config.mode)
+    quantized = _quantized(model)
+    again = [
+        path
+        for path, layer in quantized.items()
+        if should_quantize_layer(layer, filters)
+    ]
+    if again:  # Keras would stop at the first of them, halfway
         raise ValueError(
-            f"`mode` must be one of {MODES}. Received: mode={config.mode!r}"
+            f"A layer is quantized only once. Received: mode={config.mode!r}, "
+            f"filters={filters!r}, with {len(again)} already quantized "
+            f"layer(s), first in {again[:3]}"
         )
-    before = len(_quantized(model))
     with warnings.catch_warnings():
         # Norms and convolutions stay as they are; Keras warns of each.
         warnings.filterwarnings("ignore", ".*not have a `quantize` method.*")
         with _one_collection():
             keras_quantize(config.mode, config=config, filters=filters)
-    if len(_quantized(model)) == before:
+    if len(_quantized(model)) == len(quantized):
         raise ValueError(
             f"{type(model).__name__} has no layer to quantize: only `Dense` "
             f"and `Embedding` layers can be. Received: filters={filters!r}"
@@ -61,6 +70,22 @@ def _one_collection():
     finally:
         gc.unfreeze()
         gc.collect()
+
+
+def check_mode(mode):
+    """Refuses other modes of Keras."""
+    if mode not in MODES:
+        raise ValueError(
+            f"`mode` must be one of {MODES}. Received: mode={mode!r}"
+        )
+
+
+def is_quantized(model):
+    """Whether any layer of a model is."""
+    return any(
+        getattr(layer, "quantization_mode", None)
+        for layer in model._flatten_layers()
+    )
 
 
 def describe(model):

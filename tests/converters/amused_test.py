@@ -211,6 +211,22 @@ def test_it_is_trained_further_on_other_tokens(published):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_another_grid_is_told_its_size(published, capsys):
+    base = keras_muse.UViTBase.from_preset(published[1], grid_size=(4, 6))
+    np.testing.assert_array_equal(
+        to_numpy(base.micro_conditions), [96, 64, 0, 0, 6]
+    )
+    assert "started afresh: nothing" in capsys.readouterr().out
+    assert to_numpy(base.empty_text).any()
+
+
+def test_a_transformer_alone_says_what_it_lacks(published, capsys):
+    path = os.path.join(published[1], "transformer")
+    base = keras_muse.UViTBase.from_preset(path)
+    assert "call `set_empty_text`" in capsys.readouterr().out
+    assert not to_numpy(base.empty_text).any()
+
+
 # === Bad input ===
 
 

@@ -708,3 +708,8 @@ def test_pixel_range_is_what_encoder_and_decoder_see(images):
 def test_unusable_arguments_raise(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny_tokenizer(**changes)
+
+
+def test_lora_is_for_transformers():
+    with pytest.raises(ValueError, match="for transformers.*VQGANTokenizer"):
+        tiny_tokenizer().enable_lora(2)

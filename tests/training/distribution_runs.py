@@ -173,6 +173,20 @@ def tiny_t5():
     )
 
 
+def tiny_clip():
+    keras.utils.set_random_seed(0)
+    return keras_muse.CLIPTextEncoder(
+        vocabulary_size=24,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        max_sequence_length=6,
+        end_token_id=23,
+        sequence_length=6,
+    )
+
+
 def encode_texts(encoder):
     """Embeddings of eleven rows, without a tokenizer."""
     token_ids = np.random.default_rng(0).integers(1, 24, (11, 6), "int32")
@@ -215,6 +229,7 @@ def run_layout(name):
         results["super_res_tokens"] = tokens
         encoder = tiny_t5()
         results["texts"] = encode_texts(encoder)
+        results["clip_texts"] = encode_texts(tiny_clip())
         results["predicted"] = predict(base)
     if name == "2x4":
         models = {

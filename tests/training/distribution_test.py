@@ -130,7 +130,8 @@ def test_a_mesh_serves_the_other_models_too(layouts):
     one, many = layouts["one"], layouts["2x4"]
     for name in ("super_res_tokens", "predicted"):
         np.testing.assert_array_equal(many[name], one[name])
-    np.testing.assert_allclose(many["texts"], one["texts"], atol=1e-5)
+    for name in ("texts", "clip_texts"):
+        np.testing.assert_allclose(many[name], one[name], atol=1e-5)
 
 
 def test_a_partial_batch_is_filled_up(layouts):
