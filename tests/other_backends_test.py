@@ -14,6 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 BACKEND_TESTS = [
     "tests/best_of_test.py",
+    "tests/converters/amused_golden_test.py",
     "tests/converters/taming_test.py",
     "tests/layers",
     "tests/losses",

@@ -3,11 +3,15 @@
 import os
 
 import diffusers
+import numpy as np
 import torch
 import transformers
 from diffusers import AmusedPipeline
+from diffusers.schedulers import scheduling_amused
 
+from keras_muse.ops import noise
 from tests import tiny_clip
+from tests.tiny import to_numpy
 
 CODEBOOK_SIZE = 64
 VOCABULARY_SIZE = 72  # rounded up, as in the published models
@@ -77,3 +81,54 @@ def save_pipeline(directory):
     pipeline.save_pretrained(directory)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def their_tokens(pipeline, prompt, num_steps, seeds, monkeypatch, **kwargs):
+    """Tokens of their pipeline, with our noise in the place of theirs.
+
+    Args:
+        pipeline: an `AmusedPipeline`.
+        prompt: list of strings, or `None` if `kwargs` have embeddings.
+        num_steps: int.
+        seeds: list of ints, one a picture.
+        monkeypatch: pytest's.
+        **kwargs: other arguments of the pipeline.
+
+    Returns:
+        int array of shape `(batch, height, width)`.
+    """
+    step = {"index": 0}
+    seeds = np.asarray(seeds, "int32")
+
+    def multinomial(probabilities, num_samples, generator=None):
+        num_positions = len(probabilities) // len(seeds)
+        uniform = noise.code_uniform(
+            seeds,
+            noise.TOKEN_STREAM,
+            step["index"],
+            num_positions,
+            probabilities.shape[-1],
+        )
+        gumbel = to_numpy(noise.gumbel(uniform)).reshape(probabilities.shape)
+        return (probabilities.log() + torch.tensor(gumbel)).argmax(-1)[:, None]
+
+    def gumbel_noise(x, generator=None):
+        uniform = noise.uniform(
+            seeds, noise.CHOICE_STREAM, step["index"], x.shape[1]
+        )
+        return torch.tensor(to_numpy(noise.gumbel(uniform)))
+
+    def next_step(*args):
+        step["index"] += 1
+
+    monkeypatch.setattr(scheduling_amused.torch, "multinomial", multinomial)
+    monkeypatch.setattr(scheduling_amused, "gumbel_noise", gumbel_noise)
+    tokens = pipeline(
+        prompt,
+        num_inference_steps=num_steps,
+        callback=next_step,
+        output_type="latent",
+        **kwargs,
+    ).images
+    monkeypatch.undo()
+    return tokens.numpy()

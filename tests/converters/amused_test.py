@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from diffusers.schedulers import scheduling_amused
 
 import keras_muse
-from keras_muse.ops import noise
 from tests import tiny_amused
 from tests.tiny import tiny_images
 from tests.tiny import to_numpy
@@ -73,45 +71,6 @@ def test_logits_are_those_of_diffusers(downsample, tmp_path):
 # === The whole pipeline ===
 
 
-def their_tokens(pipeline, prompts, num_steps, seeds, monkeypatch, **kwargs):
-    """Tokens of their pipeline, with our noise in the place of theirs."""
-    step = {"index": 0}
-    seeds = np.asarray(seeds, "int32")
-
-    def multinomial(probabilities, num_samples, generator=None):
-        num_positions = len(probabilities) // len(seeds)
-        uniform = noise.code_uniform(
-            seeds,
-            noise.TOKEN_STREAM,
-            step["index"],
-            num_positions,
-            probabilities.shape[-1],
-        )
-        gumbel = to_numpy(noise.gumbel(uniform)).reshape(probabilities.shape)
-        return (probabilities.log() + torch.tensor(gumbel)).argmax(-1)[:, None]
-
-    def gumbel_noise(x, generator=None):
-        uniform = noise.uniform(
-            seeds, noise.CHOICE_STREAM, step["index"], x.shape[1]
-        )
-        return torch.tensor(to_numpy(noise.gumbel(uniform)))
-
-    def next_step(*args):
-        step["index"] += 1
-
-    monkeypatch.setattr(scheduling_amused.torch, "multinomial", multinomial)
-    monkeypatch.setattr(scheduling_amused, "gumbel_noise", gumbel_noise)
-    tokens = pipeline(
-        prompts,
-        num_inference_steps=num_steps,
-        callback=next_step,
-        output_type="latent",
-        **kwargs,
-    ).images
-    monkeypatch.undo()
-    return tokens.numpy()
-
-
 # In 12 steps their cosine, in float32, falls below a half where it is one,
 # and masks a token less than the schedule says.
 @pytest.mark.parametrize("num_steps", [1, 8])
@@ -119,7 +78,7 @@ def their_tokens(pipeline, prompts, num_steps, seeds, monkeypatch, **kwargs):
 def test_a_generation_is_theirs_token_for_token(
     published, muse, num_steps, negative, monkeypatch
 ):
-    expected = their_tokens(
+    expected = tiny_amused.their_tokens(
         published[0],
         PROMPTS,
         num_steps,
