@@ -265,6 +265,13 @@ def _saved_config(directory, published):
     if published is not None:
         converter, _, config = published
         return converter.constructor_arguments(config)
+    config_file = _preset_utils().CONFIG_FILE
+    if not _preset_utils().check_file_exists(directory, config_file):
+        raise ValueError(
+            f"`preset` has no {config_file}. What others publish without one "
+            "is read from local paths only. Received: "
+            f"preset={directory!r}"
+        )
     return _preset_utils().load_json(directory).get("config", {})
 
 
