@@ -273,7 +273,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 
 def test_a_damaged_preset(preset, tmp_path):
-    with pytest.raises(SystemExit, match="keras-muse: .*no muse.json"):
+    with pytest.raises(SystemExit, match="keras-muse: .*neither muse.json"):
         generate(f"{preset}/base", tmp_path / "apple.png")
 
 
