@@ -45,3 +45,6 @@ class AmusedSampler(ConfidenceSampler):
             self.choice_temperature, 0, num_steps, dtype="float32"
         )
         return plan
+
+    def annealed_temperature(self, step):
+        return step.plan["choice_temperature"]

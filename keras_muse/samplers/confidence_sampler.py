@@ -39,23 +39,20 @@ class ConfidenceSampler(Sampler):
         super().__init__(**kwargs)
         self.choice_temperature = choice_temperature
 
-    def plan(self, num_editable, num_steps, grid_size=None):
-        plan = super().plan(num_editable, num_steps, grid_size)
-        plan["choice_temperature"] = self.choice_temperature * (
-            1.0 - plan["progress"]
-        )
-        return plan
-
     def choose_masked(self, confidence, masked, step):
         gumbel = noise.gumbel(
             noise.uniform(
                 step.seeds, noise.CHOICE_STREAM, step.index, masked.shape[1]
             )
         )
-        noisy = confidence + step.plan["choice_temperature"] * gumbel
+        noisy = confidence + self.annealed_temperature(step) * gumbel
         # Known tokens rank last, so they are never masked.
         score = ops.where(masked, noisy, float("inf"))
         return masking.mask_lowest(score, step.plan["num_masked"])
+
+    def annealed_temperature(self, step):
+        """Weight of the noise in a step, a float32 scalar."""
+        return self.choice_temperature * (1.0 - step.plan["progress"])
 
     def get_config(self):
         return {
