@@ -239,7 +239,7 @@ def test_stored_text_has_no_absolute_path(name):
 def test_index_names_every_notebook():
     index = (ROOT / "tutorials/README.md").read_text()
 
-    assert len(NOTEBOOKS) == 6
+    assert len(NOTEBOOKS) == 8
     for name in NOTEBOOKS:
         assert f"({name}.ipynb)" in index
 
