@@ -1,17 +1,13 @@
 """Reading the pickles of PyTorch without running what they hold."""
 
 import os
-import pickle
 
 from keras_hub.src.utils import preset_utils
 
+from keras_muse.converters import _torch
+
 # Where training scripts keep the weights in a checkpoint, best first.
 _WEIGHTS = ("ema", "model", "state_dict")
-# Classes that only describe a training. An empty class takes their place.
-_DESCRIPTIONS = (
-    "argparse.Namespace",
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-)
 
 
 class TorchFiles:
@@ -44,7 +40,7 @@ class TorchFiles:
                     f"`preset` has no `{path}`. Received: preset={preset!r}"
                 )
             path = preset_utils.get_file(preset, path)
-        self._tensors = _tensors_of(_load(path), path)
+        self._tensors = _tensors_of(_torch.load_checkpoint(path), path)
 
     def names(self):
         """Names of all tensors, a set."""
@@ -63,34 +59,6 @@ class TorchFiles:
 
     def __exit__(self, *exception):
         self._tensors = {}
-
-
-def _load(path):
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"`{path}` is a file of PyTorch: `pip install torch` to read it."
-        ) from error
-    descriptions = [(type("Description", (), {}), d) for d in _DESCRIPTIONS]
-    try:
-        with torch.serialization.safe_globals(descriptions):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"`{path}` is a pickle of more than tensors, and what it asks for "
-            f"could run code: it is refused. {_reason(error)}"
-        ) from error
-    except (EOFError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"`{path}` cannot be read; it may be cut short: {_reason(error)}"
-        ) from error
-
-
-def _reason(error):
-    """The line of PyTorch's long advice that says what was asked for."""
-    lines = str(error).splitlines() or [""]
-    return next((line for line in lines if "nsupported" in line), lines[0])
 
 
 def _tensors_of(checkpoint, path):
