@@ -200,16 +200,6 @@ class TextEncoder(keras_hub.models.Backbone):
             self._program = compile_function(self, lambda x: fetchable(self(x)))
         return keras.ops.convert_to_numpy(self._program(x))
 
-    def quantize(self, *args, **kwargs):
-        """As `keras.Model.quantize`, for the next `encode`, too."""
-        super().quantize(*args, **kwargs)
-        self._program = None
-
-    def enable_lora(self, *args, **kwargs):
-        """As KerasHub's `Backbone.enable_lora`, for the next `encode`, too."""
-        super().enable_lora(*args, **kwargs)
-        self._program = None
-
     def release(self):
         """Frees the weights; `encode` raises from now on.
 

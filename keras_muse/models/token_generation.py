@@ -28,14 +28,6 @@ class TokenGeneration:
     # with the same seeds.
     noise_stage = 0
 
-    def enable_lora(self, *args, **kwargs):
-        super().enable_lora(*args, **kwargs)
-        self._compiled_functions = {}
-
-    def quantize(self, *args, **kwargs):
-        super().quantize(*args, **kwargs)
-        self._compiled_functions = {}
-
     def _generate(
         self,
         inputs,

@@ -8,7 +8,6 @@ from keras_muse.layers import Attention
 from keras_muse.losses import masked_accuracy
 from keras_muse.losses import masked_cross_entropy
 from keras_muse.models import masked_token_training
-from keras_muse.models.compiled import compile_function
 from keras_muse.optimizers import AdafactorMomentum
 from tests.tiny import TEXT_DIM
 from tests.tiny import TEXT_LENGTH
@@ -333,29 +332,6 @@ def test_preset_round_trip(model, data, tmp_path):
     restored = type(model).from_preset(preset)
     assert restored.get_config() == model.get_config()
     np.testing.assert_array_equal(logits(restored, data), logits(model, data))
-
-
-def test_quantized_preset_round_trip(tmp_path):
-    model = tiny_base(num_layers=1)
-    data = tiny_data(model)
-    plain = compiled_logits(model, data)
-    model.quantize("int8")
-    quantized = compiled_logits(model, data)
-    assert (quantized != plain).any()
-    assert abs(quantized - plain).mean() < 0.1 * plain.std()
-    preset = str(tmp_path / "preset")
-    model.save_to_preset(preset)
-    restored = type(model).from_preset(preset)
-    assert restored.get_config() == model.get_config()
-    kernel = restored.head_logits.kernel
-    assert keras.backend.standardize_dtype(kernel.dtype) == "int8"
-    np.testing.assert_allclose(
-        compiled_logits(restored, data), quantized, atol=1e-5
-    )
-
-
-def compiled_logits(model, data):
-    return to_numpy(compile_function(model, model.inference)(data))
 
 
 def test_lora_reaches_the_named_leaves(maker, data):
