@@ -179,9 +179,11 @@ def test_regularization_moves_the_critic_only(regularization):
     other_picture, other_critic = moves(
         regularization=regularization, regularization_weight=1.0
     )
-    # Not to the bit: another program rounds otherwise.
+    # Not to the bit: another program rounds otherwise, and the norms of such
+    # small pictures make some of it. A slope of the penalty would be as large
+    # as the rest.
     np.testing.assert_allclose(
-        other_picture, picture, atol=1e-4 * size([picture])
+        other_picture, picture, atol=0.03 * size([picture])
     )
     difference = [a - b for a, b in zip(critic, other_critic, strict=True)]
     assert size(difference) > 1e-6
