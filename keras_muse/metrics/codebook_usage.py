@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.metrics.merging import check_mergeable
 from keras_muse.ops import quantization
 
 
@@ -22,6 +23,16 @@ class _CodeCounts(keras.metrics.Metric):
             self.codebook_size,
         )
         self.counts.assign_add(served)
+
+    def merge_state(self, metrics):
+        """Takes in what other metrics have counted.
+
+        Args:
+            metrics: iterable of metrics of the same class and codebook size.
+                They stay as they are.
+        """
+        for metric in check_mergeable(self, metrics, ["codebook_size"]):
+            self.counts.assign_add(metric.counts)
 
     def get_config(self):
         return {**super().get_config(), "codebook_size": self.codebook_size}

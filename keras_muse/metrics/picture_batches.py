@@ -1,0 +1,112 @@
+"""Pictures from people's side to a network, in batches of one size."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_muse.models.compiled import compile_function
+from keras_muse.models.compiled import fetchable
+from keras_muse.models.compiled import map_batches
+from keras_muse.models.compiled import pad_rows
+from keras_muse.ops.images import to_model_range
+
+# A decoder overshoots [-1, 1] a little. Beyond this it is another range.
+_LARGEST_VALUE = 8.0
+
+
+def check_pictures(images, argument):
+    """Returns pictures as a numpy array, of the dtype they came in.
+
+    Args:
+        images: array or tensor of shape `(batch, height, width, 3)`.
+        argument: string. What the caller calls them.
+    """
+    images = np.asarray(ops.convert_to_numpy(images))
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ValueError(
+            f"`{argument}` must be pictures of shape (batch, height, width, "
+            f"3), at least one. Received: {argument}.shape={images.shape}"
+        )
+    return images
+
+
+def check_same_shape(y_true, y_pred):
+    """Returns two equally shaped batches of pictures as numpy arrays."""
+    y_true = check_pictures(y_true, "y_true")
+    y_pred = check_pictures(y_pred, "y_pred")
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            "`y_true` and `y_pred` must be of the same shape. Received: "
+            f"y_true.shape={y_true.shape}, y_pred.shape={y_pred.shape}"
+        )
+    return y_true, y_pred
+
+
+def displayed(images):
+    """Pictures as they are seen, as float32 numpy in `[-1, 1]`.
+
+    Values of a decoder outside that range are clipped, as they are when the
+    pictures are stored.
+    """
+    images = ops.convert_to_numpy(to_model_range(images))
+    if np.abs(images).max() > _LARGEST_VALUE:
+        raise ValueError(
+            "Float pictures must be in [-1, 1], and integer ones in [0, 255]. "
+            f"Received: values from {images.min()} to {images.max()}, after "
+            "integers were brought to [-1, 1]"
+        )
+    return images.clip(-1.0, 1.0)
+
+
+class PictureBatches:
+    """Runs a network over pictures in batches of one size.
+
+    A layer or model is compiled; the weights stay its own, so that it can be
+    trained in between. Another function is called as it is.
+
+    Args:
+        network: function of one or more batches of float pictures in
+            `[-1, 1]` that returns a tensor with a row a picture.
+        batch_size: int. The largest batch.
+    """
+
+    def __init__(self, network, batch_size):
+        if not callable(network):
+            raise ValueError(
+                "A network must be a function, a layer or a model. "
+                f"Received: {network!r}"
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be a positive integer. "
+                f"Received: batch_size={batch_size!r}"
+            )
+        self.network = network
+        self.batch_size = batch_size
+        self._function = None
+        self._num_rows = 0
+
+    def __call__(self, *pictures):
+        """Returns numpy rows for checked pictures of any number."""
+        num_pictures = len(pictures[0])
+        # Few pictures are filled up to the batch that is compiled already.
+        num_rows = min(self.batch_size, num_pictures)
+        self._num_rows = max(self._num_rows, num_rows)
+        filled = [
+            pad_rows(x, max(self._num_rows, num_pictures)) for x in pictures
+        ]
+        return map_batches(self._run, filled, self.batch_size)[:num_pictures]
+
+    def _run(self, *pictures):
+        pictures = [displayed(x) for x in pictures]
+        if self._function is None:
+            self._function = self._compiled(*pictures)
+        return self._function(*pictures)
+
+    def _compiled(self, *pictures):
+        network = self.network
+        if not isinstance(network, keras.layers.Layer):
+            return network
+        if not network.built:  # variables cannot be made while it compiles
+            network(*[keras.KerasTensor(x.shape) for x in pictures])
+        return compile_function(network, lambda *x: fetchable(network(*x)))
