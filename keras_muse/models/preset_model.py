@@ -1,5 +1,6 @@
 """Loading and saving of presets, in KerasHub's format."""
 
+import contextlib
 import os
 
 import keras
@@ -8,6 +9,7 @@ from keras_muse.models import lora
 from keras_muse.models import transfer
 from keras_muse.models import weight_quantization
 from keras_muse.models.presets import ARCHITECTURES
+from keras_muse.models.presets import BUNDLED
 from keras_muse.models.whole_directory import write_whole
 
 MUSE_FILE = "muse.json"
@@ -32,8 +34,8 @@ class PresetModel(keras.Model):
         Args:
             preset: string. A directory or handle (`hf://`, `kaggle://`) of
                 such a model or of a whole `Muse`, of a model of others that
-                the class can read, or the name of one of the paper's
-                architectures (with `load_weights=False`).
+                the class can read; or the name of a bundled model, or of one
+                of the paper's architectures (with `load_weights=False`).
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: constructor arguments to override. Where they change the
@@ -105,7 +107,7 @@ class PresetModel(keras.Model):
             max_shard_size: int or float. Gigabytes of one weight file.
                 Defaults to 10.
         """
-        with write_whole(preset_dir) as directory:
+        with write_whole(preset_dir) as directory, _detached_optimizer(self):
             saver = _preset_utils().get_preset_saver(directory)
             saver.save_backbone(self, max_shard_size=max_shard_size)
 
@@ -214,6 +216,17 @@ class PresetModel(keras.Model):
         return model
 
 
+@contextlib.contextmanager
+def _detached_optimizer(model):
+    """Keras saves the optimizer of a compiled model with its weights."""
+    optimizer = getattr(model, "optimizer", None)
+    model.optimizer = None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
+
+
 def _preset_utils():
     """KerasHub's reading and writing of presets, imported when needed."""
     from keras_hub.src.utils import preset_utils
@@ -233,6 +246,7 @@ def local_directory(preset, cls):
 
     In a `Muse` preset it is the first part that is of class `cls`.
     """
+    preset = BUNDLED.get(preset, preset)
     if not _preset_utils().check_file_exists(preset, MUSE_FILE):
         return preset
     parts = _preset_utils().load_json(preset, MUSE_FILE)["parts"]

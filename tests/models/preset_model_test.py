@@ -67,6 +67,22 @@ def test_optimizer_and_losses_stay_behind(tmp_path):
     )
 
 
+def test_a_trained_model_leaves_its_optimizer_behind(tmp_path):
+    model = tiny.tiny_base()
+    model.save_to_preset(str(tmp_path / "before"))
+    model.compile()
+    model.fit(tiny.tiny_data(model), verbose=0)
+    optimizer = model.optimizer
+    model.save_to_preset(str(tmp_path / "after"))
+    assert model.optimizer is optimizer
+    sizes = [
+        os.path.getsize(tmp_path / name / "model.weights.h5")
+        for name in ("before", "after")
+    ]
+    assert sizes[0] == sizes[1]
+    model.fit(tiny.tiny_data(model), verbose=0)  # goes on
+
+
 def test_arguments_override_the_configuration(saved):
     loaded = MuseBase.from_preset(saved, dtype="mixed_bfloat16", name="mine")
     assert loaded.compute_dtype == "bfloat16" and loaded.name == "mine"
