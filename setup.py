@@ -24,6 +24,7 @@ TESTS = [
     "ruff>=0.14",
     "tensorboard",
     "torch==2.13.0",
+    "torchmetrics>=1.9",
     "transformers>=5",
 ]
 
@@ -46,7 +47,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["keras_muse", "keras_muse.*"]),
-    package_data={"keras_muse": ["assets/*/*"]},
+    package_data={"keras_muse": ["assets/*/*", "assets/*/*/*"]},
     entry_points={"console_scripts": ["keras-muse=keras_muse.cli:main"]},
     install_requires=[
         "keras>=3.15",
@@ -66,6 +67,8 @@ setup(
         "msgpack",
         "pillow>=10",
         "scipy>=1.11",
+        # The Pareto curve of an evaluation.
+        "matplotlib>=3.8",
     ],
     extras_require={
         "cuda": ["jax[cuda13]"],

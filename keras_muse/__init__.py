@@ -23,6 +23,7 @@ _MODULES = {
     "VQGANTokenizer": "keras_muse.models.vqgan_tokenizer",
     "converters": "keras_muse.converters",
     "data": "keras_muse.data",
+    "evaluation": "keras_muse.evaluation",
     "layers": "keras_muse.layers",
     "losses": "keras_muse.losses",
     "metrics": "keras_muse.metrics",

@@ -68,6 +68,15 @@ def _parser():
     command.set_defaults(run=_tokenize)
 
     command = commands.add_parser(
+        "evaluate",
+        help="draw the prompts of a data set and score the pictures",
+        description="Writes scores.json, scores.md, a contact sheet and, of "
+        "several settings, the Pareto curve.",
+    )
+    _add_evaluate_options(command)
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser(
         "convert",
         help="turn published weights into a preset",
         description="Converts what others have published, and reports how "
@@ -129,6 +138,43 @@ def _add_tokenize_options(command):
     )
     command.add_argument("--num-processes", type=int)
     command.add_argument("--process-id", type=int)
+
+
+def _add_evaluate_options(command):
+    command.add_argument(
+        "preset", metavar="PRESET", help="name, directory or handle of a Muse"
+    )
+    command.add_argument(
+        "--data",
+        default="emoji",
+        help="what `load_image_text` reads, captioned pictures; or 'emoji', "
+        "the bundled drawings (the default)",
+    )
+    command.add_argument(
+        "--output", required=True, help="directory for the report"
+    )
+    command.add_argument(
+        "--protocol",
+        choices=("emoji", "coco", "cc3m"),
+        default="emoji",
+        help="which metrics, with which networks, on how many pictures",
+    )
+    command.add_argument(
+        "--split",
+        nargs="+",
+        help="rows to draw (test_pair and test_concept of the emoji)",
+    )
+    command.add_argument(
+        "--num-prompts", type=int, help="rows of a split, evenly spread"
+    )
+    command.add_argument(
+        "--guidance-scale", type=float, nargs="+", default=[3.0]
+    )
+    command.add_argument("--num-steps", type=int, nargs="+", default=[24])
+    command.add_argument("--super-res-num-steps", type=int, default=8)
+    command.add_argument("--temperature", type=float, default=1.0)
+    command.add_argument("--batch-size", type=int, default=16)
+    command.add_argument("--seed", type=int, default=0)
 
 
 def _quickstart(options):
@@ -204,6 +250,12 @@ def _tokenize(options):
         f"{options.output}: {report['num_records']} pictures, "
         f"{report['num_skipped']} skipped"
     )
+
+
+def _evaluate(options):
+    from keras_muse.evaluation.command import run
+
+    run(options)
 
 
 def _convert(options):

@@ -181,9 +181,11 @@ class Patches(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         whole = rng.integers(len(self.small), size=self.batch_size // 2)
         cut = rng.integers(len(self.large), size=self.batch_size // 2)
-        corners = rng.integers(LARGE - SMALL + 1, size=(len(cut), 2))
+        size = self.small.shape[1]
+        num_corners = self.large.shape[1] - size + 1
+        corners = rng.integers(num_corners, size=(len(cut), 2))
         parts = [
-            self.large[i, y : y + SMALL, x : x + SMALL]
+            self.large[i, y : y + size, x : x + size]
             for i, (y, x) in zip(cut, corners, strict=True)
         ]
         return np.concatenate([self.small[whole], np.stack(parts)])

@@ -6,6 +6,8 @@ import tempfile
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Programs that run once or twice are not worth optimizing.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # The tests compile the same small programs many times, in many processes: the
 # first process makes a place for them, and all others find it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -27,6 +27,8 @@ def _random_tensor(name, shape):
             noise = generator.standard_normal(shape)
     elif name.endswith(("scale", "weight")):  # of a normalization
         noise = 1 + 0.1 * noise
+    elif name.endswith("running_var"):
+        noise = 0.5 + 0.05 * noise  # makes up for the half that ReLU takes
     else:
         noise = 0.1 * noise
     return noise.astype("float32")

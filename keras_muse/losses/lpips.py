@@ -1,48 +1,14 @@
 """The perceptual distance: LPIPS on AlexNet or VGG16."""
 
-import itertools
 import pathlib
 
 import keras
 from keras import ops
 from safetensors import safe_open
 
+from keras_muse.losses.perceptual_network import PerceptualNetwork
+
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets" / "lpips"
-
-# Keras's own VGG16 comes from Caffe and has other filters than the ones the
-# heads were fitted to; these are torchvision's.
-_VGG16_URL = (
-    "https://huggingface.co/timm/vgg16.tv_in1k/resolve/"
-    "3394518cba29aee1ea82a49d971be90d2dd1dab7/model.safetensors"
-)
-
-# Five stages, each with its convolutions as `(filters, kernel_size, strides)`.
-# Features are taken at the end of every stage.
-_POOL = "pool"
-_STAGES = {
-    "alexnet": (
-        [(64, 11, 4)],
-        [_POOL, (192, 5, 1)],
-        [_POOL, (384, 3, 1)],
-        [(256, 3, 1)],
-        [(256, 3, 1)],
-    ),
-    "vgg16": (
-        [(64, 3, 1)] * 2,
-        [_POOL] + [(128, 3, 1)] * 2,
-        [_POOL] + [(256, 3, 1)] * 3,
-        [_POOL] + [(512, 3, 1)] * 3,
-        [_POOL] + [(512, 3, 1)] * 3,
-    ),
-}
-_POOL_SIZE = {"alexnet": 3, "vgg16": 2}
-
-# ImageNet's mean and deviation, for pixels in [-1, 1].
-_PIXEL_MEAN = (-0.030, -0.088, -0.188)
-_PIXEL_DEVIATION = (0.458, 0.448, 0.450)
-
-# Below 31 pixels AlexNet's second pooling has nothing left to pool.
-_SMALLEST_SIZE = 32
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -114,40 +80,24 @@ class LPIPS(keras.layers.Layer):
         dtype="float32",
         **kwargs,
     ):
-        if network not in _STAGES:
-            raise ValueError(
-                f"`network` must be one of {sorted(_STAGES)}. "
-                f"Received: network={network!r}"
-            )
-        if min_size < _SMALLEST_SIZE:
-            raise ValueError(
-                f"`min_size` must be at least {_SMALLEST_SIZE}. "
-                f"Received: min_size={min_size}"
-            )
         super().__init__(dtype=dtype, **kwargs)
         self.network = network
         self.min_size = min_size
-        # `weights` is a property of every layer.
-        self._weights_path = None if weights is None else str(weights)
-
-        path = self._weights_path or _default_weights(network)
-        self._convolutions = [
-            (
-                self._add_frozen(f"convolution_{i}_kernel", kernel),
-                self._add_frozen(f"convolution_{i}_bias", bias),
-            )
-            for i, (kernel, bias) in enumerate(
-                _read_convolutions(network, path)
-            )
-        ]
+        self.perceptual_network = PerceptualNetwork(
+            network,
+            weights,
+            min_size,
+            dtype=self.dtype_policy,
+            name="perceptual_network",
+        )
         with safe_open(_ASSETS / f"{network}_heads.safetensors", "np") as file:
             self._heads = [
-                self._add_frozen(f"head_{i}", file.get_tensor(f"heads.{i}"))
-                for i in range(len(_STAGES[network]))
+                self._add_head(f"head_{i}", file.get_tensor(f"heads.{i}"))
+                for i in range(len(self.perceptual_network.channels))
             ]
         self.built = True
 
-    def _add_frozen(self, name, array):
+    def _add_head(self, name, array):
         return self.add_weight(
             name=name,
             shape=array.shape,
@@ -161,8 +111,8 @@ class LPIPS(keras.layers.Layer):
         # then runs back through the reconstructions alone.
         for head, first, second in zip(
             self._heads,
-            self._features(images),
-            self._features(reconstructions),
+            self.perceptual_network(images),
+            self.perceptual_network(reconstructions),
             strict=True,
         ):
             # (batch, map_height, map_width, channels)
@@ -171,102 +121,16 @@ class LPIPS(keras.layers.Layer):
             distance = distance + ops.mean(weighted, axis=(1, 2))
         return distance  # (batch,)
 
-    def _features(self, images):
-        """Returns one feature map per stage, the finest first."""
-        x = ops.cast(self._enlarged(images), "float32")
-        x = (x - _constant(_PIXEL_MEAN)) / _constant(_PIXEL_DEVIATION)
-        x = ops.cast(x, self.compute_dtype)
-        convolutions = iter(self._convolutions)
-        features = []
-        for stage in _STAGES[self.network]:
-            for step in stage:
-                if step == _POOL:
-                    x = ops.max_pool(x, _POOL_SIZE[self.network], 2, "valid")
-                else:
-                    kernel, bias = next(convolutions)
-                    x = ops.relu(_convolve(x, kernel, step[-1]) + bias)
-            features.append(x)
-        return features
-
-    def _enlarged(self, images):
-        if keras.backend.is_int_dtype(images.dtype):
-            raise ValueError(
-                "Images must be floats in [-1, 1]. "
-                f"Received: images.dtype={images.dtype}"
-            )
-        if len(images.shape) != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                "Images must be of shape (batch, height, width, 3). "
-                f"Received: images.shape={tuple(images.shape)}"
-            )
-        height, width = images.shape[1:3]
-        if None in (height, width) or min(height, width) >= self.min_size:
-            return images
-        scale = self.min_size / min(height, width)
-        size = (round(height * scale), round(width * scale))
-        return ops.image.resize(
-            images, size, "bilinear", data_format="channels_last"
-        )
-
     def compute_output_shape(self, images_shape, reconstructions_shape):
         return (images_shape[0],)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            {
-                "network": self.network,
-                "weights": self._weights_path,
-                "min_size": self.min_size,
-            }
-        )
-        return config
-
-
-def _default_weights(network):
-    if network == "alexnet":
-        return _ASSETS / "alexnet.safetensors"
-    return keras.utils.get_file(
-        "vgg16_torchvision.safetensors", _VGG16_URL, cache_subdir="models"
-    )
-
-
-def _read_convolutions(network, path):
-    """Returns `[(kernel, bias)]` from the pixels upwards, kernels as HWIO."""
-    convolutions = []
-    index, channels = 0, 3
-    with safe_open(path, "np") as file:
-        names = set(file.keys())
-        for step in itertools.chain(*_STAGES[network]):
-            if step == _POOL:
-                index += 1
-                continue
-            filters, kernel_size, _ = step
-            name = f"features.{index}"
-            shape = (filters, channels, kernel_size, kernel_size)
-            kernel = bias = None
-            if {f"{name}.weight", f"{name}.bias"} <= names:
-                kernel = file.get_tensor(f"{name}.weight")
-                bias = file.get_tensor(f"{name}.bias")
-            if kernel is None or kernel.shape != shape:
-                raise ValueError(
-                    f"`weights` must hold `{name}.weight` of shape {shape} "
-                    f"and `{name}.bias` for network={network!r}. "
-                    f"Received: weights={str(path)!r}"
-                )
-            convolutions.append((kernel.transpose(2, 3, 1, 0), bias))
-            index += 2  # the convolution and its ReLU
-            channels = filters
-    return convolutions
-
-
-def _convolve(x, kernel, strides):
-    # AlexNet's first convolution is padded by 2, the others keep the size.
-    padding = 2 if strides > 1 else kernel.shape[0] // 2
-    x = ops.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
-    return ops.conv(
-        x, kernel, strides, padding="valid", data_format="channels_last"
-    )
+        return {
+            **super().get_config(),
+            "network": self.network,
+            "weights": self.perceptual_network.get_config()["weights"],
+            "min_size": self.min_size,
+        }
 
 
 def _unit_length(features):
@@ -274,7 +138,3 @@ def _unit_length(features):
     squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
     # Inside the root: the gradient stays finite where nothing fires.
     return features / ops.sqrt(squares + 1e-10)
-
-
-def _constant(values):
-    return ops.convert_to_tensor(values, "float32")

@@ -8,6 +8,7 @@ _MODULES = {
     "MiniLMTextEncoder": "keras_muse.models.minilm_text_encoder",
     "MuseBase": "keras_muse.models.muse_base",
     "MuseSuperRes": "keras_muse.models.muse_super_res",
+    "PictureTextScorer": "keras_muse.models.picture_text_scorer",
     "T5TextEncoder": "keras_muse.models.t5_text_encoder",
     "TextEncoder": "keras_muse.models.text_encoder",
     "UViTBase": "keras_muse.models.uvit_base",

@@ -1,11 +1,18 @@
-"""The paper's architectures by name.
+"""What has a name: the bundled models, and the paper's architectures.
 
-Use them as `MuseBase.from_preset("muse_base_632m", load_weights=False)`. The
-paper gives the 3B base (Table 4), the super-resolution model (Table 6) and
-what the tokenizers are made of (section 3, appendix A.2). It names the sizes
-of the models trained on CC3M, 632M and 268M, but not their shapes: those
-below reach them within 1 %.
+Use the latter as `MuseBase.from_preset("muse_base_632m",
+load_weights=False)`. The paper gives the 3B base (Table 4), the
+super-resolution model (Table 6) and what the tokenizers are made of (section
+3, appendix A.2). It names the sizes of the models trained on CC3M, 632M and
+268M, but not their shapes: those below reach them within 1 %.
 """
+
+import pathlib
+
+_ASSETS = pathlib.Path(__file__).parent.parent / "assets"
+
+# Directories of presets inside the package.
+BUNDLED = {name: str(_ASSETS / name) for name in ("emoji_scorer", "muse_emoji")}
 
 ARCHITECTURES = {
     "muse_base_632m": (

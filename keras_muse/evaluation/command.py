@@ -1,0 +1,100 @@
+"""`keras-muse evaluate`."""
+
+import dataclasses
+
+from keras_muse import data
+from keras_muse.evaluation.muse_scores import evaluate
+from keras_muse.evaluation.protocols import PROTOCOLS
+from keras_muse.evaluation.report import write_report
+from keras_muse.evaluation.tokenizer_scores import evaluate_tokenizer
+from keras_muse.muse import Muse
+from keras_muse.samplers import ConfidenceSampler
+
+SETTINGS = (
+    "preset",
+    "data",
+    "protocol",
+    "super_res_num_steps",
+    "temperature",
+    "seed",
+)
+
+
+def run(options):
+    """Draws, scores and writes the report.
+
+    Args:
+        options: what the command line says, as attributes.
+    """
+    protocol = PROTOCOLS[options.protocol]
+    if options.num_prompts is not None:
+        protocol = dataclasses.replace(
+            protocol, num_prompts=options.num_prompts
+        )
+    # What can be wrong with them shows before the first picture is drawn.
+    collections = _load_collections(options, protocol)
+    muse = Muse.from_preset(options.preset)
+    sampler = ConfidenceSampler(temperature=options.temperature)
+    rows, reconstructions = [], []
+    for split, pairs in collections.items():
+        print(f"\n{split}: {pairs.num_examples} rows")
+        scores = evaluate(
+            muse,
+            pairs,
+            protocol,
+            guidance_scale=options.guidance_scale,
+            num_steps=options.num_steps,
+            super_res_num_steps=options.super_res_num_steps,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            sampler=sampler,
+            super_res_sampler=sampler,
+        )
+        rows += [{"split": split, **row} for row in scores]
+        reconstructions += _reconstructions(muse, split, pairs, protocol)
+    about = {name: getattr(options, name) for name in SETTINGS}
+    write_report(options.output, rows, reconstructions, about)
+    print(f"\n{options.output}/scores.md")
+
+
+def _load_collections(options, protocol):
+    """The rows to draw, by split, each at the size of the protocol."""
+    image_size = protocol.image_size
+    if options.data == "emoji":
+        load, splits = data.load_emoji, ("test_pair", "test_concept")
+        common = {"prompts": "styled", "image_size": image_size or 64}
+        source = ()
+    else:
+        load, splits = data.load_image_text, (None,)
+        common = {"image_size": image_size}
+        source = (options.data,)
+    collections = {}
+    for split in options.split or splits:
+        pairs = load(*source, split=split, shuffle=False, **common)
+        collections[split or "all"] = _spread(pairs, protocol.num_prompts)
+    return collections
+
+
+def _spread(pairs, num_rows):
+    """So many rows, evenly over a collection that may be sorted."""
+    if num_rows is None or num_rows >= pairs.num_examples:
+        return pairs
+    step = pairs.num_examples / num_rows
+    return pairs.select([int(i * step) for i in range(num_rows)])
+
+
+def _reconstructions(muse, split, pairs, protocol):
+    tokenizers = {
+        "image_tokenizer": muse.image_tokenizer,
+        "high_res_image_tokenizer": muse.high_res_image_tokenizer,
+    }
+    network = protocol.feature_network()
+    return [
+        {
+            "split": split,
+            "part": name,
+            **evaluate_tokenizer(tokenizer, pairs, network),
+        }
+        for name, tokenizer in tokenizers.items()
+        if tokenizer is not None
+    ]

@@ -1,0 +1,163 @@
+"""`evaluate`: draws the prompts of a data set and scores the pictures."""
+
+import itertools
+import time
+
+import keras
+import numpy as np
+
+from keras_muse.data import pictures as decoding
+from keras_muse.evaluation.scores import Scores
+
+NUM_SHOWN = 32  # pictures that are kept to be looked at
+
+
+def evaluate(
+    muse,
+    pairs,
+    protocol,
+    *,
+    guidance_scale=3.0,
+    num_steps=24,
+    super_res_num_steps=8,
+    seed=0,
+    batch_size=16,
+    best_of=None,
+    scorer=None,
+    sampler=None,
+    super_res_sampler=None,
+    verbose=1,
+):
+    """Draws the prompts of a data set and scores the pictures.
+
+    The prompts are the first captions of the rows. Row `i` is drawn with the
+    seed `seed + i`, so that settings are compared on equal noise.
+
+    Args:
+        muse: a `keras_muse.Muse`.
+        pairs: what `load_image_text` or `load_emoji` returns, unshuffled.
+        protocol: a `keras_muse.evaluation.Protocol`, such as
+            `PROTOCOLS["emoji"]`.
+        guidance_scale: float, or list of floats to try each.
+        num_steps: int, or list of ints to try each. Decoding steps of the
+            base.
+        super_res_num_steps, best_of, scorer, sampler, super_res_sampler: see
+            `Muse.generate`.
+        seed: int. Defaults to `0`.
+        batch_size: int. Pictures drawn at once. Defaults to `16`.
+        verbose: 0 or 1. Whether to draw a progress bar a setting.
+
+    Returns:
+        List of dicts, one a setting: `"guidance_scale"`, `"num_steps"`,
+        `"num_pictures"`, `"image_size"`, `"seconds_per_picture"`, and the
+        scores by the names of the metrics; and `"shown"`, which holds
+        `"images"`, some of the drawn pictures at their own size, and their
+        `"texts"`.
+
+    Raises:
+        ValueError: if there are fewer rows than the protocol asks for, or
+            fewer different prompts than a picture is to be told by.
+
+    Example:
+    ```python
+    muse = keras_muse.Muse.from_preset("muse_emoji")
+    pairs = keras_muse.data.load_emoji(split="test_pair", prompts="styled")
+    rows = keras_muse.evaluation.evaluate(
+        muse, pairs, keras_muse.evaluation.PROTOCOLS["emoji"],
+        guidance_scale=[1.0, 2.0, 4.0],
+    )
+    ```
+
+    Reference:
+        - [Muse, section 3](https://arxiv.org/abs/2301.00704)
+    """
+    pairs = _rows_of_protocol(pairs, protocol)
+    settings = list(
+        itertools.product(_as_list(guidance_scale), _as_list(num_steps))
+    )
+    scores = Scores(protocol)
+    scores.check_prompts(pairs)
+    rows = []
+    for scale, steps in settings:
+        if verbose:
+            print(f"guidance_scale={scale:g}, num_steps={steps}")
+        options = {
+            "guidance_scale": scale,
+            "num_steps": steps,
+            "super_res_num_steps": super_res_num_steps,
+            "batch_size": batch_size,
+            "best_of": best_of,
+            "scorer": scorer,
+            "sampler": sampler,
+            "super_res_sampler": super_res_sampler,
+            "verbose": 0,
+        }
+        row = _draw_and_score(muse, pairs, scores, seed, options, verbose)
+        rows.append({"guidance_scale": scale, "num_steps": steps, **row})
+    return rows
+
+
+def _rows_of_protocol(pairs, protocol):
+    num_prompts = protocol.num_prompts
+    if num_prompts is not None:
+        if pairs.num_examples < num_prompts:
+            raise ValueError(
+                f"`pairs` must have the {num_prompts} rows that `protocol` "
+                f"asks for. Received: {pairs.num_examples} rows"
+            )
+        pairs = pairs.select(range(num_prompts))
+    return pairs
+
+
+def _as_list(values):
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _draw_and_score(muse, pairs, scores, seed, options, verbose):
+    """One setting: a dict of scores, and what is to be looked at."""
+    scores.reset()
+    num_rows, batch_size = pairs.num_examples, options["batch_size"]
+    shown = set(np.linspace(0, num_rows - 1, NUM_SHOWN).astype(int).tolist())
+    images_shown, texts_shown, seconds = [], [], 0.0
+    progress = keras.utils.Progbar(num_rows, verbose=verbose, unit_name="row")
+    for start in range(0, num_rows, batch_size):
+        rows = range(start, min(start + batch_size, num_rows))
+        true, texts = pairs.select(rows).as_arrays()
+        begin = time.perf_counter()
+        seeds = _seeds(seed, rows, options["best_of"])
+        drawn = muse.generate(texts, seed=seeds, **options)
+        seconds += time.perf_counter() - begin
+        for i, row in enumerate(rows):
+            if row in shown:
+                images_shown.append(drawn[i])
+                texts_shown.append(texts[i])
+        scores.update(true, resized(drawn, true.shape[1:3]), texts)
+        progress.update(rows.stop)
+    return {
+        "num_pictures": num_rows,
+        "image_size": true.shape[1],
+        "seconds_per_picture": seconds / num_rows,
+        **scores.results(),
+        "shown": {"images": np.stack(images_shown), "texts": texts_shown},
+    }
+
+
+def _seeds(seed, rows, num_candidates):
+    num_candidates = num_candidates or 1
+    return [
+        seed + row * num_candidates + i
+        for row in rows
+        for i in range(num_candidates)
+    ]
+
+
+def resized(images, size):
+    """uint8 pictures at another size, as data sets are resized.
+
+    Args:
+        images: uint8 array of shape `(num_images, height, width, 3)`.
+        size: pair of ints, `(height, width)`.
+    """
+    if images.shape[1:3] == tuple(size):
+        return images
+    return np.stack([decoding.decode(image, size) for image in images])

@@ -1,0 +1,85 @@
+"""What is measured, with which networks, on how many pictures."""
+
+import dataclasses
+from collections.abc import Callable
+
+from keras_muse import metrics
+from keras_muse.metrics import networks
+from keras_muse.models.picture_text_scorer import PictureTextScorer
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A way to measure. Numbers are comparable where all of it is equal.
+
+    Args:
+        feature_network: function that returns the network whose features
+            are compared.
+        feature_metrics: function that returns a list of new metrics of the
+            features of real and generated pictures.
+        pair_metrics: function that returns a list of new metrics of real
+            and generated pictures of the same texts.
+        text_metrics: function that returns a list of new metrics of generated
+            pictures and their texts.
+        image_size: int or `None`. At how many pixels a side the data are to
+            be loaded; `None` leaves it to the user. Drawn pictures are brought
+            to the size of the data. Defaults to `None`.
+        num_prompts: int or `None`. How many rows of the data are taken;
+            `None` is all. Defaults to `None`.
+
+    Example:
+    ```python
+    import keras_muse
+
+    protocol = keras_muse.evaluation.Protocol(
+        feature_network=keras_muse.metrics.networks.EfficientNetLite0,
+        feature_metrics=lambda: [keras_muse.metrics.FrechetDistance()],
+        pair_metrics=list,  # none
+        text_metrics=list,
+        image_size=64,
+    )
+    ```
+    """
+
+    feature_network: Callable
+    feature_metrics: Callable
+    pair_metrics: Callable
+    text_metrics: Callable
+    image_size: int | None = None
+    num_prompts: int | None = None
+
+
+def _emoji_scorer():
+    return PictureTextScorer.from_preset("emoji_scorer")
+
+
+def _clip_scorer():
+    # The paper does not say which CLIP; this is the usual one.
+    return networks.CLIPScorer.from_preset("clip_vit_large_patch14")
+
+
+_EMOJI = Protocol(
+    feature_network=networks.EfficientNetLite0,
+    feature_metrics=lambda: [
+        metrics.KernelDistance(),
+        metrics.FrechetDistance(),
+    ],
+    pair_metrics=lambda: [metrics.PerceptualDistance()],
+    text_metrics=lambda: [metrics.RPrecision(_emoji_scorer())],
+)
+_PAPER = Protocol(
+    feature_network=networks.FIDInception,
+    feature_metrics=lambda: [metrics.FrechetDistance()],
+    pair_metrics=list,  # a caption does not say how its picture is drawn
+    text_metrics=lambda: [metrics.CLIPScore(_clip_scorer())],
+    image_size=256,
+    num_prompts=30_000,
+)
+
+# "emoji" needs no network; the others are those of the paper's two tables
+# (section 3.1), on the validation pictures of COCO and of CC3M.
+PROTOCOLS = {
+    "emoji": _EMOJI,
+    "coco": _PAPER,
+    "cc3m": _PAPER,
+}

@@ -1,0 +1,149 @@
+"""The report of an evaluation: JSON, a table, a contact sheet, a curve."""
+
+import importlib.metadata
+import json
+import operator
+import os
+
+import keras
+
+from keras_muse.models.whole_directory import write_whole
+from keras_muse.training import draw_sections
+
+# A distance and what is gained for it, for the curve; the first pair that was
+# measured is drawn.
+_TRADE_OFFS = (
+    ("kernel_distance", "r_precision"),
+    ("frechet_distance", "clip_score"),
+)
+
+
+def write_report(directory, rows, reconstructions, about):
+    """Writes what `evaluate` and `evaluate_tokenizer` returned.
+
+    `scores.json` has all of it; `scores.md` the same as tables; `sheet.png`
+    shows drawn pictures above their texts; `pareto.png`, of several settings,
+    what guidance and steps cost and bring.
+
+    Args:
+        directory: string. It appears whole or not at all.
+        rows: list of dicts from `evaluate`, each with `"split"` added.
+        reconstructions: list of dicts from `evaluate_tokenizer`.
+        about: dict of strings and numbers: what was measured, and how.
+    """
+    about = {**about, "versions": _versions()}
+    scores = [
+        {name: value for name, value in row.items() if name != "shown"}
+        for row in rows
+    ]
+    for split in {row["split"] for row in scores}:
+        mark_front([row for row in scores if row["split"] == split])
+    with write_whole(directory) as temporary:
+        with open(os.path.join(temporary, "scores.json"), "w") as file:
+            contents = {"scores": scores, "reconstructions": reconstructions}
+            json.dump({**about, **contents}, file, indent=2)
+        with open(os.path.join(temporary, "scores.md"), "w") as file:
+            file.write(as_markdown(about, scores, reconstructions))
+        sections = [
+            (_title(row), row["shown"]["images"], row["shown"]["texts"])
+            for row in rows
+        ]
+        draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
+        if len(rows) > 1 and trade_off(scores):
+            draw_front(scores, os.path.join(temporary, "pareto.png"))
+
+
+def _versions():
+    names = ("keras", keras.config.backend(), "numpy")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _title(row):
+    return (
+        f"{row['split']}, guidance {row['guidance_scale']:g}, "
+        f"{row['num_steps']} steps"
+    )
+
+
+# === Tables ===
+
+
+def as_markdown(about, scores, reconstructions):
+    """The report as text."""
+    lines = ["# Scores", ""]
+    lines += [f"- {name}: {value}" for name, value in about.items()]
+    for title, rows in (
+        ("Pictures", scores),
+        ("Reconstructions", reconstructions),
+    ):
+        if rows:
+            lines += ["", f"## {title}", "", *_table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+    for row in rows:
+        cells = [_cell(row.get(name, "")) for name in names]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _cell(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+# === The Pareto front ===
+
+
+def trade_off(rows):
+    """Names of the two scores to hold against each other, or `None`."""
+    for names in _TRADE_OFFS:
+        if all(name in row for row in rows for name in names):
+            return names
+    return None
+
+
+def mark_front(rows):
+    """Adds `"on_front"`: whether no other setting is better in both scores."""
+    names = trade_off(rows)
+    if len(rows) < 2 or names is None:
+        return
+    points = [(-row[names[0]], row[names[1]]) for row in rows]
+    for row, point in zip(rows, points, strict=True):
+        row["on_front"] = not any(
+            other != point and all(map(operator.ge, other, point))
+            for other in points
+        )
+
+
+def draw_front(rows, path):
+    """Draws the settings as points, and their front as a line."""
+    from matplotlib.figure import Figure
+
+    distance, gain = trade_off(rows)
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for split in dict.fromkeys(row["split"] for row in rows):
+        points = [row for row in rows if row["split"] == split]
+        drawn = axes.scatter(
+            [row[gain] for row in points],
+            [row[distance] for row in points],
+            label=split,
+        )
+        front = sorted(
+            (row[gain], row[distance]) for row in points if row.get("on_front")
+        )
+        if front:
+            axes.plot(*zip(*front, strict=True), color=drawn.get_facecolor()[0])
+        for row in points:
+            axes.annotate(
+                f" {row['guidance_scale']:g} / {row['num_steps']}",
+                (row[gain], row[distance]),
+                fontsize="x-small",
+            )
+    axes.set_xlabel(f"{gain} (more is better); labels: guidance / steps")
+    axes.set_ylabel(f"{distance} (less is better)")
+    axes.legend()
+    figure.savefig(path, dpi=150)

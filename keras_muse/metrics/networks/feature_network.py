@@ -1,0 +1,138 @@
+"""What the frozen networks with published weights have in common."""
+
+import os
+
+import keras
+from keras import ops
+from safetensors import safe_open
+
+from keras_muse.converters.tensors import load_layers
+from keras_muse.losses.perceptual_network import check_images
+
+# Batches that batch normalization has seen: of use in its training only.
+_IGNORED = (r".*num_batches_tracked",)
+
+
+class FeatureNetwork(keras.layers.Layer):
+    """A frozen classifier from pictures to features or logits.
+
+    Subclasses define `_build_network`, a functional model whose last layer
+    gives the logits from the features, with layers named by `layer_name`;
+    `_prepare`, from pictures in [-1, 1] to the model's inputs; and
+    `_default_weights`, the path of a file.
+
+    Args:
+        weights: string, path or `None`. A file with the published tensors.
+        output: string. `"features"` or `"logits"`.
+        dtype: string or `keras.DTypePolicy`.
+        **kwargs: other arguments of `keras.layers.Layer`.
+    """
+
+    _ignored = ()
+
+    def __init__(self, weights, output, dtype, **kwargs):
+        if output not in ("features", "logits"):
+            raise ValueError(
+                '`output` must be "features" or "logits". Received: '
+                f"output={output!r}"
+            )
+        super().__init__(dtype=dtype, trainable=False, **kwargs)
+        self.output_name = output
+        # `weights` is a property of every layer.
+        self._weights_path = None if weights is None else str(weights)
+        network = self._build_network()
+        path = self._weights_path or str(self._default_weights())
+        with _open(path) as files:
+            ignored = (*_IGNORED, *self._ignored)
+            load_layers(files, _published_layers(network), ignored)
+        if output == "features":
+            network = keras.Model(network.inputs, network.layers[-1].input)
+        network.trainable = False
+        self._network = network
+        self.built = True
+
+    @property
+    def feature_dim(self):
+        """Length of the vector of a picture."""
+        return self._network.output_shape[-1]
+
+    def call(self, images):
+        check_images(images)
+        inputs = self._prepare(ops.cast(images, "float32"))
+        features = self._network(
+            ops.cast(inputs, self.compute_dtype), training=False
+        )
+        return ops.cast(features, "float32")  # (batch, feature_dim)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.feature_dim)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["trainable"]
+        return {
+            **config,
+            "weights": self._weights_path,
+            "output": self.output_name,
+        }
+
+
+def layer_name(published_name):
+    """A published name without dots, which PyTorch's modules refuse."""
+    return published_name.replace(".", "-")
+
+
+def _published_layers(network):
+    """What each published tensor fills, for `load_layers`."""
+    layers = {
+        layer.name.replace("-", "."): layer
+        for layer in network.layers
+        if layer.weights
+    }
+    for name, layer in list(layers.items()):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layers[f"{name}.running_mean"] = layer.moving_mean
+            layers[f"{name}.running_var"] = layer.moving_variance
+    return layers
+
+
+def _open(path):
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"`weights` must be a file. Received: weights={path!r}"
+        )
+    if path.endswith(".safetensors"):
+        return _SafetensorsFile(path)
+    # Imported here: most networks need neither KerasHub nor PyTorch.
+    from keras_muse.converters.torch_files import TorchFiles
+
+    return TorchFiles(path)
+
+
+class _SafetensorsFile:
+    """Tensors of one `.safetensors` file by name, for `load_layers`.
+
+    Args:
+        path: string.
+    """
+
+    def __init__(self, path):
+        self.preset = path
+        self._file = safe_open(path, "np")
+
+    def names(self):
+        return set(self._file.keys())
+
+    def read(self, name):
+        if name not in self.names():
+            raise ValueError(
+                f"Tensor `{name}` is missing. Received: weights={self.preset!r}"
+            )
+        return self._file.get_tensor(name).astype("float32")
+
+    def __enter__(self):
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self._file.__exit__(*exception)

@@ -1,0 +1,110 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_muse import data
+from keras_muse import metrics
+from keras_muse.data.pictures import decode
+from keras_muse.evaluation import Protocol
+from keras_muse.evaluation import evaluate
+from tests.tiny_muse import shared_muse
+
+
+def mean_colors(images):
+    """Features of a picture: the mean colours of its four quarters."""
+    images = keras.ops.image.resize(images, (2, 2), antialias=True)
+    return keras.ops.reshape(images, (-1, 12))
+
+
+class Colors:
+    """A scorer that knows colours only."""
+
+    def image_embeddings(self, images):
+        return images.mean(axis=(1, 2)) / 255 + 0.01
+
+    def text_embeddings(self, texts):
+        return np.array([[len(text), text.count("a"), 1.0] for text in texts])
+
+
+PROTOCOL = Protocol(
+    feature_network=lambda: mean_colors,
+    feature_metrics=lambda: [metrics.FrechetDistance()],
+    pair_metrics=lambda: [metrics.PSNR()],
+    text_metrics=lambda: [metrics.RPrecision(Colors(), num_candidates=3)],
+)
+OPTIONS = {"num_steps": 2, "super_res_num_steps": 1, "verbose": 0}
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    pairs = data.load_emoji(
+        image_size=24, split="test_pair", prompts="styled", shuffle=False
+    )
+    return pairs.select(range(7))
+
+
+@pytest.fixture(scope="module")
+def muse():
+    return shared_muse()
+
+
+def test_scores_are_those_of_the_drawn_pictures(muse, pairs):
+    (row,) = evaluate(*(muse, pairs, PROTOCOL), seed=5, batch_size=4, **OPTIONS)
+    images, texts = pairs.as_arrays()
+    drawn = muse.generate(texts, seed=5, batch_size=4, **OPTIONS)
+    at_size = np.stack([decode(image, (24, 24)) for image in drawn])
+    distance = metrics.FrechetDistance(mean_colors)
+    distance.update_state(images, at_size)
+    psnr = metrics.PSNR()
+    psnr.update_state(images, at_size)
+    precision = metrics.RPrecision(Colors(), num_candidates=3)
+    precision.update_state(at_size, texts)
+    for metric in (distance, psnr, precision):
+        assert row[metric.name] == pytest.approx(metric.result(), rel=1e-6)
+    assert row["num_pictures"] == 7 and row["image_size"] == 24
+    np.testing.assert_array_equal(row["shown"]["images"], drawn)
+    assert row["shown"]["texts"] == texts
+
+
+def test_every_setting_is_a_row_of_its_own(muse, pairs):
+    options = {**OPTIONS, "num_steps": [1, 2]}
+    rows = evaluate(muse, pairs, PROTOCOL, guidance_scale=[1.0, 4.0], **options)
+    settings = [(row["guidance_scale"], row["num_steps"]) for row in rows]
+    assert settings == [(1.0, 1), (1.0, 2), (4.0, 1), (4.0, 2)]
+    assert len({row["frechet_distance"] for row in rows}) == 4
+    # What came before leaves nothing behind.
+    (alone,) = evaluate(muse, pairs, PROTOCOL, guidance_scale=4.0, **OPTIONS)
+    assert alone["frechet_distance"] == pytest.approx(
+        rows[3]["frechet_distance"], rel=1e-6
+    )
+
+
+def test_the_best_of_candidates_is_scored(muse, pairs):
+    def brightness(images, prompts):
+        return images.mean(axis=(1, 2, 3))
+
+    options = {**OPTIONS, "batch_size": 4, "seed": 3}
+    (row,) = evaluate(
+        *(muse, pairs, PROTOCOL), best_of=2, scorer=brightness, **options
+    )
+    _, texts = pairs.as_arrays()
+    best = muse.generate(texts, best_of=2, scorer=brightness, **options)
+    np.testing.assert_array_equal(row["shown"]["images"], best)
+
+
+def test_more_prompts_than_rows_raise(muse, pairs):
+    protocol = dataclasses.replace(PROTOCOL, num_prompts=8)
+    with pytest.raises(ValueError, match="8 rows .* Received: 7 rows"):
+        evaluate(muse, pairs, protocol)
+    (row,) = evaluate(
+        muse, pairs, dataclasses.replace(PROTOCOL, num_prompts=3), **OPTIONS
+    )
+    assert row["num_pictures"] == 3
+
+
+def test_too_few_prompts_for_a_metric_raise_before_drawing(pairs):
+    """The model is none: it would fail at once."""
+    with pytest.raises(ValueError, match="r_precision.* 3 .*Received: 2 in 2"):
+        evaluate(None, pairs.select(range(2)), PROTOCOL)

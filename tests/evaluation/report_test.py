@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_muse.evaluation import report
+
+
+def row(distance, gain, split="all", **changes):
+    return {
+        "split": split,
+        "guidance_scale": 2.0,
+        "num_steps": 8,
+        "kernel_distance": distance,
+        "r_precision": gain,
+        "shown": {
+            "images": np.zeros((2, 16, 16, 3), "uint8"),
+            "texts": ["a cat", "a moon"],
+        },
+        **changes,
+    }
+
+
+def test_the_front_is_what_nothing_beats_in_both():
+    rows = [row(*point) for point in [(1, 0.1), (2, 0.5), (3, 0.4), (9, 0.9)]]
+    report.mark_front(rows)
+    assert [r["on_front"] for r in rows] == [True, True, False, True]
+
+
+def test_equal_settings_are_both_on_the_front():
+    rows = [row(1, 0.5), row(1, 0.5), row(1, 0.4)]
+    report.mark_front(rows)
+    assert [r["on_front"] for r in rows] == [True, True, False]
+
+
+def test_writes_all_files(tmp_path):
+    rows = [row(1.0, 0.1), row(2.0, 0.5, num_steps=24), row(3.0, 0.2, "other")]
+    reconstructions = [{"split": "all", "psnr": 20.125}]
+    directory = tmp_path / "report"
+    report.write_report(
+        str(directory), rows, reconstructions, {"preset": "mine", "seed": 3}
+    )
+    assert sorted(f.name for f in directory.iterdir()) == [
+        *("pareto.png", "scores.json", "scores.md", "sheet.png")
+    ]
+    contents = json.loads((directory / "scores.json").read_text())
+    assert contents["preset"] == "mine" and "keras" in contents["versions"]
+    assert [r["kernel_distance"] for r in contents["scores"]] == [1, 2, 3]
+    assert [r.get("on_front") for r in contents["scores"]] == [True, True, None]
+    assert contents["reconstructions"] == reconstructions
+    text = (directory / "scores.md").read_text()
+    assert "| all | 2 | 24 | 2 | 0.5 | True |" in text and "20.12" in text
+    sheet = Image.open(directory / "sheet.png")
+    assert sheet.width > 2 * 128 and sheet.height > 3 * 128
+
+
+def test_one_setting_has_no_curve(tmp_path):
+    report.write_report(str(tmp_path / "report"), [row(1.0, 0.1)], [], {})
+    assert not (tmp_path / "report" / "pareto.png").exists()
+
+
+def test_nothing_is_left_half_written(tmp_path):
+    broken = row(1.0, 0.1, shown={"images": np.zeros(3), "texts": None})
+    with pytest.raises(ValueError):
+        report.write_report(str(tmp_path / "report"), [broken], [], {})
+    assert not list(tmp_path.iterdir())

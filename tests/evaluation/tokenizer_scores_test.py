@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from keras_muse import data
+from keras_muse import metrics
+from keras_muse.evaluation import evaluate_tokenizer
+from tests.evaluation.muse_scores_test import mean_colors
+from tests.tiny import to_numpy
+from tests.tiny_muse import tiny_picture_tokenizer
+
+
+def test_scores_are_those_of_the_reconstructions():
+    pairs = data.load_emoji(
+        image_size=16, split="test_pair", shuffle=False
+    ).select(range(40))
+    tokenizer = tiny_picture_tokenizer()
+    scores = evaluate_tokenizer(tokenizer, pairs, mean_colors)
+    images, _ = pairs.as_arrays()
+    restored = to_numpy(tokenizer.predict(images, verbose=0)).clip(-1, 1)
+    psnr = metrics.PSNR()
+    psnr.update_state(images, restored)
+    distance = metrics.FrechetDistance(mean_colors)
+    distance.update_state(images, restored)
+    # The scores are of pixels of 8 bits.
+    assert scores["psnr"] == pytest.approx(psnr.result(), abs=0.01)
+    assert scores["rfid"] == pytest.approx(distance.result(), rel=0.01)
+    token_ids = to_numpy(tokenizer.encode(images))
+    used = len(np.unique(token_ids)) / tokenizer.codebook_size
+    assert scores["codebook_usage"] == pytest.approx(used)
+    assert scores["num_pictures"] == 40 and scores["image_size"] == 16
