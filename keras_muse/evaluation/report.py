@@ -55,7 +55,9 @@ def write_report(directory, rows, reconstructions, about):
 
 def _versions():
     names = ("keras", keras.config.backend(), "numpy")
-    return {name: importlib.metadata.version(name) for name in names}
+    return ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in names
+    )
 
 
 def _title(row):
