@@ -1,6 +1,6 @@
-"""Trains `muse_emoji`, the model in the package, on captioned drawings.
+"""Trains `muse_emoji`, a whole Muse on captioned drawings.
 
-Five stages, each started by its name, in this order; a stage that was stopped
+Six stages, each started by its name, in this order; a stage that was stopped
 goes on when it is started again, and one that is done is not repeated:
 
 - `tokenizer`: a VQGAN that takes an eighth of each side, for pictures of 64
@@ -10,7 +10,7 @@ goes on when it is started again, and one that is done is not repeated:
 - `base`: text to the 8 x 8 tokens of 64 pixels;
 - `super_res`: text and those to the 16 x 16 tokens of 128 pixels;
 - `decoder`: a larger decoder of the same tokens, trained with a critic;
-- `preset`: puts them together as a `Muse` in half precision.
+- `preset`: puts them together as a `Muse`.
 
     python benchmarks/train_muse_emoji.py --pictures emoji/ --output out \\
         --stage tokenizer --minutes 40

@@ -142,7 +142,7 @@ def _add_tokenize_options(command):
 
 def _add_evaluate_options(command):
     command.add_argument(
-        "preset", metavar="PRESET", help="name, directory or handle of a Muse"
+        "preset", metavar="PRESET", help="directory or handle of a Muse"
     )
     command.add_argument(
         "--data",

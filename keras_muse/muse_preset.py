@@ -17,7 +17,6 @@ from keras_muse.models.muse_base import MuseBase
 from keras_muse.models.muse_super_res import MuseSuperRes
 from keras_muse.models.preset_model import MUSE_FILE
 from keras_muse.models.preset_model import fetch_part
-from keras_muse.models.presets import BUNDLED
 from keras_muse.models.t5_text_encoder import T5TextEncoder
 from keras_muse.models.uvit_base import UViTBase
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
@@ -123,12 +122,10 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
         A dict of functions by the names of `PART_CLASSES`, each of which
         takes `load_weights=True` and returns a model.
     """
-    preset = BUNDLED.get(preset, preset)
     if "://" not in preset and not os.path.isdir(preset):
         raise ValueError(
-            "`preset` must be a directory, a handle such as "
-            f"'hf://user/model', or one of {sorted(BUNDLED)}. Received: "
-            f"preset={preset!r}"
+            "`preset` must be a directory or a handle such as "
+            f"'hf://user/model'. Received: preset={preset!r}"
         )
     options = {} if dtype is None else {"dtype": dtype}
     if sources.is_pipeline(preset):
