@@ -84,8 +84,10 @@ def main():
     parser.add_argument("--output", required=True)
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--minutes", type=float, help="of a stage that trains")
+    parser.add_argument("--dtype", default="float32", help="to train in")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    keras.config.set_dtype_policy(options.dtype)
     keras.utils.set_random_seed(options.seed)
     os.makedirs(options.output, exist_ok=True)
     globals()[f"make_{options.stage}"](options)
@@ -350,7 +352,7 @@ def make_preset(options):
     muse = keras_muse.Muse(
         keras_muse.MiniLMTextEncoder.from_preset("all_minilm_l6_v2"),
         **{
-            part: cls.from_preset(path(options, name))
+            part: cls.from_preset(path(options, name), dtype="float32")
             for (part, cls), name in zip(parts.items(), names, strict=True)
         },
     )

@@ -47,7 +47,10 @@ def _parser():
     )
     command.add_argument("prompt")
     command.add_argument(
-        "--preset", required=True, help="directory or handle of a Muse"
+        "--preset",
+        default="muse_emoji",
+        help="directory or handle of a Muse, or 'muse_emoji', which is bundled "
+        "(the default)",
     )
     command.add_argument("--output", required=True, help="the PNG to write")
     command.add_argument("--negative-prompt")
@@ -142,13 +145,22 @@ def _add_tokenize_options(command):
 
 def _add_evaluate_options(command):
     command.add_argument(
-        "preset", metavar="PRESET", help="directory or handle of a Muse"
+        "preset",
+        metavar="PRESET",
+        help="directory or handle of a Muse, or 'muse_emoji', which is bundled",
     )
     command.add_argument(
         "--data",
         default="emoji",
         help="what `load_image_text` reads, captioned pictures; or 'emoji', "
-        "the bundled drawings (the default)",
+        "the bundled drawings (the default), or 'emoji:DIR', a folder of them "
+        "at another size",
+    )
+    command.add_argument(
+        "--image-size",
+        type=int,
+        help="pixels a side at which pictures are compared (the protocol's, "
+        "else those of the data)",
     )
     command.add_argument(
         "--output", required=True, help="directory for the report"
@@ -174,7 +186,14 @@ def _add_evaluate_options(command):
     command.add_argument("--super-res-num-steps", type=int, default=8)
     command.add_argument("--temperature", type=float, default=1.0)
     command.add_argument("--batch-size", type=int, default=16)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="row i of a split has SEED + i; several, as in 0 1000 2000, give "
+        "means and spreads",
+    )
 
 
 def _quickstart(options):

@@ -16,7 +16,6 @@ SETTINGS = (
     "protocol",
     "super_res_num_steps",
     "temperature",
-    "seed",
 )
 
 
@@ -58,19 +57,18 @@ def run(options):
 
 
 def _load_collections(options, protocol):
-    """The rows to draw, by split, each at the size of the protocol."""
-    image_size = protocol.image_size
-    if options.data == "emoji":
+    """The rows to draw, by split."""
+    kind, _, directory = options.data.partition(":")
+    if kind == "emoji":
         load, splits = data.load_emoji, ("test_pair", "test_concept")
-        common = {"prompts": "styled", "image_size": image_size or 64}
-        source = ()
+        common = {"directory": directory or None, "prompts": "styled"}
     else:
         load, splits = data.load_image_text, (None,)
-        common = {"image_size": image_size}
-        source = (options.data,)
+        common = {"path": options.data}
+    common["image_size"] = options.image_size or protocol.image_size
     collections = {}
     for split in options.split or splits:
-        pairs = load(*source, split=split, shuffle=False, **common)
+        pairs = load(split=split, shuffle=False, **common)
         collections[split or "all"] = _spread(pairs, protocol.num_prompts)
     return collections
 

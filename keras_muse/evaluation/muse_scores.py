@@ -31,7 +31,8 @@ def evaluate(
     """Draws the prompts of a data set and scores the pictures.
 
     The prompts are the first captions of the rows. Row `i` is drawn with the
-    seed `seed + i`, so that settings are compared on equal noise.
+    seed `seed + i`, so that settings are compared on equal noise; seeds that
+    are to be independent are further apart than there are rows.
 
     Args:
         muse: a `keras_muse.Muse`.
@@ -43,14 +44,14 @@ def evaluate(
             base.
         super_res_num_steps, best_of, scorer, sampler, super_res_sampler: see
             `Muse.generate`.
-        seed: int. Defaults to `0`.
+        seed: int, or list of ints to try each. Defaults to `0`.
         batch_size: int. Pictures drawn at once. Defaults to `16`.
         verbose: 0 or 1. Whether to draw a progress bar a setting.
 
     Returns:
         List of dicts, one a setting: `"guidance_scale"`, `"num_steps"`,
-        `"num_pictures"`, `"image_size"`, `"seconds_per_picture"`, and the
-        scores by the names of the metrics; and `"shown"`, which holds
+        `"seed"`, `"num_pictures"`, `"image_size"`, `"seconds_per_picture"`,
+        and the scores by the names of the metrics; and `"shown"`, which holds
         `"images"`, some of the drawn pictures at their own size, and their
         `"texts"`.
 
@@ -73,17 +74,21 @@ def evaluate(
     """
     pairs = _rows_of_protocol(pairs, protocol)
     settings = list(
-        itertools.product(_as_list(guidance_scale), _as_list(num_steps))
+        itertools.product(*map(_as_list, (guidance_scale, num_steps, seed)))
     )
     scores = Scores(protocol)
     scores.check_prompts(pairs)
     rows = []
-    for scale, steps in settings:
-        if verbose:
-            print(f"guidance_scale={scale:g}, num_steps={steps}")
-        options = {
+    for scale, steps, first_seed in settings:
+        setting = {
             "guidance_scale": scale,
             "num_steps": steps,
+            "seed": first_seed,
+        }
+        if verbose:
+            print(", ".join(f"{k}={value:g}" for k, value in setting.items()))
+        options = {
+            **setting,
             "super_res_num_steps": super_res_num_steps,
             "batch_size": batch_size,
             "best_of": best_of,
@@ -92,8 +97,8 @@ def evaluate(
             "super_res_sampler": super_res_sampler,
             "verbose": 0,
         }
-        row = _draw_and_score(muse, pairs, scores, seed, options, verbose)
-        rows.append({"guidance_scale": scale, "num_steps": steps, **row})
+        row = _draw_and_score(muse, pairs, scores, options, verbose)
+        rows.append({**setting, **row})
     return rows
 
 
@@ -113,7 +118,7 @@ def _as_list(values):
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def _draw_and_score(muse, pairs, scores, seed, options, verbose):
+def _draw_and_score(muse, pairs, scores, options, verbose):
     """One setting: a dict of scores, and what is to be looked at."""
     scores.reset()
     num_rows, batch_size = pairs.num_examples, options["batch_size"]
@@ -124,8 +129,8 @@ def _draw_and_score(muse, pairs, scores, seed, options, verbose):
         rows = range(start, min(start + batch_size, num_rows))
         true, texts = pairs.select(rows).as_arrays()
         begin = time.perf_counter()
-        seeds = _seeds(seed, rows, options["best_of"])
-        drawn = muse.generate(texts, seed=seeds, **options)
+        seeds = _seeds(options["seed"], rows, options["best_of"])
+        drawn = muse.generate(texts, **{**options, "seed": seeds})
         seconds += time.perf_counter() - begin
         for i, row in enumerate(rows):
             if row in shown:

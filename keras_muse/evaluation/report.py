@@ -4,12 +4,22 @@ import importlib.metadata
 import json
 import operator
 import os
+import statistics
 
 import keras
 
 from keras_muse.models.whole_directory import write_whole
 from keras_muse.training import draw_sections
 
+# What is not measured, of what `evaluate` returns.
+_SETTING = (
+    "split",
+    "guidance_scale",
+    "num_steps",
+    "seed",
+    "num_pictures",
+    "image_size",
+)
 # A distance and what is gained for it, for the curve; the first pair that was
 # measured is drawn.
 _TRADE_OFFS = (
@@ -21,9 +31,11 @@ _TRADE_OFFS = (
 def write_report(directory, rows, reconstructions, about):
     """Writes what `evaluate` and `evaluate_tokenizer` returned.
 
-    `scores.json` has all of it; `scores.md` the same as tables; `sheet.png`
-    shows drawn pictures above their texts; `pareto.png`, of several settings,
-    what guidance and steps cost and bring.
+    `scores.json` has all of it, `"scores"` as the means over seeds with their
+    standard deviations in `"spread"`, and each seed's own in `"runs"`;
+    `scores.md` has the means as tables; `sheet.png` shows drawn pictures of
+    the first seed above their texts; `pareto.png`, of several settings, what
+    guidance and steps cost and bring.
 
     Args:
         directory: string. It appears whole or not at all.
@@ -32,24 +44,31 @@ def write_report(directory, rows, reconstructions, about):
         about: dict of strings and numbers: what was measured, and how.
     """
     about = {**about, "versions": _versions()}
-    scores = [
+    runs = [
         {name: value for name, value in row.items() if name != "shown"}
         for row in rows
     ]
+    scores = over_seeds(runs)
     for split in {row["split"] for row in scores}:
         mark_front([row for row in scores if row["split"] == split])
     with write_whole(directory) as temporary:
         with open(os.path.join(temporary, "scores.json"), "w") as file:
-            contents = {"scores": scores, "reconstructions": reconstructions}
-            json.dump({**about, **contents}, file, indent=2)
+            contents = {
+                **about,
+                "scores": scores,
+                "reconstructions": reconstructions,
+                "runs": runs,
+            }
+            json.dump(contents, file, indent=2)
         with open(os.path.join(temporary, "scores.md"), "w") as file:
             file.write(as_markdown(about, scores, reconstructions))
         sections = [
             (_title(row), row["shown"]["images"], row["shown"]["texts"])
             for row in rows
+            if row["seed"] == rows[0]["seed"]
         ]
         draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
-        if len(rows) > 1 and trade_off(scores):
+        if len(scores) > 1 and trade_off(scores):
             draw_front(scores, os.path.join(temporary, "pareto.png"))
 
 
@@ -65,6 +84,25 @@ def _title(row):
         f"{row['split']}, guidance {row['guidance_scale']:g}, "
         f"{row['num_steps']} steps"
     )
+
+
+def over_seeds(runs):
+    """Runs that differ in their seed alone as one: means and spreads."""
+    groups = {}
+    for run in runs:
+        setting = run["split"], run["guidance_scale"], run["num_steps"]
+        groups.setdefault(setting, []).append(run)
+    return [_mean_of(group) for group in groups.values()]
+
+
+def _mean_of(runs):
+    row = {name: value for name, value in runs[0].items() if name != "seed"}
+    if len(runs) > 1:
+        measured = [name for name in runs[0] if name not in _SETTING]
+        values = {name: [run[name] for run in runs] for name in measured}
+        row |= {name: statistics.mean(x) for name, x in values.items()}
+        row["spread"] = {n: statistics.stdev(x) for n, x in values.items()}
+    return {**row, "num_seeds": len(runs)}
 
 
 # === Tables ===
@@ -85,15 +123,18 @@ def as_markdown(about, scores, reconstructions):
 
 def _table(rows):
     names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in names if name != "spread"]
     yield f"| {' | '.join(names)} |"
     yield "|---" * len(names) + "|"
     for row in rows:
-        cells = [_cell(row.get(name, "")) for name in names]
+        cells = [_cell(row, name) for name in names]
         yield f"| {' | '.join(cells)} |"
 
 
-def _cell(value):
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _cell(row, name):
+    value, spread = row.get(name, ""), row.get("spread", {})
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{text} ± {spread[name]:.2g}" if name in spread else text
 
 
 # === The Pareto front ===

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import zipfile
 
 import pytest
 
 from keras_muse import cli
 from keras_muse import data
 from keras_muse import metrics
+from keras_muse.data.emoji import BUNDLED
 from keras_muse.evaluation import protocols
 from keras_muse.evaluation.scores import Scores
 from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
@@ -53,6 +55,22 @@ def test_writes_the_report_of_both_splits(
     assert len(contents["reconstructions"]) == 2
     assert all(3 < row["psnr"] < 25 for row in contents["reconstructions"])
     assert capsys.readouterr().out.splitlines()[-1] == f"{output}/scores.md"
+
+
+def test_a_folder_of_drawings_at_another_size(preset, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    with zipfile.ZipFile(BUNDLED) as file:
+        file.extractall(tmp_path / "drawings")
+    evaluate(
+        *(preset, tmp_path / "report", "--split", "test_pair"),
+        *("--data", f"emoji:{tmp_path / 'drawings'}", "--image-size", "40"),
+        *("--num-prompts", "6", "--num-steps", "1", "--super-res-num-steps"),
+        *("1", "--seed", "3", "40"),
+    )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    (row,) = contents["scores"]
+    assert row["image_size"] == 40 and row["num_pictures"] == 6
+    assert row["num_seeds"] == 2 and len(contents["runs"]) == 2
 
 
 def test_the_emoji_protocol_knows_true_drawings():

@@ -81,6 +81,16 @@ def test_every_setting_is_a_row_of_its_own(muse, pairs):
     )
 
 
+def test_seeds_are_settings_too(muse, pairs):
+    rows = evaluate(muse, pairs, PROTOCOL, seed=[5, 100], **OPTIONS)
+    assert [row["seed"] for row in rows] == [5, 100]
+    (alone,) = evaluate(muse, pairs, PROTOCOL, seed=100, **OPTIONS)
+    np.testing.assert_array_equal(
+        rows[1]["shown"]["images"], alone["shown"]["images"]
+    )
+    assert rows[0]["psnr"] != rows[1]["psnr"]
+
+
 def test_the_best_of_candidates_is_scored(muse, pairs):
     def brightness(images, prompts):
         return images.mean(axis=(1, 2, 3))

@@ -12,6 +12,7 @@ def row(distance, gain, split="all", **changes):
         "split": split,
         "guidance_scale": 2.0,
         "num_steps": 8,
+        "seed": 0,
         "kernel_distance": distance,
         "r_precision": gain,
         "shown": {
@@ -50,9 +51,32 @@ def test_writes_all_files(tmp_path):
     assert [r.get("on_front") for r in contents["scores"]] == [True, True, None]
     assert contents["reconstructions"] == reconstructions
     text = (directory / "scores.md").read_text()
-    assert "| all | 2 | 24 | 2 | 0.5 | True |" in text and "20.12" in text
+    assert "| all | 2 | 24 | 2 | 0.5 | 1 | True |" in text and "20.12" in text
     sheet = Image.open(directory / "sheet.png")
     assert sheet.width > 2 * 128 and sheet.height > 3 * 128
+
+
+def test_seeds_are_told_as_means_and_spreads(tmp_path):
+    rows = [
+        row(distance, 0.5, num_steps=steps, seed=seed, num_pictures=9)
+        for steps, distances in ((8, (1.0, 2.0, 6.0)), (24, (4.0, 4.0, 4.0)))
+        for seed, distance in zip((0, 10, 20), distances, strict=True)
+    ]
+    directory = tmp_path / "report"
+    report.write_report(str(directory), rows, [], {})
+    contents = json.loads((directory / "scores.json").read_text())
+    first, second = contents["scores"]
+    assert first["kernel_distance"] == 3 and first["num_seeds"] == 3
+    deviation = np.std([1, 2, 6], ddof=1)
+    assert first["spread"]["kernel_distance"] == pytest.approx(deviation)
+    assert first["num_pictures"] == 9 and "seed" not in first
+    assert second["spread"] == {"kernel_distance": 0, "r_precision": 0}
+    # The front is that of the means: 3 is less than 4.
+    assert [r["on_front"] for r in contents["scores"]] == [True, False]
+    assert [r["seed"] for r in contents["runs"]] == 2 * [0, 10, 20]
+    assert "| 3 ± 2.6 |" in (directory / "scores.md").read_text()
+    # The sheet shows one seed of each setting.
+    assert Image.open(directory / "sheet.png").height < 5 * 128
 
 
 def test_one_setting_has_no_curve(tmp_path):
