@@ -26,8 +26,10 @@ import os
 import shutil
 import time
 
+import h5py
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 from PIL import ImageOps
 
@@ -162,7 +164,7 @@ def held_out_pictures(options):
     # Whole pictures of the large size: what the tokenizer is for.
     for split in HELD_OUT:
         images, _ = load(options, split).as_arrays()
-        yield split, images[:: len(images) // 128][:128]
+        yield split, images[:: max(1, len(images) // 128)][:128]
 
 
 def smaller(images):
@@ -248,19 +250,26 @@ def moved(image, generator):
 
 
 def make_base(options):
-    model = keras_muse.MuseBase(grid_size=(8, 8), **BASE, **TRANSFORMER)
+    model = keras_muse.MuseBase(
+        grid_size=grid_size(SMALL), **BASE, **TRANSFORMER
+    )
     fit_transformer(options, model)
 
 
 def make_super_res(options):
     model = keras_muse.MuseSuperRes(
-        grid_size=(16, 16),
-        low_res_grid_size=(8, 8),
+        grid_size=grid_size(LARGE),
+        low_res_grid_size=grid_size(SMALL),
         low_res_codebook_size=TOKENIZER["codebook_size"],
         **SUPER_RES,
         **TRANSFORMER,
     )
     fit_transformer(options, model)
+
+
+def grid_size(image_size):
+    factor = 2 ** (len(TOKENIZER["channel_multipliers"]) - 1)
+    return image_size // factor, image_size // factor
 
 
 def fit_transformer(options, model):
@@ -358,6 +367,50 @@ def make_preset(options):
     )
     shutil.rmtree(path(options, "preset"), ignore_errors=True)
     muse.save_to_preset(path(options, "preset"))
+    for part in ("base", "super_res"):
+        halve_weights(path(options, "preset", part, "model.weights.h5"))
+    draw_curves(options)
+
+
+def halve_weights(file):
+    """Stores the numbers of a weight file in float16; they are read as before.
+
+    Not for tokenizers: their codebook is known by its exact numbers.
+    """
+    with h5py.File(file) as whole, h5py.File(f"{file}.half", "w") as half:
+
+        def copy(name, node):
+            target = half.require_group(name) if name else half
+            if isinstance(node, h5py.Dataset):
+                del half[name]
+                half[name] = node[()].astype("float16")
+                target = half[name]
+            target.attrs.update(node.attrs)
+
+        copy("", whole)
+        whole.visititems(copy)
+    os.replace(f"{file}.half", file)
+
+
+def draw_curves(options):
+    """`curves.png`: the losses of all stages, of training and held-out rows."""
+    with open(path(options, "curves.jsonl")) as file:
+        rows = [json.loads(line) for line in file]
+    stages = [s for s in STAGES if any(row["stage"] == s for row in rows)]
+    figure = Figure(figsize=(4 * len(stages), 3.2), layout="constrained")
+    for axes, stage in zip(
+        figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True
+    ):
+        points = [row for row in rows if row["stage"] == stage]
+        # What a GAN's sum of losses says little of, LPIPS does.
+        loss = "perceptual_loss" if stage == "decoder" else "loss"
+        for label in ("train", *HELD_OUT):
+            name = loss if label == "train" else f"{label}/{loss}"
+            minutes = [row["minutes"] for row in points]
+            axes.plot(minutes, [row[name] for row in points], label=label)
+        axes.set(title=stage, xlabel="minutes", ylabel=loss)
+        axes.legend()
+    figure.savefig(path(options, "curves.png"), dpi=120)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,301 @@
+"""Muse's base beside what else could draw the same tokens.
+
+Three transformers of the same size learn the same token shards, the same
+batches in the same order, with the same optimizer and learning rates:
+
+- `muse`: `MuseBase`;
+- `autoregressive`: one token after another, as VQGAN's authors draw;
+- `lucidrains`: the masked transformer of muse-maskgit-pytorch, trained and
+  sampled as that package does it.
+
+Then each draws the prompts of held-out rows, at 64 pixels through the same
+tokenizer, at a few guidance scales. Beside them `nearest`, the training
+drawing whose caption is nearest in MiniLM's space, and what bounds all of
+them: the true drawings, and the same through the tokenizer.
+
+    export KERAS_BACKEND=torch
+    for model in muse autoregressive lucidrains; do
+        python benchmarks/baselines.py --output out --train $model
+    done
+    python benchmarks/baselines.py --output out
+
+`out` is where `train_muse_emoji.py` has left `tokenizer` and `tokens`. With
+Torch, as one of the three is made of it.
+"""
+
+import argparse
+import json
+import os
+import time
+
+import keras
+import numpy as np
+import torch
+import train_muse_emoji as muse_emoji
+from autoregressive import AutoregressiveBase
+from lucidrains import LucidrainsBase
+from table import print_rows
+
+import keras_muse
+from keras_muse import data
+from keras_muse import evaluation
+from keras_muse.evaluation.scores import Scores
+from keras_muse.ops import images as image_ops
+
+MODELS = {
+    "muse": keras_muse.MuseBase,
+    "autoregressive": AutoregressiveBase,
+    "lucidrains": LucidrainsBase,
+}
+SHAPE = {
+    "grid_size": (8, 8),
+    **muse_emoji.BASE,
+    **muse_emoji.TRANSFORMER,
+}
+BATCH_SIZE, RATE, WARM_UP = 64, 1e-3, 0.03
+SPLITS = muse_emoji.HELD_OUT
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--train", choices=MODELS)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--prompts", type=int, default=200, help="of a split")
+    parser.add_argument("--scales", type=float, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1000, 2000])
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    if options.train:
+        train(options)
+    else:
+        score(options)
+
+
+# === Training ===
+
+
+def train(options):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = MODELS[options.train](**SHAPE)
+    batches = data.read_token_shards(
+        muse_emoji.path(options, "tokens", "train"),
+        BATCH_SIZE,
+        "base",
+        seed=0,
+        shuffle=True,
+        steps_per_epoch=options.steps,
+    )
+    begin = time.perf_counter()
+    if options.train == "lucidrains":
+        train_lucidrains(model, batches, options.steps)
+    else:
+        train_keras(model, batches, options.steps)
+    about = {
+        "model": options.train,
+        "parameters": model.count_params(),
+        "steps": options.steps,
+        "minutes": (time.perf_counter() - begin) / 60,
+    }
+    save(options, options.train, model, about)
+    print_rows([about], options.json, "Trained")
+
+
+def rate(steps):
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=round(steps * (1 - WARM_UP)),
+        warmup_target=RATE,
+        warmup_steps=round(steps * WARM_UP),
+    )
+
+
+def train_keras(model, batches, steps):
+    optimizer = keras.optimizers.AdamW(
+        rate(steps), weight_decay=0.05, beta_2=0.98, global_clipnorm=1.0
+    )
+    if isinstance(model, AutoregressiveBase):
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss)
+        batches = NextTokens(batches)
+    else:
+        model.compile(optimizer)
+    model.fit(batches, shuffle=False, verbose=2)
+
+
+class NextTokens(keras.utils.PyDataset):
+    """Batches with tokens as labels, and a tenth of the texts dropped."""
+
+    def __init__(self, batches, text_drop=0.1):
+        super().__init__()
+        self.batches, self.text_drop = batches, text_drop
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        batch = self.batches[index]
+        dropped = np.random.default_rng(index).random(BATCH_SIZE)
+        kept = dropped[:, None] >= self.text_drop
+        labels = batch["token_ids"]
+        return {**batch, "text_mask": batch["text_mask"] & kept}, labels
+
+
+def train_lucidrains(model, batches, steps):
+    parameters = list(model.maskgit.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, RATE, betas=(0.9, 0.98), weight_decay=0.05
+    )
+    rates = rate(steps)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = float(rates(step))
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.loss(batches[step])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if step % 100 == 0:
+            print(f"{step}: {loss.item():.3f}", flush=True)
+
+
+def save(options, name, model, about):
+    directory = muse_emoji.path(options, "baselines", name)
+    os.makedirs(directory, exist_ok=True)
+    if name == "lucidrains":
+        model.maskgit.save(os.path.join(directory, "maskgit.pt"))
+    else:
+        model.optimizer = None
+        model.save_weights(os.path.join(directory, "model.weights.h5"))
+    with open(os.path.join(directory, "about.json"), "w") as file:
+        json.dump(about, file)
+
+
+def load(options, name):
+    """The trained model of that name, and what is known of its training."""
+    directory = muse_emoji.path(options, "baselines", name)
+    model = MODELS[name](**SHAPE)
+    if name == "lucidrains":
+        model.maskgit.load(os.path.join(directory, "maskgit.pt"))
+    else:
+        batches = data.read_token_shards(
+            muse_emoji.path(options, "tokens", SPLITS[0]), 1, "base"
+        )
+        model(batches[0])  # builds it
+        model.load_weights(os.path.join(directory, "model.weights.h5"))
+    with open(os.path.join(directory, "about.json")) as file:
+        return model, json.load(file)
+
+
+# === Scores ===
+
+
+def score(options):
+    protocol = evaluation.PROTOCOLS["emoji"]
+    encoder = keras_muse.MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
+    tokenizer = keras_muse.VQGANTokenizer.from_preset(
+        muse_emoji.path(options, "tokenizer")
+    )
+    models = {name: load(options, name) for name in MODELS}
+    painters = {
+        name: keras_muse.Muse(encoder, model, tokenizer)
+        for name, (model, _) in models.items()
+    }
+    nearest = Nearest(encoder)
+    rows = []
+    for split in SPLITS:
+        pairs = spread(
+            data.load_emoji(split=split, prompts="styled", shuffle=False),
+            options.prompts,
+        )
+        rows += bounds(protocol, pairs, tokenizer, split)
+        rows += [
+            {"model": name, "split": split, **row}
+            for name, painter in {"nearest": nearest, **painters}.items()
+            for row in evaluation.evaluate(
+                painter,
+                pairs,
+                protocol,
+                guidance_scale=1 if name == "nearest" else options.scales,
+                seed=[0] if name == "nearest" else options.seeds,
+            )
+        ]
+        with open(
+            muse_emoji.path(options, "baselines", "scores.json"), "w"
+        ) as file:
+            json.dump(
+                [{k: v for k, v in r.items() if k != "shown"} for r in rows],
+                file,
+            )
+    print_rows([about for _, about in models.values()], options.json, "Models")
+    print_rows(in_short(rows), options.json, "Scores")
+
+
+def spread(pairs, num_rows):
+    rows = np.linspace(0, pairs.num_examples - 1, num_rows).astype(int)
+    return pairs.select(rows.tolist())
+
+
+def bounds(protocol, pairs, tokenizer, split):
+    """Scores of the true drawings, and of the same through the tokenizer."""
+    images, texts = pairs.as_arrays()
+    restored = image_ops.to_pixels(tokenizer.decode(tokenizer.encode(images)))
+    for name, drawn in (("true", images), ("true, as tokens", restored)):
+        scores = Scores(protocol)
+        scores.update(images, drawn, texts)
+        yield {
+            "model": name,
+            "split": split,
+            "num_pictures": len(images),
+            **scores.results(),
+        }
+
+
+class Nearest:
+    """Draws nothing: finds the training drawing of the nearest caption."""
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+        self.pairs = data.load_emoji(prompts="styled", shuffle=False)
+        self.keys = self._embed(self.pairs.texts)
+
+    def _embed(self, texts):
+        # MiniLM's sentence embedding is the mean of its states; they are zero
+        # at padding, and the norm takes the number out.
+        states, _ = self.encoder.encode(texts)
+        means = states.sum(axis=1)
+        return means / np.linalg.norm(means, axis=-1, keepdims=True)
+
+    def generate(self, prompts, **options):
+        found = np.argmax(self._embed(prompts) @ self.keys.T, axis=-1)
+        images, _ = self.pairs.select(found.tolist()).as_arrays()
+        return images
+
+
+def in_short(rows):
+    """A row a model and split, at the guidance of its best kernel distance."""
+    names = ("kernel_distance", "frechet_distance", "perceptual_distance")
+    names += ("r_precision",)
+    groups = {}
+    for row in rows:
+        scale = row.get("guidance_scale", "")
+        by_scale = groups.setdefault((row["split"], row["model"]), {})
+        by_scale.setdefault(scale, []).append(row)
+    for (split, model), by_scale in groups.items():
+        for scale, runs in by_scale.items():
+            short = {"split": split, "model": model, "guidance_scale": scale}
+            for name in names:
+                values = [run[name] for run in runs]
+                short[name] = f"{np.mean(values):.4g}"
+                if len(values) > 1:
+                    short[name] += f" ± {np.std(values, ddof=1):.2g}"
+            yield {
+                **short,
+                "pictures": runs[0]["num_pictures"],
+                "seeds": len(runs),
+            }
+
+
+if __name__ == "__main__":
+    main()
