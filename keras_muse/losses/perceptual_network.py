@@ -7,6 +7,8 @@ import keras
 from keras import ops
 from safetensors import safe_open
 
+from keras_muse.ops.images import check_in_model_range
+
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets" / "lpips"
 
 # Keras's own VGG16 comes from Caffe and has other filters than the ones the
@@ -146,7 +148,7 @@ class PerceptualNetwork(keras.layers.Layer):
         return [stage[-1][0] for stage in _STAGES[self.network]]
 
     def call(self, images):
-        check_images(images)
+        check_in_model_range(images)
         x = ops.cast(self._enlarged(images), "float32")
         x = (x - _constant(_PIXEL_MEAN)) / _constant(_PIXEL_DEVIATION)
         x = ops.cast(x, self.compute_dtype)
@@ -182,29 +184,6 @@ class PerceptualNetwork(keras.layers.Layer):
             }
         )
         return config
-
-
-def check_images(images):
-    """Checks that images are floats of shape `(batch, height, width, 3)`.
-
-    Args:
-        images: tensor or array.
-
-    Raises:
-        ValueError: if they are not.
-    """
-    if not keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(images.dtype)
-    ):
-        raise ValueError(
-            "Images must be floats in [-1, 1]. "
-            f"Received: images.dtype={images.dtype}"
-        )
-    if len(images.shape) != 4 or images.shape[-1] != 3:
-        raise ValueError(
-            "Images must be of shape (batch, height, width, 3). "
-            f"Received: images.shape={tuple(images.shape)}"
-        )
 
 
 def _default_weights(network):

@@ -12,6 +12,27 @@ def is_pixels(images):
     )
 
 
+def check_in_model_range(images):
+    """Checks that images are floats of shape `(batch, height, width, 3)`.
+
+    Args:
+        images: tensor or array.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if is_pixels(images):
+        raise ValueError(
+            "Images must be floats in [-1, 1]. "
+            f"Received: images.dtype={images.dtype}"
+        )
+    if len(images.shape) != 4 or images.shape[-1] != 3:
+        raise ValueError(
+            "Images must be of shape (batch, height, width, 3). "
+            f"Received: images.shape={tuple(images.shape)}"
+        )
+
+
 def to_model_range(images, dtype="float32"):
     """Brings uint8 pixels to [-1, 1]; leaves floats as they are.
 

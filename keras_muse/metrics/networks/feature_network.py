@@ -7,7 +7,7 @@ from keras import ops
 from safetensors import safe_open
 
 from keras_muse.converters.tensors import load_layers
-from keras_muse.losses.perceptual_network import check_images
+from keras_muse.ops.images import check_in_model_range
 
 # Batches that batch normalization has seen: of use in its training only.
 _IGNORED = (r".*num_batches_tracked",)
@@ -57,7 +57,7 @@ class FeatureNetwork(keras.layers.Layer):
         return self._network.output_shape[-1]
 
     def call(self, images):
-        check_images(images)
+        check_in_model_range(images)
         inputs = self._prepare(ops.cast(images, "float32"))
         features = self._network(
             ops.cast(inputs, self.compute_dtype), training=False
