@@ -48,7 +48,7 @@ MODELS = {
     "lucidrains": LucidrainsBase,
 }
 SHAPE = {
-    "grid_size": (8, 8),
+    "grid_size": muse_emoji.grid_size(muse_emoji.SMALL),
     **muse_emoji.BASE,
     **muse_emoji.TRANSFORMER,
 }

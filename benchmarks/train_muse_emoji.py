@@ -1,12 +1,12 @@
 """Trains `muse_emoji`, a whole Muse on captioned drawings.
 
-Six stages, each started by its name, in this order; a stage that was stopped
-goes on when it is started again, and one that is done is not repeated:
+Six stages, each started by its name, in this order; one that trains goes on
+when it is started again, with the time that is left of `--minutes`:
 
 - `tokenizer`: a VQGAN that takes an eighth of each side, for pictures of 64
   and 128 pixels alike;
-- `tokens`: every drawing, mirrored and moved, as tokens; every caption as the
-  states of MiniLM;
+- `tokens`: every drawing as tokens, with `--views` also mirrored and moved;
+  every caption as the states of MiniLM;
 - `base`: text to the 8 x 8 tokens of 64 pixels;
 - `super_res`: text and those to the 16 x 16 tokens of 128 pixels;
 - `decoder`: a larger decoder of the same tokens, trained with a critic;
@@ -70,9 +70,9 @@ SUPER_RES = {
 BATCH = {"tokenizer": 32, "base": 64, "super_res": 32, "decoder": 16}
 RATE = {"tokenizer": 1e-3, "base": 1e-3, "super_res": 1e-3, "decoder": 5e-4}
 
-# Views of a drawing. Those with skin tones have a fourth of the others' share:
-# they are nearly half of the rows, and differ in little else.
-NUM_VIEWS, NUM_TONE_VIEWS = 4, 1
+# Drawings with skin tones have a fourth of the others' share: they are nearly
+# half of the rows, and differ in little else.
+TONE_SHARE = 4
 # What must not be mirrored: writing, flags and what names a side.
 NEVER_MIRRORED = ("symbols", "flags")
 SIDES = ("left", "right", "clockwise")
@@ -86,6 +86,9 @@ def main():
     parser.add_argument("--output", required=True)
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--minutes", type=float, help="of a stage that trains")
+    parser.add_argument(
+        "--views", type=int, default=1, help="of each drawing, for `tokens`"
+    )
     parser.add_argument("--dtype", default="float32", help="to train in")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -149,11 +152,10 @@ def make_decoder(options):
 def patches(options):
     """Pictures of the training rows, each thing about as often as another."""
     pairs = load(options)
-    # Every drawing without a skin tone, and one in four of the others.
     kept = [
         i
         for i, row in enumerate(pairs.rows)
-        if "skin tone" not in row["text"] or i % 4 == 0
+        if "skin tone" not in row["text"] or i % TONE_SHARE == 0
     ]
     large, _ = pairs.select(kept).as_arrays()
     batch_size = BATCH[options.stage]
@@ -192,7 +194,9 @@ def make_tokens(options):
     for split in ("train", *HELD_OUT):
         pairs = load(options, split, prompts="both")
         data.write_token_shards(
-            Views(pairs, options.seed) if split == "train" else pairs,
+            Views(pairs, options.seed, options.views)
+            if split == "train"
+            else pairs,
             path(options, "tokens", split),
             tokenizer,
             text_encoder,
@@ -200,6 +204,7 @@ def make_tokens(options):
             image_size=SMALL,
             high_res_image_size=LARGE,
             batch_size=64,
+            overwrite=True,
         )
 
 
@@ -207,10 +212,11 @@ class Views:
     """Every drawing as it is, and a little smaller or larger and moved.
 
     The tokens of a moved drawing are others: so the models cannot learn a
-    drawing by heart as one row of tokens.
+    drawing by heart as one row of tokens. Where their time is short it is
+    better spent on drawings as they are.
     """
 
-    def __init__(self, pairs, seed, num_views=NUM_VIEWS):
+    def __init__(self, pairs, seed, num_views):
         self.pairs, self.seed, self.num_views = pairs, seed, num_views
 
     def __iter__(self):
@@ -221,7 +227,9 @@ class Views:
             may_mirror = row["group"] not in NEVER_MIRRORED and not any(
                 side in row["text"] for side in SIDES
             )
-            for view in range(NUM_TONE_VIEWS if has_tone else self.num_views):
+            for view in range(self.num_views):
+                if has_tone and (number + view) % TONE_SHARE:
+                    continue
                 image = Image.fromarray(pair["image"])
                 if view > 0:
                     image = moved(image, generator)
@@ -361,7 +369,7 @@ def make_preset(options):
     muse = keras_muse.Muse(
         keras_muse.MiniLMTextEncoder.from_preset("all_minilm_l6_v2"),
         **{
-            part: cls.from_preset(path(options, name), dtype="float32")
+            part: cls.from_preset(path(options, name))
             for (part, cls), name in zip(parts.items(), names, strict=True)
         },
     )

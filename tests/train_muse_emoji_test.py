@@ -80,6 +80,7 @@ def trained(tmp_path_factory):
                 output=directory,
                 stage=stage,
                 minutes=0.001,
+                views=4,
                 seed=0,
             )
             getattr(script, f"make_{stage}")(options)
@@ -97,7 +98,7 @@ def test_held_out_rows_are_in_no_training_shard(trained):
     assert set(styled) == {
         f"{text}, {style} style" for text, style, s in ROWS if s == "train"
     }
-    # A picture with a skin tone has fewer views than the others.
+    # A picture with a skin tone has a fourth of the others' views.
     assert len(styled) == 4 + 1 + 4
     for split in ("test_pair", "test_concept"):
         held_out = [caption for caption, _ in captions(trained, split)]
