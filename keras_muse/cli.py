@@ -47,16 +47,19 @@ def _parser():
     )
     command.add_argument("prompt")
     command.add_argument(
-        "--preset",
-        default="muse_emoji",
-        help="directory or handle of a Muse, or 'muse_emoji', which is bundled "
-        "(the default)",
+        "--preset", required=True, help="directory or handle of a Muse"
     )
     command.add_argument("--output", required=True, help="the PNG to write")
     command.add_argument("--negative-prompt")
     command.add_argument("--guidance-scale", type=float, default=3.0)
     command.add_argument("--num-steps", type=int, default=24)
     command.add_argument("--temperature", type=float, default=1.0)
+    command.add_argument(
+        "--best-of",
+        type=int,
+        metavar="N",
+        help="draw N pictures and keep the one that `emoji_scorer` likes best",
+    )
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_generate)
 
@@ -145,9 +148,7 @@ def _add_tokenize_options(command):
 
 def _add_evaluate_options(command):
     command.add_argument(
-        "preset",
-        metavar="PRESET",
-        help="directory or handle of a Muse, or 'muse_emoji', which is bundled",
+        "preset", metavar="PRESET", help="directory or handle of a Muse"
     )
     command.add_argument(
         "--data",
@@ -210,17 +211,23 @@ def _quickstart(options):
 def _generate(options):
     from PIL import Image
 
+    from keras_muse.models import PictureTextScorer
     from keras_muse.muse import Muse
     from keras_muse.samplers import ConfidenceSampler
 
     muse = Muse.from_preset(options.preset)
     sampler = ConfidenceSampler(temperature=options.temperature)
+    scorer = None
+    if options.best_of is not None:
+        scorer = PictureTextScorer.from_preset("emoji_scorer").score
     images = muse.generate(
         options.prompt,
         options.negative_prompt,
         num_steps=options.num_steps,
         guidance_scale=options.guidance_scale,
         seed=options.seed,
+        best_of=options.best_of,
+        scorer=scorer,
         sampler=sampler,
         super_res_sampler=sampler,
     )

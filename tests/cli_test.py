@@ -16,6 +16,7 @@ from keras_muse import quickstart
 from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import write_token_shards
+from keras_muse.models import PictureTextScorer
 from keras_muse.training import distribution
 from tests.tiny import tiny_images
 from tests.tiny_muse import shared_muse
@@ -62,6 +63,17 @@ def test_generate_passes_its_options_on(preset, tmp_path):
         picture,
         expected(seed=7, guidance_scale=5.0, negative_prompts="blue"),
     )
+
+
+def test_generate_keeps_the_best_of_candidates(preset, tmp_path):
+    scorer = PictureTextScorer.from_preset("emoji_scorer").score
+    picture = generate(preset, tmp_path / "apple.png", "--best-of", "3")
+    best = expected(best_of=3, scorer=scorer)
+    np.testing.assert_array_equal(picture, best)
+    # Which is one of those of the seeds 0, 1 and 2.
+    candidates = [expected(seed=seed) for seed in range(3)]
+    scores = scorer(np.stack(candidates), ["a red apple"] * 3)
+    np.testing.assert_array_equal(picture, candidates[np.argmax(scores)])
 
 
 # === tokenize ===
