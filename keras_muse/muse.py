@@ -250,12 +250,12 @@ class Muse(MuseEditing):
         """Loads a `Muse`.
 
         Args:
-            preset: string. `"muse_emoji"`, which is bundled; a directory
-                written by `save_to_preset`, or one of an aMUSEd pipeline as
-                `diffusers` saves it; or a `hf://` or `kaggle://` handle of
-                either, such as `"hf://amused/amused-256"`.
+            preset: string. A directory written by `save_to_preset`, or one
+                of an aMUSEd pipeline as `diffusers` saves it; or a `hf://` or
+                `kaggle://` handle of either, such as
+                `"hf://amused/amused-256"`.
             dtype: string or `keras.DTypePolicy` of all parts, such as
-                `"bfloat16"`. Defaults to those that were saved.
+                `"bfloat16"`. Defaults to the global policy.
             staged: bool. Whether parts are loaded one at a time, when they
                 are needed, and released for the next: so memory must hold the
                 largest of them, not all. Pictures are the same, and wait for

@@ -91,6 +91,13 @@ def test_dtype_is_that_of_all_parts(saved):
     assert len(dtypes) == 4 and set(dtypes.values()) == {"bfloat16"}
 
 
+def test_without_a_dtype_it_is_the_global_one(saved, tmp_path):
+    parts = muse_preset.load_parts(saved, "mixed_bfloat16", names=["base"])
+    muse_preset.save_parts(parts, str(tmp_path / "half"))
+    (base,) = muse_preset.load_parts(str(tmp_path / "half")).values()
+    assert base.compute_dtype == "float32"
+
+
 def test_saving_over_an_older_preset_leaves_nothing_of_it(preset):
     (preset / "base" / "model.weights.json").write_text("{}")
     muse = tiny_muse(cascade=False, base=tiny.tiny_base(num_layers=1))

@@ -12,7 +12,7 @@ import pathlib
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 # Directories of presets inside the package.
-BUNDLED = {name: str(_ASSETS / name) for name in ("emoji_scorer", "muse_emoji")}
+BUNDLED = {"emoji_scorer": str(_ASSETS / "emoji_scorer")}
 
 ARCHITECTURES = {
     "muse_base_632m": (
