@@ -211,7 +211,6 @@ def _quickstart(options):
 def _generate(options):
     from PIL import Image
 
-    from keras_muse.models import PictureTextScorer
     from keras_muse.muse import Muse
     from keras_muse.samplers import ConfidenceSampler
 
@@ -219,6 +218,8 @@ def _generate(options):
     sampler = ConfidenceSampler(temperature=options.temperature)
     scorer = None
     if options.best_of is not None:
+        from keras_muse.models import PictureTextScorer
+
         scorer = PictureTextScorer.from_preset("emoji_scorer").score
     images = muse.generate(
         options.prompt,
