@@ -39,6 +39,10 @@ from table import print_rows
 import keras_muse
 from keras_muse import data
 from keras_muse import evaluation
+from keras_muse import optimizers
+from keras_muse import training
+from keras_muse.evaluation.report import as_text
+from keras_muse.evaluation.report import over_seeds
 from keras_muse.evaluation.scores import Scores
 from keras_muse.ops import images as image_ops
 
@@ -52,8 +56,10 @@ SHAPE = {
     **muse_emoji.BASE,
     **muse_emoji.TRANSFORMER,
 }
-BATCH_SIZE, RATE, WARM_UP = 64, 1e-3, 0.03
+BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
 SPLITS = muse_emoji.HELD_OUT
+SCORES = ("kernel_distance", "frechet_distance", "perceptual_distance")
+SCORES += ("r_precision",)
 
 
 def main():
@@ -103,12 +109,8 @@ def train(options):
 
 
 def rate(steps):
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=round(steps * (1 - WARM_UP)),
-        warmup_target=RATE,
-        warmup_steps=round(steps * WARM_UP),
-    )
+    warmup_steps = max(1, round(steps * training.TimeBudget.WARM_UP))
+    return optimizers.warmup_cosine(RATE, warmup_steps, steps)
 
 
 def train_keras(model, batches, steps):
@@ -247,6 +249,8 @@ def bounds(protocol, pairs, tokenizer, split):
         yield {
             "model": name,
             "split": split,
+            "guidance_scale": "",
+            "num_steps": "",
             "num_pictures": len(images),
             **scores.results(),
         }
@@ -274,26 +278,21 @@ class Nearest:
 
 
 def in_short(rows):
-    """A row a model and split, at the guidance of its best kernel distance."""
-    names = ("kernel_distance", "frechet_distance", "perceptual_distance")
-    names += ("r_precision",)
-    groups = {}
-    for row in rows:
-        scale = row.get("guidance_scale", "")
-        by_scale = groups.setdefault((row["split"], row["model"]), {})
-        by_scale.setdefault(scale, []).append(row)
-    for (split, model), by_scale in groups.items():
-        for scale, runs in by_scale.items():
-            short = {"split": split, "model": model, "guidance_scale": scale}
-            for name in names:
-                values = [run[name] for run in runs]
-                short[name] = f"{np.mean(values):.4g}"
-                if len(values) > 1:
-                    short[name] += f" ± {np.std(values, ddof=1):.2g}"
+    """A row a split, model and guidance scale: means and spreads over seeds."""
+    for model in dict.fromkeys(row["model"] for row in rows):
+        runs = [
+            {k: v for k, v in row.items() if k not in ("model", "shown")}
+            for row in rows
+            if row["model"] == model
+        ]
+        for mean in over_seeds(runs):
             yield {
-                **short,
-                "pictures": runs[0]["num_pictures"],
-                "seeds": len(runs),
+                "split": mean["split"],
+                "model": model,
+                "guidance_scale": mean["guidance_scale"],
+                **{name: as_text(mean, name) for name in SCORES},
+                "pictures": mean["num_pictures"],
+                "seeds": mean["num_seeds"],
             }
 
 

@@ -127,11 +127,12 @@ def _table(rows):
     yield f"| {' | '.join(names)} |"
     yield "|---" * len(names) + "|"
     for row in rows:
-        cells = [_cell(row, name) for name in names]
+        cells = [as_text(row, name) for name in names]
         yield f"| {' | '.join(cells)} |"
 
 
-def _cell(row, name):
+def as_text(row, name):
+    """One score of a row of `over_seeds`, with its spread."""
     value, spread = row.get(name, ""), row.get("spread", {})
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return f"{text} ± {spread[name]:.2g}" if name in spread else text
