@@ -10,6 +10,8 @@ from keras_muse.layers.vqgan_encoder import VQGANEncoder
 from keras_muse.models.compiled import compile_function
 from keras_muse.models.compiled import fetchable
 from keras_muse.models.compiled import map_batches
+from keras_muse.models.decoder_growth import can_grow
+from keras_muse.models.decoder_growth import grow_decoder
 from keras_muse.models.layouts import TOKENIZER_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.tokenizer_training import TokenizerTraining
@@ -307,22 +309,29 @@ class VQGANTokenizer(TokenizerTraining):
         """A new tokenizer with these codes and a larger decoder to train.
 
         Its tokens are this tokenizer's, bit for bit: encoder and codebook are
-        copied and frozen. The decoder starts afresh, its shapes being others.
+        copied and frozen. With a multiple of this decoder's channels, at
+        least its residual blocks and no attention, the new decoder paints as
+        this one does until it is trained; else it starts afresh.
 
         Args:
             num_res_blocks: int. Residual blocks a level of the new decoder.
-            base_channels: int. Channels of the new decoder.
+                Defaults to `4`.
+            base_channels: int. Channels of the new decoder. Defaults to
+                `256`.
 
         Returns:
             A `VQGANTokenizer` to `compile` and `fit`.
 
         Reference:
             - [Muse, section 2.5](https://arxiv.org/abs/2301.00704)
+            - [Net2Net](https://arxiv.org/abs/1511.05641)
         """
         tokenizer = self._copy(
             decoder_num_res_blocks=num_res_blocks,
             decoder_base_channels=base_channels,
         )
+        if can_grow(self.decoder, tokenizer.decoder):
+            grow_decoder(self.decoder, tokenizer.decoder)
         tokenizer.encoder.trainable = False
         tokenizer.quantizer.trainable = False
         return tokenizer
