@@ -20,7 +20,8 @@ class TimeBudget(keras.callbacks.Callback):
     Args:
         seconds: float. Time to train, compilation included.
         directory: string or path. Where the state is saved.
-        learning_rate: float. The highest learning rate.
+        learning_rate: float. The highest learning rate, of a tokenizer and
+            its critic alike.
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Example:
@@ -73,7 +74,9 @@ class TimeBudget(keras.callbacks.Callback):
         self._last = self._last_save = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self._rate_now()
+        optimizer = self.model.optimizer
+        for part in getattr(optimizer, "optimizers", [optimizer]):
+            part.learning_rate = self._rate_now()
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()

@@ -106,6 +106,35 @@ def test_however_many_steps_the_rate_falls_to_zero(train, seconds):
     )
 
 
+def test_all_optimizers_of_a_model_have_the_rate(train):
+    """As a tokenizer and its critic have two."""
+
+    def mean(y, prediction):
+        return keras.ops.mean(prediction)
+
+    critic = keras.optimizers.SGD(7.0)
+    optimizer = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(
+            keras.optimizers.SGD(3.0),
+            {r"critic/.*": critic},
+        )
+    )
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((3,))
+    parts = [
+        keras.layers.Dense(1, use_bias=False, name=name)(inputs)
+        for name in ("tokenizer", "critic")
+    ]
+    model = keras.Model(inputs, keras.layers.add(parts))
+    model.compile(optimizer, loss=mean)
+    before = [to_numpy(w) for w in model.weights]
+    train(model, learning_rate=0.1)
+    expected = 0.1 * sum(expected_rate(second) for second in range(10))
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_allclose(old - to_numpy(new), expected, rtol=1e-5)
+    assert float(critic.learning_rate) < 0.1
+
+
 def test_it_warms_up(train):
     model = tiny_model("sgd")
     budget, _ = train(model, seconds=1000, stop_after=1, learning_rate=1.0)
