@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_muse.layers import initializers
+
 
 def dense(name, output_dim, dtype, activation=None, use_bias=True):
     """A `Dense` layer with the transformers' initialization.
@@ -21,7 +23,7 @@ def dense(name, output_dim, dtype, activation=None, use_bias=True):
         output_dim,
         activation=activation,
         use_bias=use_bias,
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        kernel_initializer=initializers.TruncatedNormal(stddev=0.02),
         dtype=dtype,
         name=name,
     )

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_muse.layers import initializers
+
 
 @keras.saving.register_keras_serializable(package="keras_muse")
 class ResnetBlock(keras.layers.Layer):
@@ -84,7 +86,7 @@ def conv(name, channels, kernel_size, use_bias, dtype, strides=1):
         strides=strides,
         padding="same",
         use_bias=use_bias,
-        kernel_initializer=keras.initializers.VarianceScaling(
+        kernel_initializer=initializers.VarianceScaling(
             1.0, "fan_in", "truncated_normal"
         ),
         dtype=dtype,

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_muse.layers import initializers
+
 CODE_SCALE = 0.02
 POSITION_SCALE = 0.1
 # Cycles over the picture of the slowest and the fastest initial wave.
@@ -47,7 +49,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.grid_size = tuple(grid_size)
 
     def build(self, input_shape=None):
-        initializer = keras.initializers.TruncatedNormal(CODE_SCALE)
+        initializer = initializers.TruncatedNormal(CODE_SCALE)
         self.codes = keras.layers.Embedding(
             self.vocabulary_size,
             self.hidden_dim,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers import initializers
 from keras_muse.ops import noise
 from keras_muse.ops import quantization
 
@@ -77,7 +78,9 @@ class VectorQuantizer(keras.layers.Layer):
                 f"input_shape={input_shape}, codebook_dim={self.codebook_dim}"
             )
         shape = (self.codebook_size, self.codebook_dim)
-        self.codebook = self._state("codebook", shape, "random_normal")
+        self.codebook = self._state(
+            "codebook", shape, initializers.RandomNormal()
+        )
         self.code_counts = self._state("code_counts", shape[:1], "ones")
         self.code_sums = self._state("code_sums", shape, "zeros")
         self.idle_steps = self._state("idle_steps", shape[:1], "zeros", "int32")

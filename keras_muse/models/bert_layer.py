@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers import initializers
 from keras_muse.ops import attention
 
 
@@ -57,7 +58,7 @@ class BertEncoderLayer(keras.layers.Layer):
     def _dense(self, name, units):
         return keras.layers.Dense(
             units,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            kernel_initializer=initializers.TruncatedNormal(stddev=0.02),
             dtype=self.dtype_policy,
             name=name,
         )

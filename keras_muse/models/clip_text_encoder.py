@@ -8,6 +8,7 @@ from keras_hub.layers import TokenAndPositionEmbedding
 from keras_hub.src.models.clip.clip_layers import CLIPEncoderLayer
 from keras_hub.src.models.clip.clip_layers import CLIPTextPooler
 
+from keras_muse.layers import initializers
 from keras_muse.models.text_encoder import TextEncoder
 
 _ACTIVATIONS = ("quick_gelu", "gelu")
@@ -121,7 +122,7 @@ class CLIPTextEncoder(TextEncoder):
             vocabulary_size=vocabulary_size,
             sequence_length=max_sequence_length,
             embedding_dim=hidden_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
+            embeddings_initializer=initializers.RandomNormal(stddev=0.02),
             dtype=dtype,
             name="embedding",
         )

@@ -6,6 +6,7 @@ import keras
 import tokenizers
 from keras import ops
 
+from keras_muse.layers import initializers
 from keras_muse.models.bert_layer import BertEncoderLayer
 from keras_muse.models.text_encoder import TextEncoder
 
@@ -113,7 +114,7 @@ class MiniLMTextEncoder(TextEncoder):
             )
 
         # === Layers ===
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        initializer = initializers.TruncatedNormal(stddev=0.02)
         self.token_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,

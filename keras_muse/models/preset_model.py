@@ -5,6 +5,7 @@ import os
 
 import keras
 
+from keras_muse.layers import initializers
 from keras_muse.models import lora
 from keras_muse.models import transfer
 from keras_muse.models import weight_quantization
@@ -64,7 +65,8 @@ class PresetModel(keras.Model):
         if published is not None:
             converter, folder, config = published
             arguments = converter.constructor_arguments(config)
-            model = cls(**{**arguments, **kwargs})
+            with initializers.skip_random_weights(load_weights):
+                model = cls(**{**arguments, **kwargs})
             if load_weights:
                 converter.load_weights(model, directory, folder)
             return model
@@ -76,7 +78,8 @@ class PresetModel(keras.Model):
                 f"`{cls.__name__}`. Received: preset={preset!r}"
             )
         try:
-            return loader.load_backbone(saved_class, load_weights, **kwargs)
+            with initializers.skip_random_weights(load_weights):
+                return loader.load_backbone(saved_class, load_weights, **kwargs)
         except (OSError, KeyError) as error:
             raise ValueError(
                 "The weights of `preset` cannot be read; the file may be cut "

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_muse.layers import initializers
+
 # T5 1.0 has "relu"; T5 1.1 and flan have the tanh form of GELU, which
 # KerasHub's presets replace by the exact one.
 ACTIVATIONS = {
@@ -73,7 +75,7 @@ class T5PositionBias(keras.layers.Layer):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_buckets, self.num_heads),
-            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            initializer=initializers.RandomNormal(stddev=1.0),
         )
 
     def call(self, token_ids):
@@ -168,7 +170,7 @@ class T5EncoderLayer(keras.layers.Layer):
         return keras.layers.Dense(
             units,
             use_bias=False,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+            kernel_initializer=initializers.RandomNormal(stddev=stddev),
             dtype=self.dtype_policy,
             name=name,
         )

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import sentencepiece
 
+from keras_muse.layers import initializers
 from keras_muse.models.layouts import TEXT_ENCODER_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.t5_layers import ACTIVATIONS
@@ -119,7 +120,7 @@ class T5TextEncoder(TextEncoder):
         self.token_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+            embeddings_initializer=initializers.RandomNormal(stddev=1.0),
             dtype=dtype,
             name="token_embedding",
         )

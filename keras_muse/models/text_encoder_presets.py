@@ -10,6 +10,7 @@ from keras_hub.src.utils import preset_utils
 
 from keras_muse.converters import sources
 from keras_muse.converters import t5_keras_hub
+from keras_muse.layers import initializers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +86,13 @@ def _find_of_keras(preset, source, base_class, readers):
 
 def load(found, load_weights, **kwargs):
     """An encoder from a `FoundPreset`; see `TextEncoder.from_preset`."""
-    if found.converter is None:
-        return _load_own(found, load_weights, **kwargs)
+    with initializers.skip_random_weights(load_weights):
+        if found.converter is None:
+            return _load_own(found, load_weights, **kwargs)
+        return _load_published(found, load_weights, **kwargs)
+
+
+def _load_published(found, load_weights, **kwargs):
     converter, place = found.converter, (found.source, found.folder)
     arguments = converter.constructor_arguments(found.config)
     if "vocabulary" not in kwargs:

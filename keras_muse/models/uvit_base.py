@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_muse.layers import initializers
 from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
@@ -144,7 +145,7 @@ class UViTBase(BaseGeneration, MaskedTokenModel):
         self.token_embedding = keras.layers.Embedding(
             codebook_size + 1,  # the last id is [MASK]
             stage_dim,
-            embeddings_initializer=keras.initializers.TruncatedNormal(0.02),
+            embeddings_initializer=initializers.TruncatedNormal(0.02),
             dtype=policy,
             name="token_embedding",
         )

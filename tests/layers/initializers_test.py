@@ -1,0 +1,55 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_muse
+from keras_muse.layers import initializers
+from tests.tiny import tiny_base
+from tests.tiny import to_numpy
+
+
+@pytest.mark.parametrize(
+    "name", ["RandomNormal", "TruncatedNormal", "VarianceScaling"]
+)
+def test_draws_what_keras_draws(name):
+    mine = getattr(initializers, name)(seed=3)
+    theirs = getattr(keras.initializers, name)(seed=3)
+    np.testing.assert_array_equal(
+        to_numpy(mine((4, 8), "float32")), to_numpy(theirs((4, 8), "float32"))
+    )
+    with initializers.skip_random_weights():
+        assert not np.any(to_numpy(mine((4, 8), "float32")))
+        with initializers.skip_random_weights(False):
+            assert np.all(to_numpy(mine((4, 8), "float32")))
+    assert np.all(to_numpy(mine((4, 8), "float32")))
+
+
+def test_a_copy_by_its_configuration_draws_the_same():
+    mine = initializers.TruncatedNormal(0.1, seed=3)
+    copy = keras.initializers.deserialize(keras.initializers.serialize(mine))
+    assert type(copy) is type(mine)
+    np.testing.assert_array_equal(to_numpy(mine((9,))), to_numpy(copy((9,))))
+
+
+def test_loading_draws_nothing_and_starting_afresh_does(tmp_path, monkeypatch):
+    base = tiny_base()
+    base.save_to_preset(str(tmp_path / "preset"))
+    drawn = []
+    draw = keras.initializers.TruncatedNormal.__call__
+
+    def count(self, shape, *args, **kwargs):
+        drawn.append(shape)
+        return draw(self, shape, *args, **kwargs)
+
+    monkeypatch.setattr(keras.initializers.TruncatedNormal, "__call__", count)
+    load = keras_muse.MuseBase.from_preset
+    loaded = load(str(tmp_path / "preset"))
+    assert drawn == []
+    for mine, theirs in zip(loaded.weights, base.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
+    fresh = load(str(tmp_path / "preset"), load_weights=False)
+    assert len(drawn) > 10
+    assert np.ptp(to_numpy(fresh.trainable_variables[0])) > 0
+    with pytest.raises(ValueError):
+        load(str(tmp_path / "preset"), hidden_dim=32)
+    assert initializers._skipped.get() is False
