@@ -68,7 +68,7 @@ SUPER_RES = {
     "block_size": 4,
 }
 BATCH = {"tokenizer": 32, "base": 64, "super_res": 32, "decoder": 16}
-RATE = {"tokenizer": 1e-3, "base": 1e-3, "super_res": 1e-3, "decoder": 5e-4}
+RATE = {"tokenizer": 1e-3, "base": 1e-3, "super_res": 1e-3, "decoder": 2e-4}
 
 # Drawings with skin tones have a fourth of the others' share: they are nearly
 # half of the rows, and differ in little else.
@@ -136,12 +136,12 @@ def make_decoder(options):
     ).finetune_decoder(**DECODER)
     tokenizer.compile(
         keras.optimizers.Adam(beta_1=0.5, beta_2=0.99),
-        keras.optimizers.Adam(2e-4, beta_1=0.5, beta_2=0.99),
+        keras.optimizers.Adam(beta_1=0.5, beta_2=0.99),
         reconstruction="l1",
         perceptual=LPIPS(),
         perceptual_weight=0.5,
         adversarial_weight=0.05,
-        adversarial_start=1000,
+        adversarial_start=300,
         discriminator=keras_muse.Discriminator(32),
         entropy_weight=0,
     )
@@ -375,7 +375,7 @@ def make_preset(options):
     )
     shutil.rmtree(path(options, "preset"), ignore_errors=True)
     muse.save_to_preset(path(options, "preset"))
-    for part in ("base", "super_res"):
+    for part in parts:
         halve_weights(path(options, "preset", part, "model.weights.h5"))
     draw_curves(options)
 
@@ -383,7 +383,7 @@ def make_preset(options):
 def halve_weights(file):
     """Stores the numbers of a weight file in float16; they are read as before.
 
-    Not for tokenizers: their codebook is known by its exact numbers.
+    All but a tokenizer's codebook, which is known by its exact numbers.
     """
     with h5py.File(file) as whole, h5py.File(f"{file}.half", "w") as half:
 
@@ -391,7 +391,8 @@ def halve_weights(file):
             target = half.require_group(name) if name else half
             if isinstance(node, h5py.Dataset):
                 del half[name]
-                half[name] = node[()].astype("float16")
+                dtype = node.dtype if "quantizer" in name else "float16"
+                half[name] = node[()].astype(dtype)
                 target = half[name]
             target.attrs.update(node.attrs)
 

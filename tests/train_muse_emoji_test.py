@@ -105,28 +105,43 @@ def test_held_out_rows_are_in_no_training_shard(trained):
         assert len(held_out) == 2 and not set(held_out) & set(styled)
 
 
-def test_the_preset_draws_and_its_transformers_are_halved(trained):
+def test_the_preset_draws_and_its_weights_are_halved(trained):
     muse = keras_muse.Muse.from_preset(str(trained / "preset"))
     images = muse.generate(
         ["a red apple"], num_steps=2, super_res_num_steps=1, seed=0, verbose=0
     )
     assert images.shape == (1, 32, 32, 3)
-    for part in ("base", "super_res"):
-        numbers = []
-        file = trained / "preset" / part / "model.weights.h5"
-        with h5py.File(file) as weights:
-            weights.visititems(lambda _, node, x=numbers: x.append(node))
-            dtypes = {x.dtype for x in numbers if isinstance(x, h5py.Dataset)}
-        assert dtypes == {np.dtype("float16")}
+    for part, name in (
+        ("base", "base"),
+        ("super_res", "super_res"),
+        ("image_tokenizer", "tokenizer"),
+        ("high_res_image_tokenizer", "decoder"),
+    ):
+        dtypes = stored_dtypes(trained / "preset" / part / "model.weights.h5")
+        # The codebook is known by its exact numbers.
+        codes = {dtypes.pop(k) for k in list(dtypes) if "quantizer" in k}
+        assert np.dtype("float16") not in codes
+        assert set(dtypes.values()) == {np.dtype("float16")}
         model = getattr(muse, part)
-        whole = type(model).from_preset(str(trained / part))
+        whole = type(model).from_preset(str(trained / name))
         for mine, theirs in zip(model.weights, whole.weights, strict=True):
-            assert mine.dtype == "float32" and mine.path == theirs.path
+            assert mine.dtype == theirs.dtype and mine.path == theirs.path
             np.testing.assert_allclose(
                 *map(keras.ops.convert_to_numpy, (mine, theirs)),
                 atol=1e-6,
-                rtol=1e-3,
+                rtol=0 if "quantizer" in mine.path else 1e-3,
             )
+
+
+def stored_dtypes(file):
+    dtypes = {}
+    with h5py.File(file) as weights:
+        weights.visititems(
+            lambda name, node: dtypes.update(
+                {name: node.dtype} if isinstance(node, h5py.Dataset) else {}
+            )
+        )
+    return dtypes
 
 
 def test_curves_have_the_losses_of_held_out_rows(trained):
