@@ -250,10 +250,11 @@ class Muse(MuseEditing):
         """Loads a `Muse`.
 
         Args:
-            preset: string. A directory written by `save_to_preset`, or one
-                of an aMUSEd pipeline as `diffusers` saves it; or a `hf://` or
-                `kaggle://` handle of either, such as
-                `"hf://amused/amused-256"`.
+            preset: string. `"muse_emoji"`, which is bundled and draws emoji
+                of 128 pixels a side; or a directory written by
+                `save_to_preset`, or one of an aMUSEd pipeline as `diffusers`
+                saves it; or a `hf://` or `kaggle://` handle of either, such
+                as `"hf://amused/amused-256"`.
             dtype: string or `keras.DTypePolicy` of all parts, such as
                 `"bfloat16"`. Defaults to the global policy.
             staged: bool. Whether parts are loaded one at a time, when they

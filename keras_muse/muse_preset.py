@@ -17,6 +17,7 @@ from keras_muse.models.muse_base import MuseBase
 from keras_muse.models.muse_super_res import MuseSuperRes
 from keras_muse.models.preset_model import MUSE_FILE
 from keras_muse.models.preset_model import fetch_part
+from keras_muse.models.presets import BUNDLED
 from keras_muse.models.t5_text_encoder import T5TextEncoder
 from keras_muse.models.uvit_base import UViTBase
 from keras_muse.models.vqgan_tokenizer import VQGANTokenizer
@@ -99,8 +100,8 @@ def load_parts(preset, dtype=None, names=tuple(PART_CLASSES)):
     """Loads the parts of a `Muse`.
 
     Args:
-        preset: string. A directory or a handle, of a `Muse` or of an aMUSEd
-            pipeline.
+        preset: string. `"muse_emoji"`, or a directory or a handle, of a
+            `Muse` or of an aMUSEd pipeline.
         dtype: string or `keras.DTypePolicy` of all parts, or `None` for the
             global policy.
         names: which parts, of those that there are. Defaults to all.
@@ -122,9 +123,10 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
         A dict of functions by the names of `PART_CLASSES`, each of which
         takes `load_weights=True` and returns a model.
     """
+    preset = BUNDLED.get(preset, preset)
     if "://" not in preset and not os.path.isdir(preset):
         raise ValueError(
-            "`preset` must be a directory or a handle such as "
+            "`preset` must be 'muse_emoji', a directory or a handle such as "
             f"'hf://user/model'. Received: preset={preset!r}"
         )
     options = {} if dtype is None else {"dtype": dtype}

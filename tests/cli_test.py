@@ -17,6 +17,7 @@ from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import write_token_shards
 from keras_muse.models import PictureTextScorer
+from keras_muse.samplers import ConfidenceSampler
 from keras_muse.training import distribution
 from tests.tiny import tiny_images
 from tests.tiny_muse import shared_muse
@@ -43,9 +44,14 @@ def generate(preset, output, *options):
 
 def expected(**options):
     muse = shared_muse(cascade=False)
-    return muse.generate(
-        "a red apple", **{"num_steps": 3, "seed": 0, "verbose": 0, **options}
-    )[0]
+    defaults = {
+        "num_steps": 3,
+        "guidance_scale": cli.GUIDANCE_SCALE,
+        "sampler": ConfidenceSampler(temperature=cli.TEMPERATURE),
+        "seed": 0,
+        "verbose": 0,
+    }
+    return muse.generate("a red apple", **{**defaults, **options})[0]
 
 
 def test_generate_writes_the_picture_of_the_seed(preset, tmp_path, capsys):
@@ -58,10 +64,16 @@ def test_generate_passes_its_options_on(preset, tmp_path):
     picture = generate(
         *(preset, tmp_path / "apple.png", "--seed", "7"),
         *("--guidance-scale", "5", "--negative-prompt", "blue"),
+        *("--temperature", "0.9"),
     )
     np.testing.assert_array_equal(
         picture,
-        expected(seed=7, guidance_scale=5.0, negative_prompts="blue"),
+        expected(
+            seed=7,
+            guidance_scale=5.0,
+            negative_prompts="blue",
+            sampler=ConfidenceSampler(temperature=0.9),
+        ),
     )
 
 

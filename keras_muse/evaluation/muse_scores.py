@@ -61,7 +61,7 @@ def evaluate(
 
     Example:
     ```python
-    muse = keras_muse.Muse.from_preset("quickstart/preset")
+    muse = keras_muse.Muse.from_preset("muse_emoji")
     pairs = keras_muse.data.load_emoji(split="test_pair", prompts="styled")
     rows = keras_muse.evaluation.evaluate(
         muse, pairs, keras_muse.evaluation.PROTOCOLS["emoji"],

@@ -136,7 +136,7 @@ class PresetModel(keras.Model):
 
         Example:
         ```python
-        base = keras_muse.MuseBase.from_preset("quickstart/preset")
+        base = keras_muse.MuseBase.from_preset("muse_emoji")
         base.enable_lora(rank=4)
         base.compile(keras.optimizers.AdamW(1e-3))
         base.fit(keras_muse.data.read_token_shards("my_style/", batch_size=32))

@@ -12,7 +12,10 @@ import pathlib
 _ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 # Directories of presets inside the package.
-BUNDLED = {"emoji_scorer": str(_ASSETS / "emoji_scorer")}
+BUNDLED = {
+    "emoji_scorer": str(_ASSETS / "emoji_scorer"),
+    "muse_emoji": str(_ASSETS / "muse_emoji"),
+}
 
 ARCHITECTURES = {
     "muse_base_632m": (
