@@ -68,7 +68,7 @@ def write_report(directory, rows, reconstructions, about):
             if row["seed"] == rows[0]["seed"]
         ]
         draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
-        if len(scores) > 1 and trade_off(scores):
+        if any("on_front" in row for row in scores):
             draw_front(scores, os.path.join(temporary, "pareto.png"))
 
 

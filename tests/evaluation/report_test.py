@@ -80,7 +80,8 @@ def test_seeds_are_told_as_means_and_spreads(tmp_path):
 
 
 def test_one_setting_has_no_curve(tmp_path):
-    report.write_report(str(tmp_path / "report"), [row(1.0, 0.1)], [], {})
+    rows = [row(1.0, 0.1), row(1.0, 0.1, "other")]
+    report.write_report(str(tmp_path / "report"), rows, [], {})
     assert not (tmp_path / "report" / "pareto.png").exists()
 
 
