@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def grow_decoder(small, large, seed=0):
+def grow_decoder(small, large):
     """Gives a decoder the weights of a smaller one, so that both paint alike.
 
     Each channel becomes several that are alike, and what read it reads their
@@ -15,12 +15,11 @@ def grow_decoder(small, large, seed=0):
         small: a built `VQGANDecoder`.
         large: a built `VQGANDecoder` of the same levels, with at least as
             many residual blocks and `k` times the channels, `k` an integer.
-        seed: int. Of the weights in the sums. Defaults to `0`.
 
     Reference:
         - [Net2Net](https://arxiv.org/abs/1511.05641)
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     stages = {stage.name: stage for stage in small.stages}
     for stage in large.stages:
         if stage.name in stages:
