@@ -70,8 +70,7 @@ def main():
 
 def held_out(split):
     pairs = data.load_emoji(split=split, prompts="styled", shuffle=False)
-    rows = np.linspace(0, pairs.num_examples - 1, NUM_HELD_OUT)
-    return pairs.select(rows.astype(int).tolist())
+    return pairs.select_evenly(NUM_HELD_OUT)
 
 
 def edits(muse, common):

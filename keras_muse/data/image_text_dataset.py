@@ -142,6 +142,25 @@ class ImageTextDataset(BatchStream):
         selected._set_rows([self._rows[index] for index in indices])
         return selected
 
+    def select_evenly(self, num_rows):
+        """A dataset of so many rows, spread evenly over the file order.
+
+        For a look at all kinds of a collection that is sorted by kind.
+
+        Args:
+            num_rows: int, at least 1. With fewer rows than that, all are taken.
+
+        Raises:
+            ValueError: if `num_rows` is not positive.
+        """
+        if num_rows < 1:
+            raise ValueError(
+                f"`num_rows` must be positive. Received: num_rows={num_rows}"
+            )
+        num_rows = min(num_rows, self.num_examples)
+        step = self.num_examples / max(1, num_rows)
+        return self.select([int(i * step) for i in range(num_rows)])
+
     # === Rows, in file order and without augmentation ===
 
     def iterate_rows(self, all_captions=False):

@@ -69,16 +69,10 @@ def _load_collections(options, protocol):
     collections = {}
     for split in options.split or splits:
         pairs = load(split=split, shuffle=False, **common)
-        collections[split or "all"] = _spread(pairs, protocol.num_prompts)
+        if protocol.num_prompts is not None:
+            pairs = pairs.select_evenly(protocol.num_prompts)
+        collections[split or "all"] = pairs
     return collections
-
-
-def _spread(pairs, num_rows):
-    """So many rows, evenly over a collection that may be sorted."""
-    if num_rows is None or num_rows >= pairs.num_examples:
-        return pairs
-    step = pairs.num_examples / num_rows
-    return pairs.select([int(i * step) for i in range(num_rows)])
 
 
 def _reconstructions(muse, split, pairs, protocol):

@@ -141,6 +141,16 @@ def test_select_splits_for_validation():
     assert sorted(epoch_ids(pairs)) == list(range(10))
 
 
+def test_select_evenly():
+    pairs = ImageTextDataset(make_rows(10), image_size=4)
+    assert pairs.select_evenly(4).texts == ["0 c0", "2 c0", "5 c0", "7 c0"]
+    assert pairs.select_evenly(10).texts == pairs.texts
+    assert pairs.select_evenly(11).texts == pairs.texts
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"`num_rows`.*={wrong}"):
+            pairs.select_evenly(wrong)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_fit_on_images(workers):
     """A model that learns pictures alone sees every one of them each epoch."""
