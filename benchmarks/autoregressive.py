@@ -10,6 +10,7 @@ Reference:
 
 import keras
 import numpy as np
+import torch
 from keras import ops
 from keras_hub.layers import TransformerDecoder
 
@@ -29,7 +30,7 @@ class AutoregressiveBase(keras.Model):
     ):
         super().__init__()
         self.codebook_size, self.grid_size = codebook_size, grid_size
-        self.text_dim = text_dim
+        self.text_dim, self.num_heads = text_dim, num_heads
         self.num_tokens = grid_size[0] * grid_size[1]
         # One id more, which stands before the first token.
         self.tokens = keras.layers.Embedding(codebook_size + 1, hidden_dim)
@@ -57,18 +58,19 @@ class AutoregressiveBase(keras.Model):
             constant_values=self.codebook_size,
         )
         x = self.tokens(before) + self.positions(ops.arange(self.num_tokens))
-        text = self.text(inputs["text_embeddings"])
-        empty = ops.cast(ops.repeat(self.empty, len(text), 0), text.dtype)
-        # (batch, 1 + text_length, hidden_dim)
-        text = ops.concatenate([empty, text], axis=1)
-        mask = ops.pad(
-            ops.cast(inputs["text_mask"], "int32"),
-            ((0, 0), (1, 0)),
-            constant_values=1,
-        )
+        text, mask = self._read(inputs["text_embeddings"], inputs["text_mask"])
         for block in self.blocks:
             x = block(x, text, encoder_padding_mask=mask)
         return self.logits(self.norm(x))  # (batch, num_tokens, codebook_size)
+
+    def _read(self, text_embeddings, text_mask):
+        """What the blocks attend to, `(batch, 1 + text_length, hidden_dim)`."""
+        text = self.text(text_embeddings)
+        empty = ops.cast(ops.repeat(self.empty, len(text), 0), text.dtype)
+        mask = ops.pad(
+            ops.cast(text_mask, "int32"), ((0, 0), (1, 0)), constant_values=1
+        )
+        return ops.concatenate([empty, text], axis=1), mask
 
     def generate(
         self,
@@ -93,22 +95,46 @@ class AutoregressiveBase(keras.Model):
             ]
         )
 
+    @torch.no_grad()
     def _generate(self, text_embeddings, text_mask, guidance_scale, seeds):
-        token_ids = np.zeros((len(text_mask), self.num_tokens), "int32")
-        shape = (self.num_tokens, self.codebook_size)
-        noise = np.stack(
-            [np.random.default_rng(seed).gumbel(size=shape) for seed in seeds]
+        # The second half has no text.
+        text, mask = self._read(
+            np.concatenate([text_embeddings] * 2),
+            np.concatenate([text_mask, 0 * text_mask]),
         )
+        caches = [list(self._empty_caches(text)) for _ in self.blocks]
+        shape = (self.num_tokens, self.codebook_size)
+        noise = [
+            np.random.default_rng(seed).gumbel(size=shape) for seed in seeds
+        ]
+        chosen = [np.full(len(seeds), self.codebook_size)]
         for i in range(self.num_tokens):
-            # The second half has no text.
-            logits = self.predict_on_batch(
-                {
-                    "token_ids": np.concatenate([token_ids] * 2),
-                    "text_embeddings": np.concatenate([text_embeddings] * 2),
-                    "text_mask": np.concatenate([text_mask, 0 * text_mask]),
-                }
-            )[:, i]
-            guided, free = np.split(logits, 2)
+            before = np.concatenate([chosen[-1]] * 2)[:, None]
+            logits = self._next(before, i, text, mask, caches)
+            guided, free = np.split(ops.convert_to_numpy(logits), 2)
             logits = free + guidance_scale * (guided - free)
-            token_ids[:, i] = np.argmax(logits + noise[:, i], axis=-1)
+            chosen.append(np.argmax(logits + np.stack(noise)[:, i], axis=-1))
+        token_ids = np.stack(chosen[1:], axis=1).astype("int32")
         return token_ids.reshape(-1, *self.grid_size)
+
+    def _empty_caches(self, text):
+        """Keys and values of a block: of the tokens, and of the text."""
+        for length in (self.num_tokens, text.shape[1]):
+            heads = (self.num_heads, text.shape[-1] // self.num_heads)
+            yield ops.zeros((len(text), 2, length, *heads), text.dtype)
+
+    def _next(self, before, position, text, mask, caches):
+        """Logits of one token, `(batch, codebook_size)`; fills the caches."""
+        x = self.tokens(before) + self.positions(np.array([position]))
+        for i, block in enumerate(self.blocks):
+            of_tokens, of_text = caches[i]
+            x, *caches[i] = block(
+                x,
+                text,
+                encoder_padding_mask=mask,
+                self_attention_cache=of_tokens,
+                self_attention_cache_update_index=position,
+                cross_attention_cache=of_text,
+                cross_attention_cache_update_index=0 if position == 0 else None,
+            )
+        return self.logits(self.norm(x))[:, 0]
