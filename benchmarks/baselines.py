@@ -59,7 +59,7 @@ SHAPE = {
 BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
 SPLITS = muse_emoji.HELD_OUT
 SCORES = ("kernel_distance", "frechet_distance", "perceptual_distance")
-SCORES += ("r_precision",)
+SCORES += ("r_precision", "seconds_per_picture")
 
 
 def main():
@@ -205,13 +205,12 @@ def score(options):
         for name, (model, _) in models.items()
     }
     nearest = Nearest(encoder)
-    rows = []
+    print_rows([about for _, about in models.values()], options.json, "Models")
     for split in SPLITS:
-        pairs = spread(
-            data.load_emoji(split=split, prompts="styled", shuffle=False),
-            options.prompts,
-        )
-        rows += bounds(protocol, pairs, tokenizer, split)
+        pairs = data.load_emoji(
+            split=split, prompts="styled", shuffle=False
+        ).select_evenly(options.prompts)
+        rows = list(bounds(protocol, pairs, tokenizer, split))
         rows += [
             {"model": name, "split": split, **row}
             for name, painter in {"nearest": nearest, **painters}.items()
@@ -220,23 +219,27 @@ def score(options):
                 pairs,
                 protocol,
                 guidance_scale=1 if name == "nearest" else options.scales,
-                seed=[0] if name == "nearest" else options.seeds,
+                seed=options.seeds[:1] if name == "nearest" else options.seeds,
+                batch_size=50,
             )
         ]
-        with open(
-            muse_emoji.path(options, "baselines", "scores.json"), "w"
-        ) as file:
-            json.dump(
-                [{k: v for k, v in r.items() if k != "shown"} for r in rows],
-                file,
-            )
-    print_rows([about for _, about in models.values()], options.json, "Models")
-    print_rows(in_short(rows), options.json, "Scores")
+        print_rows(list(in_short(rows)), options.json, split)
+        draw_sheet(options, split, rows)
 
 
-def spread(pairs, num_rows):
-    rows = np.linspace(0, pairs.num_examples - 1, num_rows).astype(int)
-    return pairs.select(rows.tolist())
+def draw_sheet(options, split, rows):
+    """`baselines/SPLIT.png`: the same prompts, drawn by each model."""
+    shown = [row for row in rows if row.get("seed") == options.seeds[0]]
+    sections = [
+        (
+            f"{row['model']}, guidance {row['guidance_scale']:g}",
+            row["shown"]["images"][::4],
+            row["shown"]["texts"][::4] if row is shown[0] else None,
+        )
+        for row in shown
+    ]
+    path = muse_emoji.path(options, "baselines", f"{split}.png")
+    training.draw_sections(sections, path=path)
 
 
 def bounds(protocol, pairs, tokenizer, split):

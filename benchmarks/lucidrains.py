@@ -62,6 +62,8 @@ class LucidrainsBase:
                 dim_head=hidden_dim // num_heads,
                 ff_mult=intermediate_dim // hidden_dim,
                 t5_name=name,
+                # Its masks do not fit into bfloat16; the sums are the same.
+                flash=False,
             ),
             vae=Tokens(codebook_size, grid_size),
             cond_drop_prob=text_drop,
