@@ -58,6 +58,7 @@ SHAPE = {
 }
 BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
 SPLITS = muse_emoji.HELD_OUT
+SHARES = (1.0, 0.75, 0.5, 0.25)  # of a row that is masked, for the losses
 SCORES = ("kernel_distance", "frechet_distance", "perceptual_distance")
 SCORES += ("r_precision", "seconds_per_picture")
 
@@ -206,6 +207,7 @@ def score(options):
     }
     nearest = Nearest(encoder)
     print_rows([about for _, about in models.values()], options.json, "Models")
+    print_rows(list(losses(options, models)), options.json, "Cross-entropy")
     for split in SPLITS:
         pairs = data.load_emoji(
             split=split, prompts="styled", shuffle=False
@@ -225,6 +227,45 @@ def score(options):
         ]
         print_rows(list(in_short(rows)), options.json, split)
         draw_sheet(options, split, rows)
+
+
+def losses(options, models):
+    """Cross-entropies, by what share of a row is masked; masks are the same.
+
+    One token after another is a task of its own: its loss stands apart.
+    """
+    for split in ("train", *SPLITS):
+        batches = data.read_token_shards(
+            muse_emoji.path(options, "tokens", split),
+            BATCH_SIZE,
+            "base",
+            seed=0,
+            shuffle=True,
+        )
+        batches = [batches[i] for i in range(min(8, len(batches)))]
+        for name, (model, _) in models.items():
+            shares = ["in order"] if name == "autoregressive" else SHARES
+            means = {
+                str(share): float(
+                    np.mean([loss(model, x, share) for x in batches])
+                )
+                for share in shares
+            }
+            yield {"split": split, "model": name, **means}
+
+
+@torch.no_grad()
+def loss(model, batch, share):
+    token_ids = batch["token_ids"].reshape(len(batch["token_ids"]), -1)
+    mask = np.ones(token_ids.shape, "bool")
+    if share != "in order":
+        order = np.argsort(np.random.default_rng(0).random(mask.shape), axis=-1)
+        mask = order < round(share * mask.shape[1])
+        masked = np.where(mask, model.codebook_size, token_ids)
+        batch = {**batch, "token_ids": masked}
+    logits = keras.ops.reshape(model(batch), (*mask.shape, -1))
+    rows = keras_muse.losses.masked_cross_entropy(token_ids, logits, mask)
+    return keras.ops.convert_to_numpy(rows).mean()
 
 
 def draw_sheet(options, split, rows):

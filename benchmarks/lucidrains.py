@@ -72,6 +72,13 @@ class LucidrainsBase:
     def count_params(self):
         return sum(x.numel() for x in self.maskgit.parameters())
 
+    def __call__(self, batch):
+        """Logits, `(batch, num_tokens, codebook_size)`, of masked tokens."""
+        return self.maskgit.transformer(
+            torch.as_tensor(batch["token_ids"]).long(),
+            text_embeds=_text(batch["text_embeddings"], batch["text_mask"]),
+        )
+
     def loss(self, batch):
         """The loss of one batch of token shards."""
         return self.maskgit(
