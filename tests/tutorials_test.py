@@ -34,7 +34,6 @@ TRANSFORMER = {
 TOY_PARAMETERS = {
     "01_generate": {
         "PRESET": "quickstart/preset",
-        "QUICKSTART_MINUTES": 0,
         "NUM_STEPS": 3,
         "NUM_IMAGES": 8,
         "STEP_COUNTS": [1, 3],
@@ -84,7 +83,6 @@ TOY_PARAMETERS = {
     },
     "05_edit": {
         "PRESET": "quickstart/preset",
-        "QUICKSTART_MINUTES": 0,
         "NUM_STEPS": 2,
         "NUM_ROUNDS": 6,
     },
