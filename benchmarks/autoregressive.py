@@ -104,16 +104,16 @@ class AutoregressiveBase(keras.Model):
         )
         caches = [list(self._empty_caches(text)) for _ in self.blocks]
         shape = (self.num_tokens, self.codebook_size)
-        noise = [
-            np.random.default_rng(seed).gumbel(size=shape) for seed in seeds
-        ]
+        noise = np.stack(
+            [np.random.default_rng(seed).gumbel(size=shape) for seed in seeds]
+        )
         chosen = [np.full(len(seeds), self.codebook_size)]
         for i in range(self.num_tokens):
             before = np.concatenate([chosen[-1]] * 2)[:, None]
             logits = self._next(before, i, text, mask, caches)
             guided, free = np.split(ops.convert_to_numpy(logits), 2)
             logits = free + guidance_scale * (guided - free)
-            chosen.append(np.argmax(logits + np.stack(noise)[:, i], axis=-1))
+            chosen.append(np.argmax(logits + noise[:, i], axis=-1))
         token_ids = np.stack(chosen[1:], axis=1).astype("int32")
         return token_ids.reshape(-1, *self.grid_size)
 
