@@ -8,10 +8,11 @@ batches in the same order, with the same optimizer and learning rates:
 - `lucidrains`: the masked transformer of muse-maskgit-pytorch, trained and
   sampled as that package does it.
 
-Then each draws the prompts of held-out rows, at 64 pixels through the same
-tokenizer, at a few guidance scales. Beside them `nearest`, the training
-drawing whose caption is nearest in MiniLM's space, and what bounds all of
-them: the true drawings, and the same through the tokenizer.
+Then their losses under the same masks are measured, and each draws the prompts
+of held-out rows, at 64 pixels through the same tokenizer, at a few guidance
+scales. Beside them `nearest`, the training drawing whose caption is nearest in
+MiniLM's space, and what bounds all of them: the true drawings, and the same
+through the tokenizer.
 
     export KERAS_BACKEND=torch
     for model in muse autoregressive lucidrains; do
@@ -59,8 +60,13 @@ SHAPE = {
 BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
 SPLITS = muse_emoji.HELD_OUT
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of a row that is masked, for the losses
-SCORES = ("kernel_distance", "frechet_distance", "perceptual_distance")
-SCORES += ("r_precision", "seconds_per_picture")
+SCORES = (
+    "kernel_distance",
+    "frechet_distance",
+    "perceptual_distance",
+    "r_precision",
+    "seconds_per_picture",
+)
 
 
 def main():
