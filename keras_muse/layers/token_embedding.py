@@ -6,8 +6,6 @@ from keras import ops
 
 from keras_muse.layers import initializers
 
-CODE_SCALE = 0.02
-POSITION_SCALE = 0.1
 # Cycles over the picture of the slowest and the fastest initial wave.
 SLOWEST_WAVE, FASTEST_WAVE = 0.5, 8.0
 
@@ -49,11 +47,12 @@ class TokenEmbedding(keras.layers.Layer):
         self.grid_size = tuple(grid_size)
 
     def build(self, input_shape=None):
-        initializer = initializers.TruncatedNormal(CODE_SCALE)
+        # About as large as the positions. The first steps move small codes all
+        # the same way, and then it takes long to tell them apart.
         self.codes = keras.layers.Embedding(
             self.vocabulary_size,
             self.hidden_dim,
-            embeddings_initializer=initializer,
+            embeddings_initializer=initializers.TruncatedNormal(stddev=1.0),
             dtype=self.dtype_policy,
             name="codes",
         )
@@ -94,7 +93,7 @@ def sinusoidal_positions(shape, dtype=None):
         dtype: string. Defaults to the global float type.
 
     Returns:
-        Tensor of that shape, of root mean square 0.02.
+        Tensor of that shape, of root mean square 1.
     """
     height, width, hidden_dim = shape
     num_waves = -(-hidden_dim // 4)
@@ -107,6 +106,4 @@ def sinusoidal_positions(shape, dtype=None):
         angles = np.broadcast_to(angles, (height, width, num_waves))
         features += [np.sin(angles), np.cos(angles)]
     positions = np.concatenate(features, axis=-1)[..., :hidden_dim]
-    return ops.convert_to_tensor(
-        POSITION_SCALE * np.sqrt(2) * positions, dtype=dtype
-    )
+    return ops.convert_to_tensor(np.sqrt(2) * positions, dtype=dtype)

@@ -145,7 +145,7 @@ class UViTBase(BaseGeneration, MaskedTokenModel):
         self.token_embedding = keras.layers.Embedding(
             codebook_size + 1,  # the last id is [MASK]
             stage_dim,
-            embeddings_initializer=initializers.TruncatedNormal(0.02),
+            embeddings_initializer=initializers.TruncatedNormal(stddev=0.02),
             dtype=policy,
             name="token_embedding",
         )

@@ -29,6 +29,17 @@ def test_adds_the_position_row_by_row():
         )
 
 
+def test_codes_start_about_as_large_as_positions():
+    layer = TokenEmbedding(200, 64, grid_size=(8, 8))
+    layer.build()
+    codes = to_numpy(layer.codes.embeddings)
+    # No direction is common to all codes, or there would be little else.
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=0.3)
+    np.testing.assert_allclose(codes.std(), 0.88, atol=0.02)  # it is cut off
+    positions = to_numpy(layer.positions)
+    np.testing.assert_allclose(np.mean(positions**2), 1, atol=0.1)
+
+
 def test_dtype_follows_the_policy():
     y = make(dtype="mixed_bfloat16")(np.zeros((1, 6), "int32"))
     assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"

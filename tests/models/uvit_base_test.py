@@ -21,6 +21,14 @@ def logits(model, **changes):
     return to_numpy(model({k: v for k, v in data.items() if v is not None}))
 
 
+def test_codes_start_around_zero():
+    model = tiny_uvit(random_weights=False, codebook_size=500)
+    model(tiny_data(model, 1))  # builds it
+    codes = to_numpy(model.token_embedding.embeddings)
+    np.testing.assert_allclose(codes.mean(), 0, atol=0.002)
+    np.testing.assert_allclose(codes.std(), 0.0176, atol=0.001)
+
+
 # === The text ===
 
 
