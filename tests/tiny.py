@@ -84,7 +84,7 @@ def tiny_uvit(random_weights=True, **changes):
 
 
 def randomize(model, scale=0.4, seed=0):
-    """Makes a young model's logits differ, whose weights are next to zero."""
+    """Moves all weights of a young model, also those that start at zero."""
     generator = np.random.default_rng(seed)
     for weight in model.trainable_variables:
         noise = scale * generator.standard_normal(weight.shape)
