@@ -23,10 +23,10 @@ def dense(name, output_dim, dtype, activation=None, use_bias=True):
         output_dim,
         activation=activation,
         use_bias=use_bias,
-        # The usual deviation of 0.02 at a width of 800, and more where the
-        # transformer is narrower: there the text is found sooner by it.
+        # The usual deviation of 0.02 at a width of 800, more at smaller ones:
+        # narrow transformers begin to read the text sooner.
         kernel_initializer=initializers.VarianceScaling(
-            1 / 3, "fan_in", "truncated_normal"
+            scale=1 / 3, mode="fan_in", distribution="truncated_normal"
         ),
         dtype=dtype,
         name=name,

@@ -24,6 +24,10 @@ def skip_random_weights(skip=True):
 
 
 class _Skippable:
+    # By name only: Keras takes the mean first, where one may mean the scale.
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+
     def __call__(self, shape, dtype=None, **kwargs):
         if _skipped.get():
             return keras.ops.zeros(shape, dtype)

@@ -87,7 +87,7 @@ def conv(name, channels, kernel_size, use_bias, dtype, strides=1):
         padding="same",
         use_bias=use_bias,
         kernel_initializer=initializers.VarianceScaling(
-            1.0, "fan_in", "truncated_normal"
+            scale=1.0, mode="fan_in", distribution="truncated_normal"
         ),
         dtype=dtype,
         name=name,

@@ -25,10 +25,15 @@ def test_draws_what_keras_draws(name):
 
 
 def test_a_copy_by_its_configuration_draws_the_same():
-    mine = initializers.TruncatedNormal(0.1, seed=3)
+    mine = initializers.TruncatedNormal(stddev=0.1, seed=3)
     copy = keras.initializers.deserialize(keras.initializers.serialize(mine))
     assert type(copy) is type(mine)
     np.testing.assert_array_equal(to_numpy(mine((9,))), to_numpy(copy((9,))))
+
+
+def test_a_scale_is_not_taken_for_a_mean():
+    with pytest.raises(TypeError, match="positional"):
+        initializers.TruncatedNormal(0.02)
 
 
 def test_loading_draws_nothing_and_starting_afresh_does(tmp_path, monkeypatch):
