@@ -54,7 +54,9 @@ MODELS = {
 }
 SHAPE = {
     "grid_size": muse_emoji.grid_size(muse_emoji.SMALL),
-    **muse_emoji.BASE,
+    "num_layers": 6,
+    "hidden_dim": 256,
+    "intermediate_dim": 1024,
     **muse_emoji.TRANSFORMER,
 }
 BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]

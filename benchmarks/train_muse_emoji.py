@@ -59,7 +59,14 @@ TRANSFORMER = {
     "text_dim": 384,
     "num_heads": 8,
 }
-BASE = {"num_layers": 6, "hidden_dim": 256, "intermediate_dim": 1024}
+# As many weights as with MLPs of 1,024 without a gate; it learns faster.
+BASE = {
+    "num_layers": 6,
+    "hidden_dim": 256,
+    "intermediate_dim": 680,
+    "use_gated_activation": True,
+    "use_query_key_norm": True,
+}
 SUPER_RES = {
     "num_layers": 4,
     "low_res_num_layers": 2,

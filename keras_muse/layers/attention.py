@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 from keras_muse.ops import attention
@@ -18,6 +19,9 @@ class Attention(keras.layers.Layer):
 
     Args:
         num_heads: int. Number of heads; it divides the width of the input.
+        use_query_key_norm: bool. Whether the queries and the keys of each head
+            are normalized by their root mean square, with a learned scale.
+            Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -41,11 +45,15 @@ class Attention(keras.layers.Layer):
     text = np.random.normal(size=(1, 5, 8)).astype("float32")
     y = layer(x, key_value=layer.project(text))
     ```
+
+    Reference:
+        - [Query-Key Normalization](https://arxiv.org/abs/2010.04245)
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads, use_query_key_norm=False, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
+        self.use_query_key_norm = use_query_key_norm
 
     def build(self, input_shape):
         hidden_dim = input_shape[-1]
@@ -58,11 +66,20 @@ class Attention(keras.layers.Layer):
         self.key = self._projection("key", hidden_dim)
         self.value = self._projection("value", hidden_dim)
         self.attention_output = self._projection("attention_output", hidden_dim)
+        if self.use_query_key_norm:
+            head_dim = hidden_dim // self.num_heads
+            self.query_norm = self._norm("query_norm", head_dim)
+            self.key_norm = self._norm("key_norm", head_dim)
         self.built = True
 
     def _projection(self, name, hidden_dim):
         layer = dense(name, hidden_dim, self.dtype_policy, use_bias=False)
         layer.build((None, None, hidden_dim))
+        return layer
+
+    def _norm(self, name, head_dim):
+        layer = rms_norm(name, self.dtype_policy)
+        layer.build((None, None, self.num_heads, head_dim))
         return layer
 
     def project(self, context):
@@ -75,14 +92,16 @@ class Attention(keras.layers.Layer):
             A pair of tensors of shape `(batch, num_keys, num_heads,
             head_dim)`.
         """
-        return (
-            self._split_heads(apply_to_rows(self.key, context)),
-            self._split_heads(apply_to_rows(self.value, context)),
-        )
+        key = self._split_heads(apply_to_rows(self.key, context))
+        if self.use_query_key_norm:
+            key = self.key_norm(key)
+        return key, self._split_heads(apply_to_rows(self.value, context))
 
     def call(self, x, key_value=None, key_mask=None):
         key, value = self.project(x) if key_value is None else key_value
         query = self._split_heads(apply_to_rows(self.query, x))
+        if self.use_query_key_norm:
+            query = self.query_norm(query)
         attended = self.mix(query, key, value, key_mask)
         # (batch, num_tokens, num_heads, head_dim) -> (batch, num_tokens, dim)
         attended = ops.reshape(attended, (-1, x.shape[1], x.shape[2]))
@@ -97,4 +116,8 @@ class Attention(keras.layers.Layer):
         return ops.reshape(x, (-1, x.shape[1], self.num_heads, head_dim))
 
     def get_config(self):
-        return {**super().get_config(), "num_heads": self.num_heads}
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "use_query_key_norm": self.use_query_key_norm,
+        }

@@ -14,6 +14,7 @@ class MultiAxisAttention(Attention):
         num_heads: int, even. Number of heads.
         grid_size: pair of ints. `(height, width)` of the token grid.
         block_size: int. Side of a block; it divides both sides of the grid.
+        use_query_key_norm: bool. As in `Attention`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -38,7 +39,14 @@ class MultiAxisAttention(Attention):
         - [HiT](https://arxiv.org/abs/2106.07631)
     """
 
-    def __init__(self, num_heads, grid_size, block_size, **kwargs):
+    def __init__(
+        self,
+        num_heads,
+        grid_size,
+        block_size,
+        use_query_key_norm=False,
+        **kwargs,
+    ):
         if num_heads % 2:
             raise ValueError(
                 "`num_heads` must be even, half of the heads for each axis. "
@@ -49,7 +57,7 @@ class MultiAxisAttention(Attention):
                 "`block_size` must divide both sides of `grid_size`. "
                 f"Received: block_size={block_size}, grid_size={grid_size}"
             )
-        super().__init__(num_heads, **kwargs)
+        super().__init__(num_heads, use_query_key_norm, **kwargs)
         self.grid_size = tuple(grid_size)
         self.block_size = block_size
 

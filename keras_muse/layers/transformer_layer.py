@@ -19,6 +19,10 @@ class TransformerLayer(keras.layers.Layer):
         grid_size: pair of ints or `None`. With `block_size`, self-attention
             is multi-axis attention over this grid.
         block_size: int or `None`. Side of its blocks.
+        use_gated_activation: bool. Whether the MLP is gated, as in
+            `FeedForward`. Defaults to `False`.
+        use_query_key_norm: bool. Whether attention normalizes its queries and
+            keys, as in `Attention`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -53,6 +57,8 @@ class TransformerLayer(keras.layers.Layer):
         use_cross_attention=True,
         grid_size=None,
         block_size=None,
+        use_gated_activation=False,
+        use_query_key_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -61,25 +67,34 @@ class TransformerLayer(keras.layers.Layer):
         self.use_cross_attention = use_cross_attention
         self.grid_size = grid_size
         self.block_size = block_size
+        self.use_gated_activation = use_gated_activation
+        self.use_query_key_norm = use_query_key_norm
 
     def build(self, input_shape):
         shape = (None, None, input_shape[-1])
         dtype = self.dtype_policy
+        attention = {
+            "use_query_key_norm": self.use_query_key_norm,
+            "dtype": dtype,
+        }
         if self.block_size is None:
             self.self_attention = Attention(
-                self.num_heads, dtype=dtype, name="self_attention"
+                self.num_heads, name="self_attention", **attention
             )
         else:
             self.self_attention = MultiAxisAttention(
                 self.num_heads,
                 self.grid_size,
                 self.block_size,
-                dtype=dtype,
                 name="self_attention",
+                **attention,
             )
         self.self_attention_norm = layer_norm("self_attention_norm", dtype)
         self.feed_forward = FeedForward(
-            self.intermediate_dim, dtype=dtype, name="feed_forward"
+            self.intermediate_dim,
+            self.use_gated_activation,
+            dtype=dtype,
+            name="feed_forward",
         )
         self.feed_forward_norm = layer_norm("feed_forward_norm", dtype)
         parts = [
@@ -90,7 +105,7 @@ class TransformerLayer(keras.layers.Layer):
         ]
         if self.use_cross_attention:
             self.cross_attention = Attention(
-                self.num_heads, dtype=dtype, name="cross_attention"
+                self.num_heads, name="cross_attention", **attention
             )
             self.cross_attention_norm = layer_norm(
                 "cross_attention_norm", dtype
@@ -122,6 +137,8 @@ class TransformerLayer(keras.layers.Layer):
             "use_cross_attention": self.use_cross_attention,
             "grid_size": self.grid_size,
             "block_size": self.block_size,
+            "use_gated_activation": self.use_gated_activation,
+            "use_query_key_norm": self.use_query_key_norm,
         }
 
 

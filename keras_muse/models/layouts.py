@@ -32,9 +32,9 @@ _TRANSFORMER_RULES = {
         ("model", None),
         ("model", "batch"),
     ),
-    r"(.*/)?(\w*norm|attention_output|output_dense|\w*layer_\d+)/output": (
-        _OUTPUT
-    ),
+    # Not the norms of queries and keys: those are of heads, which stay apart.
+    r"(.*/)?(\w*(?<!query_)(?<!key_)norm|attention_output|output_dense|"
+    r"\w*layer_\d+)/output": _OUTPUT,
 }
 # What the base, super-resolution and the U-ViT share.
 _IMAGE_TOKEN_RULES = {
@@ -44,7 +44,7 @@ _IMAGE_TOKEN_RULES = {
 }
 MASKED_TOKEN_RULES = {
     **_IMAGE_TOKEN_RULES,
-    ".*/(intermediate_dense|head_dense|head_logits)/bias": (
+    ".*/(intermediate_dense|gate_dense|head_dense|head_logits)/bias": (
         ("model",),
         ("model",),
     ),

@@ -24,6 +24,12 @@ class MuseBase(BaseGeneration, MuseTransformer):
         hidden_dim: int. Width of the transformer. Defaults to `1024`.
         num_heads: int. Attention heads. Defaults to `16`.
         intermediate_dim: int. Width of the MLPs. Defaults to `4096`.
+        use_gated_activation: bool. Whether the MLPs have a gate, a third
+            matrix; with two thirds of `intermediate_dim` they have as many
+            weights as without. Small models learn faster with it. Defaults to
+            `False`, the paper's MLP.
+        use_query_key_norm: bool. Whether attention normalizes its queries and
+            keys, which keeps it from becoming too sharp. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -71,6 +77,8 @@ class MuseBase(BaseGeneration, MuseTransformer):
         hidden_dim=1024,
         num_heads=16,
         intermediate_dim=4096,
+        use_gated_activation=False,
+        use_query_key_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -82,6 +90,8 @@ class MuseBase(BaseGeneration, MuseTransformer):
             hidden_dim,
             num_heads,
             intermediate_dim,
+            use_gated_activation=use_gated_activation,
+            use_query_key_norm=use_query_key_norm,
             dtype=dtype,
             **kwargs,
         )

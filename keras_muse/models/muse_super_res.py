@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from keras_muse.layers.token_embedding import TokenEmbedding
-from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.layers.transformer_layer import layer_norm
 from keras_muse.models.masked_token_model import recompute_layer
 from keras_muse.models.masked_token_training import flatten_grid
@@ -38,6 +37,8 @@ class MuseSuperRes(MuseTransformer):
         intermediate_dim: int. Width of the MLPs. Defaults to `4096`.
         block_size: int. Side of the attention blocks; it divides both sides
             of the grid. Defaults to `8`.
+        use_gated_activation: bool. As in `MuseBase`. Defaults to `False`.
+        use_query_key_norm: bool. As in `MuseBase`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -85,6 +86,8 @@ class MuseSuperRes(MuseTransformer):
         num_heads=16,
         intermediate_dim=4096,
         block_size=8,
+        use_gated_activation=False,
+        use_query_key_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -97,6 +100,8 @@ class MuseSuperRes(MuseTransformer):
             num_heads,
             intermediate_dim,
             block_size=block_size,
+            use_gated_activation=use_gated_activation,
+            use_query_key_norm=use_query_key_norm,
             dtype=dtype,
             **kwargs,
         )
@@ -112,13 +117,7 @@ class MuseSuperRes(MuseTransformer):
             name="low_res_embedding",
         )
         self.low_res_layers = [
-            TransformerLayer(
-                num_heads,
-                intermediate_dim,
-                use_cross_attention=False,
-                dtype=policy,
-                name=f"low_res_layer_{i}",
-            )
+            self.make_layer(f"low_res_layer_{i}", use_cross_attention=False)
             for i in range(low_res_num_layers)
         ]
         self.low_res_norm = layer_norm("low_res_norm", policy)

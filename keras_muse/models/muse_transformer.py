@@ -24,6 +24,10 @@ class MuseTransformer(MaskedTokenModel):
         intermediate_dim: int. Width of the MLPs.
         block_size: int or `None`. Side of the blocks of multi-axis attention;
             `None` for full attention.
+        use_gated_activation: bool. Whether the MLPs are gated. Defaults to
+            `False`, as the paper has them.
+        use_query_key_norm: bool. Whether attention normalizes its queries and
+            keys. Defaults to `False`, as in the paper.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Reference:
@@ -42,6 +46,8 @@ class MuseTransformer(MaskedTokenModel):
         num_heads,
         intermediate_dim,
         block_size=None,
+        use_gated_activation=False,
+        use_query_key_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -51,6 +57,8 @@ class MuseTransformer(MaskedTokenModel):
         self.num_heads = num_heads
         self.intermediate_dim = intermediate_dim
         self.block_size = block_size
+        self.use_gated_activation = use_gated_activation
+        self.use_query_key_norm = use_query_key_norm
         policy = self.dtype_policy
         self.token_embedding = TokenEmbedding(
             codebook_size + 1,  # the last id is [MASK]
@@ -64,13 +72,8 @@ class MuseTransformer(MaskedTokenModel):
         )
         self.text_norm = layer_norm("text_norm", policy)
         self.transformer_layers = [
-            TransformerLayer(
-                num_heads,
-                intermediate_dim,
-                grid_size=grid_size,
-                block_size=block_size,
-                dtype=policy,
-                name=f"layer_{i}",
+            self.make_layer(
+                f"layer_{i}", grid_size=grid_size, block_size=block_size
             )
             for i in range(num_layers)
         ]
@@ -78,6 +81,18 @@ class MuseTransformer(MaskedTokenModel):
         self.head_dense = dense("head_dense", hidden_dim, policy, "gelu")
         self.head_norm = layer_norm("head_norm", policy)
         self.head_logits = dense("head_logits", codebook_size, policy)
+
+    def make_layer(self, name, **kwargs):
+        """A `TransformerLayer` of the model's width and options."""
+        return TransformerLayer(
+            self.num_heads,
+            self.intermediate_dim,
+            use_gated_activation=self.use_gated_activation,
+            use_query_key_norm=self.use_query_key_norm,
+            dtype=self.dtype_policy,
+            name=name,
+            **kwargs,
+        )
 
     def build(self, input_shape=None):
         hidden_shape = (None, None, self.hidden_dim)
@@ -134,4 +149,6 @@ class MuseTransformer(MaskedTokenModel):
             "hidden_dim": self.hidden_dim,
             "num_heads": self.num_heads,
             "intermediate_dim": self.intermediate_dim,
+            "use_gated_activation": self.use_gated_activation,
+            "use_query_key_norm": self.use_query_key_norm,
         }

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import special
 
 from keras_muse.layers import Attention
 from keras_muse.ops import attention
@@ -33,6 +34,29 @@ def test_equals_its_matrices(layer):
     )
     expected = to_numpy(mixed).reshape(3, 16, 8) @ output
     actual = layer(x, key_value=layer.project(text), key_mask=mask)
+    np.testing.assert_allclose(to_numpy(actual), expected, atol=1e-4)
+
+
+def test_normalized_queries_and_keys_equal_numpy():
+    layer = Attention(num_heads=2, use_query_key_norm=True)
+    layer.build((None, 16, 8))
+    randomize(layer)
+    x, text = 9 * random(3, 16, 8), 9 * random(3, 5, 8)
+
+    def heads(y, projection):
+        y = y @ to_numpy(projection.kernel)
+        return y.reshape(*y.shape[:2], 2, 4).swapaxes(1, 2)
+
+    def normalize(y, norm):
+        root = np.sqrt((y**2).mean(axis=-1, keepdims=True) + 1e-6)
+        return y / root * to_numpy(norm.scale)
+
+    query = normalize(heads(x, layer.query), layer.query_norm)
+    key = normalize(heads(text, layer.key), layer.key_norm)
+    weights = special.softmax(query @ key.swapaxes(2, 3) / 2, axis=-1)
+    mixed = (weights @ heads(text, layer.value)).swapaxes(1, 2)
+    expected = mixed.reshape(3, 16, 8) @ to_numpy(layer.attention_output.kernel)
+    actual = layer(x, key_value=layer.project(text))
     np.testing.assert_allclose(to_numpy(actual), expected, atol=1e-4)
 
 
@@ -71,7 +95,7 @@ def test_projections_are_leaves_by_name_and_start_above_zero():
 
 
 def test_config_round_trip():
-    layer = Attention(num_heads=4, dtype="bfloat16", name="attend")
+    layer = Attention(4, use_query_key_norm=True, dtype="bfloat16", name="a")
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()

@@ -46,7 +46,7 @@ def test_it_has_the_weights_of_plain_attention():
 
 
 def test_config_round_trip():
-    layer = make(dtype="bfloat16")
+    layer = make(dtype="bfloat16", use_query_key_norm=True)
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()

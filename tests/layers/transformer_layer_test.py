@@ -60,8 +60,30 @@ def test_blocks_make_self_attention_local():
 
 
 @pytest.mark.parametrize("blocks", [{}, {"grid_size": (4, 4), "block_size": 2}])
-def test_config_round_trip(blocks):
-    layer = TransformerLayer(2, 12, use_cross_attention=False, **blocks)
+def test_options_reach_all_its_parts(blocks):
+    layer = make(use_query_key_norm=True, use_gated_activation=True, **blocks)
+    names = {w.path.partition("/")[2] for w in layer.weights}
+    names -= {w.path.partition("/")[2] for w in make(**blocks).weights}
+    assert names == {
+        "self_attention/query_norm/scale",
+        "self_attention/key_norm/scale",
+        "cross_attention/query_norm/scale",
+        "cross_attention/key_norm/scale",
+        "feed_forward/gate_dense/kernel",
+        "feed_forward/gate_dense/bias",
+    }
+
+
+OPTIONS = [
+    {"grid_size": (4, 4), "block_size": 2},
+    {"use_gated_activation": True},
+    {"use_query_key_norm": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_config_round_trip(options):
+    layer = TransformerLayer(2, 12, use_cross_attention=False, **options)
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()

@@ -137,7 +137,12 @@ def run_uvit():
 
 
 def run_super_res():
-    model = tiny.tiny_super_res(**WIDE, codebook_size=24)
+    model = tiny.tiny_super_res(
+        **WIDE,
+        codebook_size=24,
+        use_gated_activation=True,
+        use_query_key_norm=True,
+    )
     return model, {"super_res_losses": train(model)}
 
 
