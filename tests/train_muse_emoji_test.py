@@ -31,7 +31,13 @@ TINY = {
     "SMALL": 16,
     "LARGE": 32,
     "TRANSFORMER": {"codebook_size": 32, "text_dim": 384, "num_heads": 2},
-    "BASE": {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32},
+    "BASE": {
+        "num_layers": 2,
+        "hidden_dim": 16,
+        "intermediate_dim": 32,
+        "use_gated_activation": True,
+        "use_query_key_norm": True,
+    },
     "SUPER_RES": {
         "num_layers": 2,
         "low_res_num_layers": 1,

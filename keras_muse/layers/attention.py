@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 from keras_muse.ops import attention
@@ -20,8 +19,7 @@ class Attention(keras.layers.Layer):
     Args:
         num_heads: int. Number of heads; it divides the width of the input.
         use_query_key_norm: bool. Whether the queries and the keys of each head
-            are normalized by their root mean square, with a learned scale.
-            Defaults to `False`.
+            pass a layer normalization without shift. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -47,7 +45,7 @@ class Attention(keras.layers.Layer):
     ```
 
     Reference:
-        - [Query-Key Normalization](https://arxiv.org/abs/2010.04245)
+        - [ViT-22B, section 2](https://arxiv.org/abs/2302.05442)
     """
 
     def __init__(self, num_heads, use_query_key_norm=False, **kwargs):
@@ -78,7 +76,9 @@ class Attention(keras.layers.Layer):
         return layer
 
     def _norm(self, name, head_dim):
-        layer = rms_norm(name, self.dtype_policy)
+        layer = keras.layers.LayerNormalization(
+            epsilon=1e-6, center=False, dtype=self.dtype_policy, name=name
+        )
         layer.build((None, None, self.num_heads, head_dim))
         return layer
 

@@ -96,5 +96,5 @@ def modulate(x, scale_and_shift):
 
 
 def rms_norm(name, dtype):
-    """Root-mean-square normalization as all image models here use it."""
+    """Root-mean-square normalization as the U-ViT uses it."""
     return keras.layers.RMSNormalization(epsilon=1e-6, dtype=dtype, name=name)

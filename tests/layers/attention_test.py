@@ -48,8 +48,10 @@ def test_normalized_queries_and_keys_equal_numpy():
         return y.reshape(*y.shape[:2], 2, 4).swapaxes(1, 2)
 
     def normalize(y, norm):
-        root = np.sqrt((y**2).mean(axis=-1, keepdims=True) + 1e-6)
-        return y / root * to_numpy(norm.scale)
+        mean, variance = (
+            f(y, axis=-1, keepdims=True) for f in (np.mean, np.var)
+        )
+        return (y - mean) / np.sqrt(variance + 1e-6) * to_numpy(norm.gamma)
 
     query = normalize(heads(x, layer.query), layer.query_norm)
     key = normalize(heads(text, layer.key), layer.key_norm)

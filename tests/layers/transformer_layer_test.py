@@ -65,10 +65,10 @@ def test_options_reach_all_its_parts(blocks):
     names = {w.path.partition("/")[2] for w in layer.weights}
     names -= {w.path.partition("/")[2] for w in make(**blocks).weights}
     assert names == {
-        "self_attention/query_norm/scale",
-        "self_attention/key_norm/scale",
-        "cross_attention/query_norm/scale",
-        "cross_attention/key_norm/scale",
+        "self_attention/query_norm/gamma",
+        "self_attention/key_norm/gamma",
+        "cross_attention/query_norm/gamma",
+        "cross_attention/key_norm/gamma",
         "feed_forward/gate_dense/kernel",
         "feed_forward/gate_dense/bias",
     }
