@@ -1,10 +1,13 @@
 """Directories that appear whole or not at all."""
 
 import contextlib
-import glob
 import os
+import re
 import shutil
 import tempfile
+
+# The names that Keras and KerasHub give to a preset's weights.
+_WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)")
 
 
 @contextlib.contextmanager
@@ -14,8 +17,8 @@ def write_whole(directory):
     After an error nothing has been written.
 
     Args:
-        directory: string. Where the files shall be; weights of an earlier
-            preset there are removed.
+        directory: string. Where the files shall be. New weights of a preset
+            replace all files of earlier ones; other files stay.
     """
     directory = os.path.abspath(directory)
     parent = os.path.dirname(directory)
@@ -27,8 +30,8 @@ def write_whole(directory):
         for root, _, file_names in os.walk(temporary, topdown=False):
             target = os.path.join(directory, os.path.relpath(root, temporary))
             os.makedirs(target, exist_ok=True)
-            for stale in glob.glob(os.path.join(target, "model*.weights.*")):
-                os.remove(stale)
+            new = set(filter(_WEIGHTS.fullmatch, file_names))
+            old = set(filter(_WEIGHTS.fullmatch, os.listdir(target)))
             for file_name in sorted(
                 file_names, key=lambda name: name.endswith(".json")
             ):
@@ -36,5 +39,7 @@ def write_whole(directory):
                     os.path.join(root, file_name),
                     os.path.join(target, file_name),
                 )
+            for stale in old - new if new else ():
+                os.remove(os.path.join(target, stale))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

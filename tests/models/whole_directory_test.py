@@ -36,3 +36,19 @@ def test_weights_of_an_earlier_preset_are_removed(tmp_path):
         with open(f"{directory}/model.weights.h5", "w") as file:
             file.write("whole")
     assert os.listdir(tmp_path) == ["model.weights.h5"]
+
+
+def test_what_else_is_there_stays(tmp_path):
+    mine = {"model_03.weights.h5", "model.03.weights.h5", "model.weights.h5"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    with write_whole(tmp_path) as directory:
+        with open(f"{directory}/scores.json", "w") as file:
+            file.write("no weights")
+    assert set(os.listdir(tmp_path)) == {*mine, "scores.json"}
+    with write_whole(tmp_path) as directory:
+        with open(f"{directory}/model_00000.weights.h5", "w") as file:
+            file.write("new weights")
+    mine.remove("model.weights.h5")
+    names = {*mine, "scores.json", "model_00000.weights.h5"}
+    assert set(os.listdir(tmp_path)) == names
