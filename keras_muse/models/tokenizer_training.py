@@ -136,7 +136,7 @@ class TokenizerTraining(StepOutputsModel):
         Args:
             x: array of shape `(num_images, height, width, 3)`, uint8 or
                 float, or a dataset of batches of such pictures.
-            callbacks: list of Keras callbacks.
+            callbacks: Keras callback, or list of them.
             **kwargs: other arguments of `keras.Model.fit`.
 
         Returns:
@@ -144,9 +144,10 @@ class TokenizerTraining(StepOutputsModel):
         """
         if hasattr(x, "__len__") and len(x) == 0:
             raise ValueError(f"`x` must not be empty. Received: x={x!r}")
-        callbacks = list(callbacks or [])
+        callbacks = keras.tree.flatten(callbacks or [])
         if not any(isinstance(c, NaNGuard) for c in callbacks):
-            callbacks.append(NaNGuard())
+            # First, so that it ends the training before another one saves.
+            callbacks.insert(0, NaNGuard())
         return super().fit(x, *args, callbacks=callbacks, **kwargs)
 
     @property

@@ -425,6 +425,21 @@ def test_nan_guard_names_the_guilty_loss():
     assert "reconstruction_loss=" not in message
 
 
+def test_a_broken_batch_is_not_saved():
+    class Saver(keras.callbacks.Callback):
+        saved = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.saved += 1
+
+    tokenizer, saver = smallest_tokenizer(), Saver()
+    tokenizer.compile(perceptual=None, adversarial_weight=0)
+    images = np.full((2, *IMAGES.shape[1:]), np.nan, "float32")
+    with pytest.raises(RuntimeError, match="Not a finite loss"):
+        tokenizer.fit(images, callbacks=saver, verbose=0)
+    assert saver.saved == 0
+
+
 def test_an_empty_fit_raises():
     tokenizer = tiny_tokenizer()
     tokenizer.compile(perceptual=None, adversarial_weight=0)
