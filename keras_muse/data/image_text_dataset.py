@@ -161,6 +161,30 @@ class ImageTextDataset(BatchStream):
         step = self.num_examples / max(1, num_rows)
         return self.select([int(i * step) for i in range(num_rows)])
 
+    def readable(self):
+        """A dataset of the rows whose pictures can be decoded.
+
+        It decodes all of them, once. The others are named in its `.report`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        indices = range(self.num_examples)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            is_readable = list(pool.map(self._is_readable, indices))
+        readable = self.select(
+            [i for i in indices if is_readable[i]]  # in file order
+        )
+        if not readable.num_examples:
+            raise ValueError(
+                "None of the pictures can be decoded. Received: "
+                f"{self.num_examples} pictures, {self.report['skipped']}"
+            )
+        return readable
+
+    def _is_readable(self, index):
+        return self._image(index, self.image_size) is not None
+
     # === Rows, in file order and without augmentation ===
 
     def iterate_rows(self, all_captions=False):

@@ -34,6 +34,7 @@ def run(options):
     collections = _load_collections(options, protocol)
     muse = Muse.from_preset(options.preset)
     sampler = ConfidenceSampler(temperature=options.temperature)
+    about = {name: getattr(options, name) for name in SETTINGS}
     rows, reconstructions = [], []
     for split, pairs in collections.items():
         print(f"\n{split}: {pairs.num_examples} rows")
@@ -51,8 +52,8 @@ def run(options):
         )
         rows += [{"split": split, **row} for row in scores]
         reconstructions += _reconstructions(muse, split, pairs, protocol)
-    about = {name: getattr(options, name) for name in SETTINGS}
-    write_report(options.output, rows, reconstructions, about)
+        # After each split: the next one may take hours, and fail.
+        write_report(options.output, rows, reconstructions, about)
     print(f"\n{options.output}/scores.md")
 
 
@@ -81,12 +82,16 @@ def _reconstructions(muse, split, pairs, protocol):
         "high_res_image_tokenizer": muse.high_res_image_tokenizer,
     }
     network = protocol.feature_network()
-    return [
-        {
-            "split": split,
-            "part": name,
-            **evaluate_tokenizer(tokenizer, pairs, network),
-        }
-        for name, tokenizer in tokenizers.items()
-        if tokenizer is not None
-    ]
+    size = next(pairs.iterate_rows())["image"].shape[:2]
+    rows = []
+    for name, tokenizer in tokenizers.items():
+        if tokenizer is None:
+            continue
+        # Drawn pictures are compared at any size; tokens need one that fits.
+        factor = tokenizer.downsampling_factor
+        if any(side % factor for side in size):
+            print(f"{name} is left out: {size} is no multiple of {factor}")
+            continue
+        scores = evaluate_tokenizer(tokenizer, pairs, network)
+        rows.append({"split": split, "part": name, **scores})
+    return rows

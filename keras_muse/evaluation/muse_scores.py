@@ -32,7 +32,8 @@ def evaluate(
 
     The prompts are the first captions of the rows. Row `i` is drawn with the
     seed `seed + i`, so that settings are compared on equal noise; seeds that
-    are to be independent are further apart than there are rows.
+    are to be independent are further apart than there are rows. A row whose
+    picture cannot be decoded is left out, with a warning.
 
     Args:
         muse: a `keras_muse.Muse`.
@@ -57,7 +58,8 @@ def evaluate(
 
     Raises:
         ValueError: if there are fewer rows than the protocol asks for, or
-            fewer different prompts than a picture is to be told by.
+            fewer different prompts than a picture is to be told by; before
+            the first picture is drawn.
 
     Example:
     ```python
@@ -72,7 +74,7 @@ def evaluate(
     Reference:
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
-    pairs = _rows_of_protocol(pairs, protocol)
+    pairs = _rows_of_protocol(pairs, protocol).readable()
     settings = list(
         itertools.product(*map(_as_list, (guidance_scale, num_steps, seed)))
     )

@@ -1,6 +1,6 @@
 """The report of an evaluation: JSON, a table, a contact sheet, a curve."""
 
-import importlib.metadata
+import importlib
 import json
 import operator
 import os
@@ -74,8 +74,9 @@ def write_report(directory, rows, reconstructions, about):
 
 def _versions():
     names = ("keras", keras.config.backend(), "numpy")
+    # Their own words: the distributions may have other names.
     return ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in names
+        f"{name} {importlib.import_module(name).__version__}" for name in names
     )
 
 

@@ -224,14 +224,33 @@ def test_nothing_usable(tmp_path):
         load_image_text(tmp_path, verify="all")
 
 
-def test_verify_decode_finds_truncated_pictures(tmp_path):
+def write_cut_and_good(directory):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")
-    Image.fromarray(noise).save(tmp_path / "cut.png")
-    content = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
-    Image.fromarray(noise).save(tmp_path / "good.png")
+    Image.fromarray(noise).save(directory / "cut.png")
+    content = (directory / "cut.png").read_bytes()
+    (directory / "cut.png").write_bytes(content[: len(content) // 2])
+    Image.fromarray(noise).save(directory / "good.png")
     for name in ("cut", "good"):
-        (tmp_path / f"{name}.txt").write_text(name)
+        (directory / f"{name}.txt").write_text(name)
+
+
+def test_readable_rows(tmp_path):
+    write_cut_and_good(tmp_path)
+    pairs = load_image_text(tmp_path)
+    with pytest.warns(UserWarning, match="cut.png"):
+        readable = pairs.readable()
+    assert readable.texts == ["good"]
+    assert readable.report["skipped"] == {"broken picture": ["cut.png"]}
+    (tmp_path / "good.png").write_bytes((tmp_path / "cut.png").read_bytes())
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ValueError, match="None of the .*2 pictures.*good.png"),
+    ):
+        load_image_text(tmp_path).readable()
+
+
+def test_verify_decode_finds_truncated_pictures(tmp_path):
+    write_cut_and_good(tmp_path)
     with pytest.warns(UserWarning):
         pairs = load_image_text(tmp_path, verify="decode")
     assert pairs.texts == ["good"]

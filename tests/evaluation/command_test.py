@@ -10,6 +10,7 @@ from keras_muse import cli
 from keras_muse import data
 from keras_muse import metrics
 from keras_muse.data.emoji import BUNDLED
+from keras_muse.evaluation import command
 from keras_muse.evaluation import protocols
 from keras_muse.evaluation.scores import Scores
 from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
@@ -71,6 +72,40 @@ def test_a_folder_of_drawings_at_another_size(preset, tmp_path, monkeypatch):
     (row,) = contents["scores"]
     assert row["image_size"] == 40 and row["num_pictures"] == 6
     assert row["num_seeds"] == 2 and len(contents["runs"]) == 2
+
+
+def test_a_size_that_is_no_multiple_of_a_token(preset, tmp_path, monkeypatch):
+    """Pictures are compared; what tokenizers lose is not."""
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    evaluate(
+        *(preset, tmp_path / "report", "--split", "test_pair"),
+        *("--image-size", "27", "--num-prompts", "6"),
+        *("--num-steps", "1", "--super-res-num-steps", "1"),
+    )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert contents["scores"][0]["image_size"] == 27
+    assert contents["reconstructions"] == []
+
+
+def test_a_later_split_that_fails_keeps_the_first(
+    preset, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    draw = command.evaluate
+
+    def fail_later(muse, pairs, *args, **kwargs):
+        if pairs.rows[0]["split"] == "test_concept":
+            raise OSError("the disk is full")
+        return draw(muse, pairs, *args, **kwargs)
+
+    monkeypatch.setattr(command, "evaluate", fail_later)
+    with pytest.raises(SystemExit, match="the disk is full"):
+        evaluate(
+            *(preset, tmp_path / "report", "--num-prompts", "6"),
+            *("--num-steps", "1", "--super-res-num-steps", "1"),
+        )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert [row["split"] for row in contents["scores"]] == ["test_pair"]
 
 
 def test_the_emoji_protocol_knows_true_drawings():

@@ -104,6 +104,22 @@ def test_the_best_of_candidates_is_scored(muse, pairs):
     np.testing.assert_array_equal(row["shown"]["images"], best)
 
 
+def test_a_broken_picture_is_left_out(muse, pairs):
+    """As if the file had been truncated after its header."""
+    broken = pairs.select(range(7))
+    broken._rows[2] = dataclasses.replace(
+        broken._rows[2], read=lambda: b"no picture"
+    )
+    whole = pairs.select([0, 1, 3, 4, 5, 6])
+    with pytest.warns(UserWarning, match=pairs.rows[2]["name"]):
+        (row,) = evaluate(muse, broken, PROTOCOL, seed=5, **OPTIONS)
+    (expected,) = evaluate(muse, whole, PROTOCOL, seed=5, **OPTIONS)
+    assert row["num_pictures"] == 6
+    assert row["shown"]["texts"] == whole.texts
+    for name in ("frechet_distance", "psnr", "r_precision"):
+        assert row[name] == pytest.approx(expected[name], rel=1e-6)
+
+
 def test_more_prompts_than_rows_raise(muse, pairs):
     protocol = dataclasses.replace(PROTOCOL, num_prompts=8)
     with pytest.raises(ValueError, match="8 rows .* Received: 7 rows"):
