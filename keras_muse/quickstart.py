@@ -78,14 +78,20 @@ def quickstart(output, minutes=18.0, seed=0):
     print(f"{len(large)} drawings of emoji in {len(STYLES)} styles")
 
     print("\n1. Image tokenizer")
+    tokens = f"{work}/tokens"
+    has_tokens = os.path.exists(f"{tokens}/metadata.json")
     tokenizer = train_tokenizer(
-        large, small, seconds * TOKENIZER_TIME, f"{work}/tokenizer", seed
+        large,
+        small,
+        # More minutes than before are not for it: its tokens are in use.
+        0 if has_tokens else seconds * TOKENIZER_TIME,
+        f"{work}/tokenizer",
+        seed,
     )
 
     print("\n2. Tokens and texts, once")
     text_encoder = MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
-    tokens = f"{work}/tokens"
-    if not os.path.exists(f"{tokens}/metadata.json"):
+    if not has_tokens:
         data.write_token_shards(
             pairs,
             tokens,

@@ -143,6 +143,20 @@ def test_run_again_it_trains_nothing(run):
             np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
 
 
+def test_more_minutes_leave_the_tokens_their_meaning(run):
+    """A tokenizer that trains on would spoil the transformers of its tokens."""
+    record, output, muse = run
+    record.fitted = []
+    clock = json.loads((output / "work/tokenizer/clock.json").read_text())
+    minutes = (clock["spent"] + 1) / quickstart.TOKENIZER_TIME / 60
+    again = quickstart.quickstart(str(output), minutes=minutes)
+    assert "VQGANTokenizer" not in record.fitted
+    for a, b in zip(
+        muse.image_tokenizer.weights, again.image_tokenizer.weights, strict=True
+    ):
+        np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
+
+
 def test_no_test_row_is_trained_on(run):
     """By the names of the rows, against the file that ships."""
     split_of = {}
