@@ -113,7 +113,8 @@ class Attention(keras.layers.Layer):
 
     def _split_heads(self, x):
         head_dim = x.shape[-1] // self.num_heads
-        return ops.reshape(x, (-1, x.shape[1], self.num_heads, head_dim))
+        # TensorFlow may not know the length of a text as it traces.
+        return ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, head_dim))
 
     def get_config(self):
         return {

@@ -57,8 +57,8 @@ class MaskedTokenTraining(StepOutputsModel):
             **kwargs: other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if `gradient_accumulation_steps` is not a positive
-                int, or the optimizer accumulates too.
+            ValueError: if an argument is out of its range, or if the optimizer
+                accumulates too.
 
         Example:
 
@@ -76,6 +76,7 @@ class MaskedTokenTraining(StepOutputsModel):
         ```
         """
         optimizer = keras.optimizers.get(optimizer or AdafactorMomentum())
+        _check_parts(label_smoothing, text_dropout)
         _check_accumulation(gradient_accumulation_steps, optimizer)
         self.label_smoothing = label_smoothing
         self.text_dropout = text_dropout
@@ -173,6 +174,19 @@ def flatten_grid(token_ids, grid_size, argument):
             f"{tuple(token_ids.shape)}"
         )
     return ops.reshape(ops.cast(token_ids, "int32"), (-1, height * width))
+
+
+def _check_parts(label_smoothing, text_dropout):
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(
+            "`label_smoothing` must be at least 0 and less than 1. Received: "
+            f"label_smoothing={label_smoothing}"
+        )
+    if not 0 <= text_dropout <= 1:
+        raise ValueError(
+            "`text_dropout` must be between 0 and 1. Received: "
+            f"text_dropout={text_dropout}"
+        )
 
 
 def _check_accumulation(steps, optimizer):

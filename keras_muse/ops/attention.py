@@ -36,7 +36,8 @@ def attend(query, key, value, mask=None):
     query, key, value = (
         ops.swapaxes(x, 1, 2) for x in (query, key, value)
     )  # (batch, num_heads, num_tokens, head_dim)
-    num_parts = -(-query.shape[2] * key.shape[2] // MAX_SCORES)
+    num_keys = key.shape[2] or 0  # not known: those of a text, which are few
+    num_parts = -(-query.shape[2] * num_keys // MAX_SCORES)
     if num_parts > 1:
         attended = _attend_in_parts(query, key, value, mask, num_parts)
     else:

@@ -236,6 +236,43 @@ def test_steps_must_be_a_positive_int(steps):
         tiny_base().compile(gradient_accumulation_steps=steps)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("text_dropout", 10),  # meant as per cent
+        ("text_dropout", -0.1),
+        ("label_smoothing", 1.0),
+        ("label_smoothing", float("nan")),
+    ],
+)
+def test_parts_out_of_range_raise(name, value):
+    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+        tiny_base().compile(**{name: value})
+
+
+def test_batches_whose_texts_differ_in_length():
+    """TensorFlow traces them with a length that it does not know."""
+    model = tiny_base()
+    data = tiny_data(model, 8)
+
+    def batches():
+        for length in (3, 5, 2):
+            yield (
+                {
+                    **data,
+                    "text_embeddings": data["text_embeddings"][:, :length],
+                    "text_mask": data["text_mask"][:, :length],
+                },
+            )
+
+    model.compile(keras.optimizers.SGD(0.1))
+    history = model.fit(batches(), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    losses = [model.evaluate(batch, verbose=0) for (batch,) in batches()]
+    together = model.evaluate(batches(), verbose=0)
+    assert together[0] == pytest.approx(np.mean(losses, axis=0)[0], rel=1e-4)
+
+
 def test_the_optimizer_must_not_accumulate_too():
     optimizer = keras.optimizers.Adam(gradient_accumulation_steps=3)
     model = tiny_base()
