@@ -7,6 +7,7 @@ from keras_muse import muse_preset
 from keras_muse.best_of import check_best_of
 from keras_muse.best_of import choose_best
 from keras_muse.models.weight_quantization import check_mode
+from keras_muse.models.weight_quantization import is_quantized
 from keras_muse.muse_editing import MuseEditing
 from keras_muse.muse_inputs import check_counts
 from keras_muse.muse_inputs import check_prompts
@@ -239,9 +240,17 @@ class Muse(MuseEditing):
         """
         check_mode(mode)
         check_not_staged({"base": self.base})
-        for part in (self.text_encoder, self.base, self.super_res):
-            if part is not None:
-                part.quantize(mode)
+        names = ("text_encoder", "base", "super_res")
+        parts = {name: getattr(self, name) for name in names}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        # All before the first, so that an error leaves them as they are.
+        if quantized := [n for n, part in parts.items() if is_quantized(part)]:
+            raise ValueError(
+                "No part may be quantized already. Received: a Muse whose "
+                f"{', '.join(quantized)} are"
+            )
+        for part in parts.values():
+            part.quantize(mode)
 
     # === Presets ===
 

@@ -124,6 +124,14 @@ def test_twice_is_refused_before_anything_changes():
     model.quantize("int8", filters="key")  # another layer
 
 
+def test_a_muse_with_a_quantized_part_stays_as_it_is():
+    muse = tiny_muse.tiny_muse(cascade=False)
+    muse.base.quantize("int8")
+    with pytest.raises(ValueError, match="a Muse whose base are"):
+        muse.quantize("int8")
+    assert not any("int8" in str(w.dtype) for w in muse.text_encoder.weights)
+
+
 def test_a_whole_muse(tmp_path):
     muse = tiny_muse.tiny_muse(cascade=False)
     options = {"num_steps": 2, "seed": 0}
