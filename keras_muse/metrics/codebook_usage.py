@@ -15,7 +15,7 @@ class _CodeCounts(keras.metrics.Metric):
             shape=(codebook_size,), initializer="zeros", name="counts"
         )
 
-    def update_state(self, token_ids, sample_weight=None):
+    def update_state(self, token_ids):
         token_ids = ops.reshape(token_ids, (-1,))
         served = ops.segment_sum(
             ops.ones_like(token_ids, dtype=self.counts.dtype),

@@ -36,6 +36,9 @@ class FeatureMetric(keras.metrics.Metric):
         name: string or `None`.
     """
 
+    # What those that are merged have in common.
+    _merged_by = ("feature_dim",)
+
     def __init__(self, feature_network=None, batch_size=32, name=None):
         super().__init__(name=name)
         self.feature_network = feature_network
@@ -91,7 +94,7 @@ class FeatureMetric(keras.metrics.Metric):
             metrics: iterable of metrics of the same class. They stay as they
                 are.
         """
-        for metric in check_mergeable(self, metrics, ["feature_dim"]):
+        for metric in check_mergeable(self, metrics, self._merged_by):
             self.real += metric.real
             self.generated += metric.generated
 

@@ -20,9 +20,9 @@ class FrechetDistance(FeatureMetric):
     falls with the number of pictures: compare values of equal numbers only,
     30,000 or 50,000 in papers. Between pictures and their reconstructions it
     is the rFID of a tokenizer:
-    `metric.update_state(images, tokenizer.predict(images))`. Floats are not
-    rounded to pixels, as they are in pictures that were stored; that moves
-    the last digits only.
+    `metric.update_state(images, tokenizer.predict(images))`. Floats reach the
+    network as they are; `FIDInception` rounds them to 8 bits, as in pictures
+    that were stored.
 
     The state, on the host, is the number, mean and scatter of each set in
     float64, so its size does not depend on the number of pictures. The metric

@@ -66,6 +66,8 @@ class InceptionScore(FeatureMetric):
         - [Salimans et al., 2016](https://arxiv.org/abs/1606.03498)
     """
 
+    _merged_by = ("feature_dim", "num_splits")
+
     def __init__(
         self,
         class_network=None,

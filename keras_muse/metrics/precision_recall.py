@@ -67,6 +67,8 @@ class PrecisionRecall(FeatureMetric):
         - [Kynkaanniemi et al., 2019](https://arxiv.org/abs/1904.06991)
     """
 
+    _merged_by = ("feature_dim", "num_neighbors")
+
     def __init__(
         self,
         feature_network=None,

@@ -124,7 +124,8 @@ class RPrecision(keras.metrics.Metric):
             metrics: iterable of metrics of the same class. They stay as they
                 are.
         """
-        for metric in check_mergeable(self, metrics, ["embedding_dim"]):
+        common = ("embedding_dim", "num_candidates", "seed")
+        for metric in check_mergeable(self, metrics, common):
             self._add(
                 metric._of_images, metric._texts, metric._of_texts.items()
             )

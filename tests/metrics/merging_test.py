@@ -132,6 +132,23 @@ def test_other_features_are_not_merged(metric):
     assert first.generated.count == 3 and empty.generated.count == 0
 
 
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (metrics.PrecisionRecall, "num_neighbors"),
+        (metrics.InceptionScore, "num_splits"),
+        (lambda **kwargs: metrics.RPrecision(TinyScorer(), **kwargs), "seed"),
+        (
+            lambda **kwargs: metrics.RPrecision(TinyScorer(), **kwargs),
+            "num_candidates",
+        ),
+    ],
+)
+def test_other_settings_are_not_merged(make, name):
+    with pytest.raises(ValueError, match=f"{name}=\\[5\\], here 4"):
+        make(**{name: 4}).merge_state([make(**{name: 5})])
+
+
 def test_other_codebooks_and_scorers_are_not_merged():
     with pytest.raises(ValueError, match="codebook_size=\\[8\\], here 9"):
         metrics.CodebookUsage(9).merge_state([metrics.CodebookUsage(8)])
