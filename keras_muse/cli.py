@@ -218,10 +218,12 @@ def _quickstart(options):
 
 
 def _generate(options):
+    _check_picture_name(options.output)
     from PIL import Image
 
     from keras_muse.muse import Muse
     from keras_muse.samplers import ConfidenceSampler
+    from keras_muse.training.pictures import save_picture
 
     muse = Muse.from_preset(options.preset)
     sampler = ConfidenceSampler(temperature=options.temperature)
@@ -241,8 +243,20 @@ def _generate(options):
         sampler=sampler,
         super_res_sampler=sampler,
     )
-    Image.fromarray(images[0]).save(options.output)
+    save_picture(Image.fromarray(images[0]), options.output)
     print(options.output)
+
+
+def _check_picture_name(path):
+    """Before the picture is drawn: afterwards it would be lost."""
+    from PIL import Image
+
+    suffix = os.path.splitext(path)[1].lower()
+    if Image.registered_extensions().get(suffix) not in Image.SAVE:
+        raise ValueError(
+            "`--output` must be the name of a picture, such as apple.png. "
+            f"Received: --output {path}"
+        )
 
 
 def _tokenize(options):

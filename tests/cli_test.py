@@ -272,8 +272,8 @@ def test_quickstart_passes_its_options_on(monkeypatch):
     [
         (["--preset", "no/such/preset"], ["no/such/preset"]),
         (["--num-steps", "0"], ["num_steps", "0"]),
-        (["--output", "no/such/directory/a.png"], ["no/such/directory"]),
-        (["--output", "apple.unknown"], [".unknown"]),
+        (["--output", "apple.unknown"], ["--output", ".unknown"]),
+        (["--output", "apple"], ["--output apple"]),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -294,6 +294,16 @@ def test_what_cannot_be_done_is_said_in_one_line(
     for word in words:
         assert word in message
     assert os.listdir(tmp_path) == []
+
+
+def test_a_wrong_name_is_found_before_a_picture_is_drawn(tmp_path):
+    with pytest.raises(SystemExit, match="`--output` must be"):
+        generate("no/such/preset", tmp_path / "apple.unknown")
+
+
+def test_missing_directories_are_made(preset, tmp_path):
+    generate(preset, tmp_path / "new" / "apple.PNG")
+    assert os.listdir(tmp_path / "new") == ["apple.PNG"]
 
 
 def test_a_damaged_preset(preset, tmp_path):

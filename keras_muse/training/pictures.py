@@ -111,7 +111,7 @@ def draw_sections(sections, columns=8, scale=None, path=None):
         sheet.paste(block, (_MARGIN, top))
         top += block.height + _SECTION_GAP
     if path is not None:
-        _save(sheet, pathlib.Path(path))
+        save_picture(sheet, path)
     return sheet
 
 
@@ -205,11 +205,22 @@ def _blank(width, height):
     return Image.new("RGB", (width, height), "white")
 
 
-def _save(sheet, path):
+# === Files ===
+
+
+def save_picture(picture, path):
+    """Writes a `PIL.Image.Image`, whole or not at all.
+
+    Args:
+        picture: `PIL.Image.Image`.
+        path: string or path, with the suffix of a format; missing directories
+            are made.
+    """
+    path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_stem(f"{path.stem}.part")
     try:
-        sheet.save(temporary)
+        picture.save(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
