@@ -134,6 +134,7 @@ FILES = {
 PRINTED = {
     "01_generate": ["the same picture alone and in its batch: True"],
     "02_train_a_tokenizer": [
+        "before training it paints the same: True",
         "the same tokens, bit for bit: True",
         "the same tokens after loading: True",
     ],
