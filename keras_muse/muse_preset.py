@@ -61,6 +61,8 @@ def save_parts(parts, preset_dir):
             if name == "text_encoder" and _is_public(part):
                 entry["preset"] = part.preset
                 entry["sequence_length"] = part.sequence_length
+                if options := _overrides(part):
+                    entry["options"] = options
             else:
                 part_directory = os.path.join(directory, name)
                 part.save_to_preset(part_directory)
@@ -165,6 +167,7 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
                 cls.from_preset,
                 entry["preset"],
                 sequence_length=entry["sequence_length"],
+                **entry.get("options", {}),
                 **options,
             )
         else:
@@ -196,7 +199,17 @@ def _is_public(text_encoder):
     preset = text_encoder.preset
     if preset is None or is_quantized(text_encoder):
         return False
+    options = text_encoder.preset_options
+    if not options.get("load_weights", True) or "vocabulary" in options:
+        return False
     return preset in type(text_encoder).presets or "://" in preset
+
+
+def _overrides(text_encoder):
+    """What of the preset's configuration was said to be otherwise."""
+    others = ("load_weights", "sequence_length", "dtype")
+    options = text_encoder.preset_options.items()
+    return {name: value for name, value in options if name not in others}
 
 
 def _files(directory):

@@ -142,6 +142,35 @@ def test_a_public_text_encoder_is_kept_as_a_reference(tmp_path):
     )
 
 
+def save_with(encoder, directory):
+    base = tiny.tiny_base(text_dim=384)
+    muse = tiny_muse(cascade=False, text_encoder=encoder, base=base)
+    muse.save_to_preset(str(directory))
+    return read_json(directory)["parts"]["text_encoder"]
+
+
+def test_what_was_overridden_in_a_public_text_encoder_is_kept(tmp_path):
+    encoder = TextEncoder.from_preset(
+        "all_minilm_l6_v2", layer_norm_epsilon=0.5, dtype="float32"
+    )
+    entry = save_with(encoder, tmp_path / "muse")
+    assert entry["options"] == {"layer_norm_epsilon": 0.5}
+    loaded = Muse.from_preset(str(tmp_path / "muse")).text_encoder
+    np.testing.assert_array_equal(
+        loaded.encode("a cat")[0], encoder.encode("a cat")[0]
+    )
+    assert save_with(loaded, tmp_path / "again") == entry
+
+
+def test_a_public_text_encoder_without_its_weights_is_copied(tmp_path):
+    encoder = TextEncoder.from_preset("all_minilm_l6_v2", load_weights=False)
+    assert "preset" not in save_with(encoder, tmp_path / "muse")
+    loaded = Muse.from_preset(str(tmp_path / "muse")).text_encoder
+    np.testing.assert_allclose(
+        loaded.encode("a cat")[0], encoder.encode("a cat")[0], atol=1e-6
+    )
+
+
 def test_a_text_encoder_of_a_local_directory_is_copied(saved, tmp_path):
     # Others do not have that directory.
     muse = Muse.from_preset(saved)

@@ -138,7 +138,10 @@ class ImageTextDataset(BatchStream):
     def select(self, indices):
         """A dataset of some of the rows, by their places in file order."""
         selected = copy.copy(self)
-        selected._skipped = copy.deepcopy(self._skipped)
+        # Not a deep copy: writing shards selects millions of times.
+        selected._skipped = {
+            reason: list(names) for reason, names in self._skipped.items()
+        }
         selected._set_rows([self._rows[index] for index in indices])
         return selected
 

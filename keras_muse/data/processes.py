@@ -71,15 +71,20 @@ def check_own_devices():
 
     Each process would have to take part in every step of every other.
     """
-    current = keras.distribution.distribution()
-    if current is None or this_process().shard_count == 1:
-        return
-    if not _leaf().are_local(current.device_mesh.backend_mesh):
+    if spans_processes():
         raise ValueError(
             "Each process tokenizes on its own devices: without a "
             "distribution, or with `data_parallel(jax.local_devices())`. "
-            f"Received: distribution={current}"
+            f"Received: distribution={keras.distribution.distribution()}"
         )
+
+
+def spans_processes():
+    """Whether the current distribution has devices of other processes."""
+    current = keras.distribution.distribution()
+    if current is None or this_process().shard_count == 1:
+        return False
+    return not _leaf().are_local(current.device_mesh.backend_mesh)
 
 
 def num_replicas():

@@ -28,6 +28,7 @@ class TokenDataset(BatchStream):
     Attributes:
         metadata: dict. What `metadata.json` holds.
         num_records: int.
+        stage: string. `"base"` or `"super_res"`.
         step: int. The number of the batch that `dataset[0]` is.
         epoch: int. The pass over the records that `step` is in.
         stream: endless `grain.MapDataset` of the batches, for those who
@@ -50,7 +51,7 @@ class TokenDataset(BatchStream):
     ):
         self.metadata = metadata
         self.num_records = metadata["num_records"]
-        self._stage = stage
+        self.stage = stage
         self._batch_size = batch_size
         self._drop_remainder = drop_remainder
         self._shuffle = shuffle
@@ -83,7 +84,7 @@ class TokenDataset(BatchStream):
             "tokens": self.metadata["low_res"],
             "high_res_tokens": self.metadata["high_res"],
             "text": self.metadata["text"],
-            "stage": self._stage,
+            "stage": self.stage,
             "batch_size": self._batch_size,
             "drop_remainder": self._drop_remainder,
             "shuffle": self._shuffle,
@@ -126,7 +127,7 @@ class TokenDataset(BatchStream):
         view, caption = np.random.SeedSequence(counter).generate_state(2)
         view %= len(record["token_ids"])
         row = {"token_ids": record["token_ids"][view]}
-        if self._stage == "super_res":
+        if self.stage == "super_res":
             row["low_res_token_ids"] = row["token_ids"]
             row["token_ids"] = record["high_res_token_ids"][view]
         row["text"] = record["texts"][caption % len(record["texts"])]

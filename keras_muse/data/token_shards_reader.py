@@ -1,8 +1,10 @@
 """`read_token_shards`: what `write_token_shards` wrote, for `fit`."""
 
 import grain
+import keras
 
 from keras_muse.data.processes import num_local_replicas
+from keras_muse.data.processes import spans_processes
 from keras_muse.data.processes import this_process
 from keras_muse.data.same_texts import check_same_texts
 from keras_muse.data.token_dataset import TokenDataset
@@ -68,8 +70,9 @@ def read_token_shards(
 
     Raises:
         ValueError: when a shard is missing or cut short, when the format is
-            of another version, when an argument does not fit the shards, or
-            when processes or the mesh do not divide the batch.
+            of another version, when an argument does not fit the shards,
+            when processes or the mesh do not divide the batch, or when text
+            ids are to be encoded under a mesh of several processes.
 
     Example:
     ```python
@@ -110,6 +113,13 @@ def read_token_shards(
     _check_text_encoder(metadata["text"], text_encoder)
     if text_encoder is not None:
         check_same_texts(directory, metadata, text_encoder)
+    if metadata["text"]["store"] == "text_ids" and spans_processes():
+        raise ValueError(
+            "Shards of `store='text_ids'` are encoded by each process alone, "
+            "which a distribution over several processes does not allow: "
+            "write them with `store='text_embeddings'`. Received: "
+            f"distribution={keras.distribution.distribution()}"
+        )
     process = _process(process_index, process_count)
     _check_processes(process, batch_size, drop_remainder)
     _check_mesh(process, batch_size, metadata["num_records"], drop_remainder)

@@ -133,6 +133,13 @@ def write_token_shards(
             "`crop_scale` must be a pair of rising numbers in (0, 1]. "
             f"Received: crop_scale={crop_scale}"
         )
+    if high_res_image_size is not None and high_res_tokenizer is None:
+        raise ValueError(
+            "`high_res_image_size` needs `high_res_tokenizer`, which may be "
+            "`tokenizer` again. Received: "
+            f"high_res_image_size={high_res_image_size}, "
+            "high_res_tokenizer=None"
+        )
     check_own_devices()
     process = this_process()
     prepare = PictureViews(

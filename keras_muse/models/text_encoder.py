@@ -78,8 +78,9 @@ class TextEncoder(keras_hub.models.Backbone):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.sequence_length = sequence_length
         self.text_dim = text_dim
-        # The name or place this encoder was loaded from.
+        # The name or place this encoder was loaded from, and how.
         self.preset = None
+        self.preset_options = {}
         self._vocabulary = None
         self._tokenizer = None
         if vocabulary is not None:
@@ -253,6 +254,7 @@ class TextEncoder(keras_hub.models.Backbone):
         found = text_encoder_presets.find(preset, cls)
         encoder = text_encoder_presets.load(found, load_weights, **kwargs)
         encoder.preset = preset
+        encoder.preset_options = {"load_weights": load_weights, **kwargs}
         return encoder
 
     def save_to_preset(self, preset_dir, max_shard_size=10):

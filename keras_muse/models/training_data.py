@@ -22,6 +22,8 @@ def check_training_data(x, id_ranges, text_dim):
     if hasattr(x, "__len__") and (len(x) == 0 or 0 in sizes):
         raise ValueError(f"`x` must not be empty. Received: x={x!r}")
     metadata = getattr(x, "metadata", None)
+    if metadata is not None:
+        _check_stage(x.stage, id_ranges)
     for name, (part, codebook_size, grid_size) in id_ranges.items():
         if metadata is not None:
             _check_shards(metadata[part], codebook_size, grid_size)
@@ -38,6 +40,15 @@ def check_training_data(x, id_ranges, text_dim):
         raise ValueError(
             f"`x` must have texts of text_dim={text_dim}. Received: token "
             f"shards of text_dim={metadata['text']['text_dim']}"
+        )
+
+
+def _check_stage(stage, id_ranges):
+    expected = "super_res" if "low_res_token_ids" in id_ranges else "base"
+    if stage != expected:
+        raise ValueError(
+            f"`x` must be token shards read with stage={expected!r}. "
+            f"Received: token shards of stage={stage!r}"
         )
 
 

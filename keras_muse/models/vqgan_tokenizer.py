@@ -64,6 +64,8 @@ class VQGANTokenizer(TokenizerTraining):
         pixel_range: pair of floats. Black and white, as encoder and decoder
             know them. It changes nothing for callers, whose floats are in
             [-1, 1]. Defaults to `(-1, 1)`.
+        freeze_tokens: bool. Whether encoder and codebook are frozen, as
+            `finetune_decoder` leaves them. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -121,6 +123,7 @@ class VQGANTokenizer(TokenizerTraining):
         normalize_codes=False,
         revival_steps=50,
         pixel_range=(-1, 1),
+        freeze_tokens=False,
         dtype=None,
         **kwargs,
     ):
@@ -151,6 +154,7 @@ class VQGANTokenizer(TokenizerTraining):
         self.normalize_codes = normalize_codes
         self.revival_steps = revival_steps
         self.pixel_range = tuple(pixel_range)
+        self.freeze_tokens = freeze_tokens
         relatives = {  # what encoder and decoder of others have
             "attention_levels": attention_levels,
             "use_middle_attention": use_middle_attention,
@@ -189,6 +193,9 @@ class VQGANTokenizer(TokenizerTraining):
         )
         self._encode = self._decode = None
         self.build()
+        if freeze_tokens:
+            self.encoder.trainable = False
+            self.quantizer.trainable = False
 
     def build(self, input_shape=None):
         self.encoder.build((None, None, None, 3))
@@ -329,11 +336,10 @@ class VQGANTokenizer(TokenizerTraining):
         tokenizer = self._copy(
             decoder_num_res_blocks=num_res_blocks,
             decoder_base_channels=base_channels,
+            freeze_tokens=True,
         )
         if can_grow(self.decoder, tokenizer.decoder):
             grow_decoder(self.decoder, tokenizer.decoder)
-        tokenizer.encoder.trainable = False
-        tokenizer.quantizer.trainable = False
         return tokenizer
 
     def enable_lora(self, *args, **kwargs):
@@ -382,6 +388,7 @@ class VQGANTokenizer(TokenizerTraining):
             "normalize_codes": self.normalize_codes,
             "revival_steps": self.revival_steps,
             "pixel_range": self.pixel_range,
+            "freeze_tokens": self.freeze_tokens,
         }
 
 

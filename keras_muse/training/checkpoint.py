@@ -108,6 +108,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self._step = 0 if self.dataset is None else self.dataset.step
+        self.model._initial_epoch = None
         self._manager = _open_manager(self.directory, self.max_to_keep)
         if self._manager.latest_step() is not None:
             self._restore(self._manager.latest_step())
@@ -161,6 +162,7 @@ class Checkpoint(keras.callbacks.Callback):
     # === Counting ===
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.model._initial_epoch = None  # of this `fit`, not of the next
         self._epoch, self._num_done = epoch, 0
         self._epoch_length = self.params["steps"]
         if self.dataset is not None:
@@ -192,6 +194,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
         if self._step != self._saved_step:  # a later callback ended it
             self._save()
         self.close()

@@ -121,9 +121,9 @@ def model_parallel(model_parallel_size=None, fully_sharded=False, devices=None):
 
     Args:
         model_parallel_size: int. Devices that share the weights of a layer:
-            it divides the number of devices, the heads and the widths of the
-            models. Defaults to the devices of one host, or to 1 if
-            `fully_sharded`.
+            it divides the number of devices of a host, the heads and the
+            widths of the models. Defaults to the devices of one host, or to
+            1 if `fully_sharded`.
         fully_sharded: bool. Whether weights, and with them the optimizer's
             slots, are split over all devices, and gathered where a layer
             needs them. Defaults to `False`.
@@ -134,7 +134,7 @@ def model_parallel(model_parallel_size=None, fully_sharded=False, devices=None):
 
     Raises:
         ValueError: if `model_parallel_size` does not divide the number of
-            devices, or the backend is not JAX.
+            devices of all hosts and of one, or the backend is not JAX.
 
     Example:
 
@@ -160,14 +160,19 @@ def model_parallel(model_parallel_size=None, fully_sharded=False, devices=None):
     """
     leaf = _leaf()
     found = leaf.find_devices(devices)
+    local = leaf.num_local_devices(found)
     if model_parallel_size is None:
-        local = leaf.num_local_devices(found)
         model_parallel_size = 1 if fully_sharded else local
-    if model_parallel_size < 1 or len(found) % model_parallel_size:
+    # Hosts that shared a replica would each have to give the same examples.
+    if (
+        model_parallel_size < 1
+        or len(found) % model_parallel_size
+        or local % model_parallel_size
+    ):
         raise ValueError(
             "`model_parallel_size` must divide the number of devices, "
-            f"{len(found)}. Received: model_parallel_size="
-            f"{model_parallel_size}"
+            f"{len(found)}, and those of this host, {local}. Received: "
+            f"model_parallel_size={model_parallel_size}"
         )
     shape = (len(found) // model_parallel_size, model_parallel_size)
     mesh = keras.distribution.DeviceMesh(

@@ -24,6 +24,9 @@ class TimeBudget(keras.callbacks.Callback):
             its critic alike.
         save_every: float. Seconds between two saves. Defaults to `60`.
 
+    Raises:
+        ValueError: during `fit`, of a model with LoRA.
+
     Example:
     ```python
     import keras
@@ -62,14 +65,15 @@ class TimeBudget(keras.callbacks.Callback):
 
     def restore(self, model):
         """Loads the last saved state into a compiled model, if there is one."""
+        _check_without_lora(model)
         if os.path.exists(self._clock_path):
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._weights_path)
         return self.finished
 
     def on_train_begin(self, logs=None):
-        os.makedirs(self.directory, exist_ok=True)
         self.restore(self.model)
+        os.makedirs(self.directory, exist_ok=True)
         self._bar = keras.utils.Progbar(int(self.seconds), unit_name="second")
         self._last = self._last_save = time.monotonic()
 
@@ -106,3 +110,15 @@ class TimeBudget(keras.callbacks.Callback):
         with open(temporary, "w") as file:
             json.dump({"spent": self.spent, "seconds": self.seconds}, file)
         os.replace(temporary, self._clock_path)
+
+
+def _check_without_lora(model):
+    # Keras merges LoRA's matrices as it saves weights, and loads zeros.
+    if any(
+        getattr(layer, "lora_enabled", False)
+        for layer in model._flatten_layers()
+    ):
+        raise ValueError(
+            "`TimeBudget` cannot save a model with LoRA; "
+            f"`keras_muse.training.Checkpoint` can. Received: {model.name!r}"
+        )

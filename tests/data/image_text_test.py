@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from keras_muse.data import load_image_text
+from keras_muse.data.sources import containers
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -232,6 +233,54 @@ def write_cut_and_good(directory):
     Image.fromarray(noise).save(directory / "good.png")
     for name in ("cut", "good"):
         (directory / f"{name}.txt").write_text(name)
+
+
+def test_a_forked_process_opens_a_zip_anew(tmp_path, monkeypatch):
+    """It would share the place in the file with the others."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    files = []
+    read = zipfile.ZipFile.read
+
+    def record(archive, name):
+        files.append(archive.fp)
+        return read(archive, name)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", record)
+    path = str(tmp_path / "a.zip")
+    for process in (1, 1, 2):
+        monkeypatch.setattr(os, "getpid", lambda: process)  # noqa: B023
+        assert containers.read_member(path, "a.txt") == b"a"
+    assert files[0] is files[1] and files[0] is not files[2]
+
+
+@pytest.mark.parametrize("text", [5, float("nan"), ["good", 5], {"a": "b"}])
+def test_a_caption_that_is_no_text_is_reported(tmp_path, text):
+    records = [
+        {"file_name": "good.png", "text": ["one", None]},
+        {"file_name": "odd.png", "text": text},
+    ]
+    lines = "\n".join(json.dumps(record) for record in records)
+    pictures = {name: png("red") for name in ("good.png", "odd.png")}
+    write_folder(tmp_path, {**pictures, "metadata.jsonl": lines.encode()})
+    with pytest.warns(UserWarning):
+        pairs = load_image_text(tmp_path)
+    assert pairs.rows[0]["texts"] == ["one"]
+    reason = "empty caption" if isinstance(text, dict) else "unreadable caption"
+    assert pairs.report["skipped"] == {reason: ["odd.png"]}
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_a_separator_inside_a_caption_ends_no_line(tmp_path, separator):
+    text = f"one{separator}two"
+    record = {"file_name": "a.png", "text": text}
+    line = json.dumps(record, ensure_ascii=False)
+    files = {"a.png": png("red"), "metadata.jsonl": f"{line}\r\n".encode()}
+    write_folder(tmp_path / "table", files)
+    files = {"a.png": png("red"), "a.txt": f"{text}\r\nthree".encode()}
+    write_folder(tmp_path / "sidecars", files)
+    for name, texts in (("table", [text]), ("sidecars", [text, "three"])):
+        assert load_image_text(tmp_path / name).rows[0]["texts"] == texts
 
 
 def test_readable_rows(tmp_path):

@@ -373,6 +373,12 @@ def test_super_res_tokens_come_with_a_small_copy_of_the_picture(tmp_path):
         read_token_shards(directory, 2, "super_res", tokenizer=low)
 
 
+def test_a_size_without_its_tokenizer_raises(tmp_path):
+    with pytest.raises(ValueError, match="`high_res_tokenizer`.*size=16"):
+        write(make_rows(), tmp_path / "shards", high_res_image_size=16)
+    assert not (tmp_path / "shards").exists()
+
+
 def test_text_ids_are_encoded_while_reading(tmp_path):
     states, ids = str(tmp_path / "states"), str(tmp_path / "ids")
     write(make_rows(), states)

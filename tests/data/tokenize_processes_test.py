@@ -140,6 +140,7 @@ def test_a_process_reads_its_part_without_being_told(runs):
         ("failed", r"failed processes \[1\]", "divisible by the downsampling"),
         ("settings", r"failed processes \[1\]", "`directory`.*another seed"),
         ("devices", "its own devices", None),
+        ("text_ids", "a distribution over several processes", None),
         ("mesh", "batch_size=9 for 3 processes with 2 parts each", None),
     ],
 )

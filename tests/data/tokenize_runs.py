@@ -90,7 +90,11 @@ def check(directory):
         ),
     }
     batch = read_token_shards(str(directory / "folder"), 6)[0]
+    write("ids", iterate(), directory, store="text_ids")
     data_parallel()
+    messages["text_ids"] = message_of(
+        read_token_shards, str(directory / "ids"), 6, text_encoder=models()[1]
+    )
     messages["devices"] = message_of(write, "devices", iterate(), directory)
     messages["mesh"] = message_of(
         read_token_shards, str(directory / "folder"), 9

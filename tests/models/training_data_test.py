@@ -7,7 +7,10 @@ from tests import tiny
 class FakeShards:
     """What `read_token_shards` tells about its tokens."""
 
-    def __init__(self, codebook_size=16, grid_size=(4, 4), text_dim=6):
+    def __init__(
+        self, codebook_size=16, grid_size=(4, 4), text_dim=6, stage="base"
+    ):
+        self.stage = stage
         tokens = {"codebook_size": codebook_size, "grid_size": list(grid_size)}
         self.metadata = {
             "low_res": tokens,
@@ -47,6 +50,17 @@ def base():
 def test_shards_of_another_kind_are_refused(base, shards, received, verb):
     with pytest.raises(ValueError, match=f"`x` must have.*{received}"):
         getattr(base, verb)(shards)
+
+
+@pytest.mark.parametrize(
+    "make, stage",
+    [(tiny.tiny_base, "super_res"), (tiny.tiny_super_res, "base")],
+)
+def test_shards_of_the_other_stage_are_refused(make, stage):
+    model = make()
+    model.compile()
+    with pytest.raises(ValueError, match=f"`x` must be.*stage='{stage}'"):
+        model.fit(FakeShards(stage=stage))
 
 
 def test_ids_out_of_the_codebook_are_refused(base):

@@ -518,6 +518,20 @@ def test_finetuning_leaves_the_tokens_bit_for_bit(trained):
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_what_was_finetuned_stays_frozen_when_it_is_loaded(trained, tmp_path):
+    larger = trained.finetune_decoder(num_res_blocks=2, base_channels=12)
+    larger.save_to_preset(str(tmp_path))
+    loaded = keras_muse.VQGANTokenizer.from_preset(str(tmp_path))
+    names = [v.path for v in loaded.trainable_variables]
+    assert names == [v.path for v in larger.trainable_variables]
+    assert names and all("decoder" in name for name in names)
+    loaded.compile(
+        keras.optimizers.Adam(3e-3), perceptual=None, adversarial_weight=0
+    )
+    loaded.fit(IMAGES, verbose=0)
+    np.testing.assert_array_equal(loaded.encode(IMAGES), trained.encode(IMAGES))
+
+
 def test_decoder_of_another_width():
     tokenizer = tiny_tokenizer(
         decoder_base_channels=12, decoder_num_res_blocks=2

@@ -161,6 +161,14 @@ def test_a_finished_training_does_nothing(tmp_path, unbroken):
     assert fit(tmp_path, epochs=4)[1] == list(range(12, 16))
 
 
+@pytest.mark.parametrize("epochs", [3, 4])  # of which 3 are done
+def test_the_next_training_begins_at_its_own_beginning(tmp_path, epochs):
+    fit(tmp_path)
+    line, _ = fit(tmp_path, epochs=epochs)
+    history = line.fit(Stream(), epochs=2, verbose=0)
+    assert history.epoch == [0, 1]
+
+
 @pytest.mark.parametrize(
     "options, steps",
     [

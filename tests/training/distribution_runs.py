@@ -344,6 +344,7 @@ def run_process(address, process_id):
     results["predicted"] = predict(base)
     results["texts"] = encode_texts(tiny_t5())
     results["mesh"] = list(check_layout(base)["mesh"].values())
+    results["error_size"] = message_of(lambda: model_parallel(8))
     return results
 
 

@@ -188,6 +188,9 @@ def test_two_processes_are_as_one(layouts, processes):
         # Each would draw a seed of its own.
         error = str(many["error_seed"])
         assert re.search("each of the 2 processes.*seed=None", error)
+        # A replica on both hosts would get other examples from each.
+        error = str(many["error_size"])
+        assert re.search("those of this host, 4. Received.*size=8", error)
 
 
 # === Layouts ===

@@ -14,6 +14,8 @@ import pytest
 
 from keras_muse.training import TimeBudget
 from keras_muse.training import time_budget
+from tests.tiny import tiny_base
+from tests.tiny import tiny_data
 from tests.tiny import to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -238,3 +240,14 @@ def test_a_killed_training_goes_on(tmp_path):
     budget.seconds = budget.spent + 0.1
     model.fit(np.ones((8, 3)), np.ones((8, 1)), callbacks=[budget], verbose=0)
     assert int(model.optimizer.iterations) > steps
+
+
+def test_a_model_with_lora_is_refused(tmp_path):
+    """Saved by Keras and loaded again, its additions would be dead."""
+    base = tiny_base()
+    base.enable_lora(2)
+    base.compile()
+    budget = TimeBudget(600, tmp_path / "state", learning_rate=0.1)
+    with pytest.raises(ValueError, match="LoRA.*Checkpoint.*Received"):
+        base.fit(tiny_data(base, 4), callbacks=[budget], verbose=0)
+    assert not (tmp_path / "state").exists()

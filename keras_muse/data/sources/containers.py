@@ -43,7 +43,9 @@ def tar_files(path):
 def zip_files(path):
     """Every file in a zip, by its name."""
     names = [
-        info.filename for info in _open_zip(path).infolist() if info.file_size
+        info.filename
+        for info in _open_zip(path, os.getpid()).infolist()
+        if info.file_size
     ]
     return {name: functools.partial(read_member, path, name) for name in names}
 
@@ -60,11 +62,12 @@ def read_span(path, offset, size):
 
 
 def read_member(path, name):
-    return _open_zip(path).read(name)
+    return _open_zip(path, os.getpid()).read(name)
 
 
 @functools.lru_cache(maxsize=8)
-def _open_zip(path):
+def _open_zip(path, process):
     # Kept open, as listing the members again for each picture is slow;
-    # ZipFile takes a lock around reads, so threads may share it.
+    # ZipFile takes a lock around reads, so threads may share it. A process
+    # that was forked may not: both would move the same place in the file.
     return zipfile.ZipFile(path)

@@ -3,6 +3,7 @@
 import json
 import os
 import posixpath
+import re
 
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_records
@@ -99,7 +100,7 @@ def _sidecar_row(name, sidecars, files):
         for sidecar in sidecars:
             content = files[sidecar]().decode("utf-8-sig")
             if sidecar.endswith(".txt"):
-                texts += content.splitlines()
+                texts += re.split(r"\r\n|\r|\n", content)
             else:
                 metadata = json.loads(content)
                 texts += [t for t in texts_of(metadata) if t not in texts]

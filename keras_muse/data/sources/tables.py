@@ -16,7 +16,8 @@ TEXT_COLUMNS = ("text", "texts", "caption", "captions")
 def jsonl_records(content):
     """One dict per line; a line that is not one becomes None."""
     records = []
-    for line in content.decode("utf-8-sig", errors="replace").splitlines():
+    # Not `splitlines`: captions may hold other ends of lines, as JSON does.
+    for line in content.decode("utf-8-sig", errors="replace").split("\n"):
         if line.strip():
             try:
                 record = json.loads(line)
@@ -72,8 +73,13 @@ def record_rows(records, table_name, reader_of, full_name=str):
             where = f"{table_name} line {line}"
             rows.append(Row(name=where, problem="unreadable line"))
             continue
+        try:
+            captions = texts_of(record)
+        except (TypeError, ValueError):
+            rows.append(Row(full_name(name), problem="unreadable caption"))
+            continue
         first_records.setdefault(name, record)
-        texts.setdefault(name, []).extend(texts_of(record))
+        texts.setdefault(name, []).extend(captions)
     for name, record in first_records.items():
         reader = reader_of(name)
         problem = None if reader else "missing picture"
@@ -84,14 +90,25 @@ def record_rows(records, table_name, reader_of, full_name=str):
 
 
 def texts_of(record):
-    """The captions of one record: a text, a list of them, or none."""
+    """The captions of one record: a text, a list of them, or none.
+
+    Raises:
+        TypeError, ValueError: if there is anything else, such as a number.
+    """
     value = _first_value(record, TEXT_COLUMNS)
     if isinstance(value, dict):
         value = value.get("text")
     if value is None:
         return []
-    values = [value] if isinstance(value, (str, bytes)) else list(value)
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+    values = [value] if isinstance(value, str | bytes) else list(value)
+    texts = [
+        text.decode() if isinstance(text, bytes) else text
+        for text in values
+        if text is not None
+    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"Captions must be texts. Received: {value!r}")
+    return texts
 
 
 def _first_value(record, columns):
