@@ -85,7 +85,8 @@ def write_token_shards(
             Defaults to `32`.
         store: `"text_embeddings"`, or `"text_ids"` to store only the ids of
             the captions and run the encoder while training (the states of
-            T5-XXL are up to 1 MiB a caption).
+            T5-XXL are up to 1 MiB a caption), not under a distribution over
+            several processes.
         seed: int. The seed of the random views.
         overwrite: bool. Whether the shards of another run in `directory` may
             be replaced; finished ones stay until the new ones are done.
