@@ -54,7 +54,8 @@ def finite():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
-    "column, name", enumerate(["reconstruction_loss", "adversarial_loss"])
+    "column, name",
+    list(enumerate(["reconstruction_loss", "adversarial_loss"])),
 )
 def test_names_the_loss_the_batch_and_what_was_before(value, column, name):
     x = finite()
