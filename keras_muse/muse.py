@@ -241,8 +241,11 @@ class Muse(MuseEditing):
         check_mode(mode)
         check_not_staged({"base": self.base})
         names = ("text_encoder", "base", "super_res")
-        parts = {name: getattr(self, name) for name in names}
-        parts = {name: part for name, part in parts.items() if part is not None}
+        parts = {
+            name: part
+            for name in names
+            if (part := getattr(self, name)) is not None
+        }
         # All before the first, so that an error leaves them as they are.
         if quantized := [n for n, part in parts.items() if is_quantized(part)]:
             raise ValueError(
