@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import types
 import warnings
 import zipfile
 
@@ -281,6 +282,20 @@ def test_a_separator_inside_a_caption_ends_no_line(tmp_path, separator):
     write_folder(tmp_path / "sidecars", files)
     for name, texts in (("table", [text]), ("sidecars", [text, "three"])):
         assert load_image_text(tmp_path / name).rows[0]["texts"] == texts
+
+
+def test_an_odd_caption_of_tfds_is_reported(monkeypatch):
+    records = [{"image": png("red"), "text": text} for text in (b"good", 5)]
+    tfds = types.SimpleNamespace(
+        data_source=lambda *args, **kwargs: records,
+        decode=types.SimpleNamespace(SkipDecoding=object),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
+    with pytest.warns(UserWarning):
+        pairs = load_image_text("tfds:fake", split="train")
+    assert pairs.texts == ["good"]
+    skipped = {"unreadable caption": ["fake/train/1"]}
+    assert pairs.report["skipped"] == skipped
 
 
 def test_readable_rows(tmp_path):

@@ -27,11 +27,17 @@ def tfds_rows(name, split):
     rows = []
     for index in range(len(source)):
         record = source[index]
+        row_name = f"{name}/{split}/{index}"
+        try:
+            texts = tuple(texts_of(record))
+        except (TypeError, ValueError):
+            rows.append(Row(row_name, problem="unreadable caption"))
+            continue
         metadata = {k: v for k, v in record.items() if k != "image"}
         rows.append(
             Row(
-                name=f"{name}/{split}/{index}",
-                texts=tuple(texts_of(record)),
+                name=row_name,
+                texts=texts,
                 read=functools.partial(_read_image, source, index),
                 metadata=metadata,
             )
