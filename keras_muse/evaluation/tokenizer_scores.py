@@ -45,13 +45,10 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
         metrics.CodebookUsage(tokenizer.codebook_size),
         metrics.CodebookPerplexity(tokenizer.codebook_size),
     ]
-    num_pictures = 0
+    pairs = pairs.readable()
     for start in range(0, pairs.num_examples, BATCH_SIZE):
         rows = range(start, min(start + BATCH_SIZE, pairs.num_examples))
         images, _ = pairs.select(rows).as_arrays()
-        if not len(images):  # none of them can be decoded
-            continue
-        num_pictures += len(images)
         token_ids = tokenizer.encode(images, batch_size=BATCH_SIZE)
         restored = tokenizer.decode(token_ids, batch_size=BATCH_SIZE)
         for metric in of_pictures:
@@ -59,7 +56,7 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
         for metric in of_tokens:
             metric.update_state(token_ids)
     return {
-        "num_pictures": num_pictures,
+        "num_pictures": pairs.num_examples,
         "image_size": images.shape[1],
         **{
             metric.name: float(metric.result())

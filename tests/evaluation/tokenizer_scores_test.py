@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -28,3 +30,21 @@ def test_scores_are_those_of_the_reconstructions():
     used = len(np.unique(token_ids)) / tokenizer.codebook_size
     assert scores["codebook_usage"] == pytest.approx(used)
     assert scores["num_pictures"] == 40 and scores["image_size"] == 16
+
+
+def test_broken_pictures_are_left_out():
+    """Also where they are all of the last batch."""
+    pairs = data.load_emoji(
+        image_size=16, split="test_pair", shuffle=False
+    ).select(range(34))
+    whole = pairs.select(range(32))
+    for i in (32, 33):
+        pairs._rows[i] = dataclasses.replace(
+            pairs._rows[i], read=lambda: b"no picture"
+        )
+    tokenizer = tiny_picture_tokenizer()
+    with pytest.warns(UserWarning, match="is skipped"):
+        scores = evaluate_tokenizer(tokenizer, pairs, mean_colors)
+    expected = evaluate_tokenizer(tokenizer, whole, mean_colors)
+    assert scores["num_pictures"] == 32 and scores["image_size"] == 16
+    assert scores == pytest.approx(expected, rel=1e-6)
