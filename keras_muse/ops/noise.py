@@ -10,6 +10,7 @@ incomplete on Torch). Sums are written `+`: `keras.ops.add` on TensorFlow takes
 a column as a bias of the last axis where their lengths happen to agree.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -54,6 +55,12 @@ def threefry(key, counter):
     Reference:
         - [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
     """
+    if keras.config.backend() == "jax":
+        from keras_muse.ops import _jax
+
+        # XLA for processors repeats the unrolled rounds of one Threefry in
+        # each use of the next, and does not end: JAX has a primitive for it.
+        return _jax.threefry(key, counter)
     key = [ops.cast(word, "int32") for word in key]
     counter = [ops.cast(word, "int32") for word in counter]
     parity = ops.bitwise_xor(

@@ -5,6 +5,7 @@ from jax.extend.random import threefry_2x32
 from keras.ops import convert_to_tensor as tensor
 from scipy import stats
 
+from keras_muse.ops import masking
 from keras_muse.ops import noise
 from tests.tiny import to_numpy
 
@@ -197,3 +198,32 @@ GOLDEN_HASHES = [173138913, 173138913, -1942608893, -1269293127]
 def test_step_may_be_a_tensor():
     step = keras.ops.convert_to_tensor(np.int32(3))
     np.testing.assert_array_equal(draw(step=step), draw(step=3))
+
+
+def masks_of_drawn_seeds(rows):
+    """As a training step draws them: noise whose seeds are noise."""
+    seeds, _ = noise.threefry((rows[0], rows[1]), (rows, 0))
+    ratios = noise.uniform(seeds, noise.MASK_RATIO_STREAM)
+    order = noise.uniform(seeds, noise.MASK_ORDER_STREAM, num_positions=16)
+    return masking.random_mask(ratios, order)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="nothing is compiled"
+)
+def test_compiled_rounds_are_not_repeated():
+    """Else each use repeats all rounds before it: compiling does not end."""
+    rows = np.arange(16, dtype="int32")
+    if keras.config.backend() == "jax":
+        import jax
+
+        program = jax.jit(masks_of_drawn_seeds).lower(rows).compile().as_text()
+    else:
+        import tensorflow as tf
+
+        function = tf.function(masks_of_drawn_seeds, jit_compile=True)
+        program = function.experimental_get_compiler_ir(tf.constant(rows))(
+            stage="optimized_hlo"
+        )
+    # Three draws, one of which feeds two: 4 x 20 rounds and their parities.
+    assert 0 < program.count(" xor(") <= 4 * 22
