@@ -2,23 +2,32 @@
 
 `keras.ops.dot_product_attention` may pick a fused TPU kernel that is causal,
 unscaled and blind to `bias` when no mask is given (Keras 3.15), so it is not
-used here.
+used here: each backend's own kernel is called, where it is known to be right.
 """
+
+import importlib
 
 import keras
 from keras import ops
 
 # Of one head of one example: 4 MiB.
 MAX_SCORES = 2**20
+IMPLEMENTATIONS = ("plain", "fused")
 
 
-def attend(query, key, value, mask=None):
+def attend(query, key, value, mask=None, implementation=None):
     """Softmax attention in float32; a query with no key attends to nothing.
 
-    Where the scores of a head are more than `MAX_SCORES`, as between the
-    tokens of large pictures, a part of the queries is taken at a time, and
-    the backward pass computes their scores again: all at once they would be
-    more than all other activations.
+    It is the backend's fused kernel where there is one, which never writes
+    the scores to memory: Torch's, and cuDNN's with JAX on an NVIDIA GPU, in
+    half precision and without a mask. `keras.config.
+    disable_flash_attention()` turns that off, for programs that are compiled
+    after it.
+
+    Otherwise, where the scores of a head are more than `MAX_SCORES`, as
+    between the tokens of large pictures, a part of the queries is taken at a
+    time, and the backward pass computes their scores again: all at once they
+    would be more than all other activations.
 
     Args:
         query: float tensor of shape `(batch, num_queries, num_heads,
@@ -27,11 +36,20 @@ def attend(query, key, value, mask=None):
         value: float tensor of the shape of `key`.
         mask: bool tensor of shape `(batch, num_keys)`, true at keys that
             exist, or `None` if all do.
+        implementation: `"plain"`, `"fused"` or `None`. Defaults to `None`,
+            the fused kernel where there is one.
 
     Returns:
         Float tensor of the shape of `query`. It is zero, not NaN and not the
         mean of padding, where the mask leaves no key.
+
+    Raises:
+        ValueError: if `implementation` is another, or `"fused"` and there is
+            no such kernel for these tensors.
     """
+    query, key, value = (ops.convert_to_tensor(x) for x in (query, key, value))
+    if choose_implementation(query, key, mask, implementation) == "fused":
+        return _leaf().fused_attention(query, key, value, mask)
     # Heads in front: a plain batch of matrices is what multiplies fastest.
     query, key, value = (
         ops.swapaxes(x, 1, 2) for x in (query, key, value)
@@ -43,6 +61,37 @@ def attend(query, key, value, mask=None):
     else:
         attended = _attend(query, key, value, mask)
     return ops.swapaxes(attended, 1, 2)
+
+
+def choose_implementation(query, key, mask=None, implementation=None):
+    """Which implementation `attend` takes, with its arguments."""
+    if implementation not in (None, *IMPLEMENTATIONS):
+        raise ValueError(
+            f"`implementation` must be one of {IMPLEMENTATIONS} or None. "
+            f"Received: implementation={implementation!r}"
+        )
+    if implementation is None and not _is_fused_enabled():
+        implementation = "plain"
+    if implementation == "plain":
+        return "plain"
+    obstacle = _leaf().obstacle_to_fused_attention(query, key, mask)
+    if implementation == "fused" and obstacle:
+        raise ValueError(
+            "implementation='fused' is not possible here: "
+            f"{obstacle}. Received: a query of {query.dtype} of shape "
+            f"{tuple(query.shape)} and a key of shape {tuple(key.shape)}"
+        )
+    return "plain" if obstacle else "fused"
+
+
+def _is_fused_enabled():
+    # Keras says `None` where it is on, and it is on by default.
+    return keras.config.is_flash_attention_enabled() is not False
+
+
+def _leaf():
+    backend = keras.config.backend()
+    return importlib.import_module(f"keras_muse.ops._{backend}")
 
 
 def _attend(query, key, value, mask):

@@ -11,6 +11,10 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
 
 
+def attend_plainly(*tensors):
+    return attention.attend(*tensors, implementation="plain")
+
+
 def numpy_attend(query, key, value, mask=None):
     """One query at a time, over the keys that exist."""
     result = np.zeros_like(query)
@@ -64,6 +68,107 @@ def test_bfloat16_is_close_and_stays_bfloat16(tensors):
     assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
     actual = to_numpy(keras.ops.cast(actual, "float32"))
     np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=0.05)
+
+
+# === Fused kernels ===
+
+
+def with_gradients(implementation, query, key, value, mask=None):
+    """Attention, and the gradients of a sum over it, on Torch."""
+    import torch
+
+    tensors = [torch.tensor(x, requires_grad=True) for x in (query, key, value)]
+    attended = attention.attend(*tensors, mask, implementation=implementation)
+    weights = torch.linspace(-1, 1, attended.numel()).reshape(attended.shape)
+    gradients = torch.autograd.grad((attended * weights).sum(), tensors)
+    return [to_numpy(x) for x in (attended, *gradients)]
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="no kernel on a processor"
+)
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_fused_attention_equals_plain(tensors, is_masked):
+    tensors = tensors if is_masked else tensors[:3]
+    plain = with_gradients("plain", *tensors)
+    fused = with_gradients("fused", *tensors)
+    for actual, expected in zip(fused, plain, strict=True):
+        assert np.isfinite(actual).all()
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+    half = [keras.ops.cast(x, "bfloat16") for x in tensors[:3]]
+    actual = attention.attend(*half, *tensors[3:], implementation="fused")
+    assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
+    actual = to_numpy(keras.ops.cast(actual, "float32"))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=0.05)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="has a kernel everywhere"
+)
+def test_where_there_is_no_kernel_attention_is_plain(tensors):
+    assert attention.choose_implementation(*tensors[:2]) == "plain"
+    with pytest.raises(ValueError, match="implementation='fused'.*Received"):
+        attention.attend(*tensors, implementation="fused")
+
+
+class Gpu:
+    """What JAX says of a GPU."""
+
+    platform, compute_capability = "gpu", "9.0"
+    client = type("Client", (), {"platform_version": "PJRT C API\ncuda 13000"})
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="of JAX")
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({}, "fused"),
+        ({"dtype": "float16"}, "fused"),
+        ({"shape": (2, 64, 2, 128)}, "fused"),
+        ({"dtype": "float32"}, "plain"),
+        ({"shape": (2, 65, 2, 64)}, "plain"),
+        ({"shape": (2, 64, 2, 4)}, "plain"),
+        ({"shape": (2, 64, 2, 256)}, "plain"),
+        ({"mask": np.ones((2, 64), bool)}, "plain"),
+        ({"platform": "tpu"}, "plain"),
+        ({"compute_capability": "7.5"}, "plain"),
+    ],
+)
+def test_which_attention_a_gpu_takes(monkeypatch, change, expected):
+    from keras_muse.ops import _jax
+
+    for name in {"platform", "compute_capability"} & set(change):
+        monkeypatch.setattr(Gpu, name, change[name])
+    calls = []
+    monkeypatch.setattr(_jax.jax, "devices", lambda: [Gpu()])
+    monkeypatch.setattr(
+        _jax.jax.nn,
+        "dot_product_attention",
+        lambda query, *args, implementation: calls.append(implementation),
+    )
+    shape = change.get("shape", (2, 64, 2, 64))
+    x = keras.ops.ones(shape, dtype=change.get("dtype", "bfloat16"))
+    attention.attend(x, x, x, change.get("mask"))
+    assert calls == (["cudnn"] if expected == "fused" else [])
+
+
+def test_attention_can_be_kept_plain(tensors):
+    """By Keras' own switch."""
+    keras.config.disable_flash_attention()
+    try:
+        assert attention.choose_implementation(*tensors[:2]) == "plain"
+        actual = to_numpy(attention.attend(*tensors))
+    finally:
+        keras.config.enable_flash_attention()
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=1e-5)
+
+
+def test_unknown_implementations_raise(tensors):
+    with pytest.raises(ValueError, match="`implementation`.*'cudnn2'"):
+        attention.attend(*tensors, implementation="cudnn2")
+
+
+# === Multi-axis attention ===
 
 
 @pytest.mark.parametrize("grid, block", [((4, 4), 2), ((6, 4), 2), ((3, 9), 3)])
@@ -187,7 +292,7 @@ def test_parts_of_the_queries_equal_all(
     *tensors, mask = tensors
 
     def attend(*tensors):
-        return attention.attend(*tensors, mask if with_mask else None)
+        return attend_plainly(*tensors, mask if with_mask else None)
 
     expected = to_numpy(attend(*tensors))
     expected_gradients = gradients(attend, tensors)
@@ -219,16 +324,16 @@ def count_calls(monkeypatch):
 
 def test_parts_of_unequal_size_equal_all(tensors, monkeypatch):
     """Six queries in four parts, of which the last is empty."""
-    expected = to_numpy(attention.attend(*tensors))
+    expected = to_numpy(attend_plainly(*tensors))
     monkeypatch.setattr(attention, "MAX_SCORES", 9)
-    actual = to_numpy(attention.attend(*tensors))
+    actual = to_numpy(attend_plainly(*tensors))
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_parts_in_bfloat16(tensors, monkeypatch):
     half = [keras.ops.cast(x, "bfloat16") for x in tensors[:3]]
     monkeypatch.setattr(attention, "MAX_SCORES", 10)
-    actual = attention.attend(*half, tensors[3])
+    actual = attend_plainly(*half, tensors[3])
     assert keras.backend.standardize_dtype(actual.dtype) == "bfloat16"
     actual = to_numpy(keras.ops.cast(actual, "float32"))
     np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=0.05)
@@ -245,7 +350,7 @@ class TestMemory:
         x = jax.ShapeDtypeStruct(shape, "float32")
 
         def loss(*tensors):
-            return attention.attend(*tensors).sum()
+            return attend_plainly(*tensors).sum()
 
         return jax.jit(jax.grad(loss, (0, 1, 2))).lower(x, x, x)
 
