@@ -62,6 +62,8 @@ setup(
         # Checkpoints of trainings: sharded, asynchronous, atomic.
         "orbax-checkpoint>=0.12",
         "safetensors>=0.5",
+        # The cache of compiled programs, shared by processes.
+        "filelock",
         # Settings and weights of published VQGANs.
         "pyyaml",
         "msgpack",

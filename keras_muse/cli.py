@@ -1,8 +1,13 @@
 """The command line: `keras-muse quickstart`, `generate` and others."""
 
 import argparse
+import contextlib
 import os
 import sys
+
+from keras_muse.runtime.compilation_cache import enable_compilation_cache
+from keras_muse.runtime.quiet_imports import import_keras
+from keras_muse.runtime.quiet_imports import without_tensorflow
 
 # What suits `muse_emoji`. A large model has more use for guidance, and `Muse`
 # itself has the paper's temperature, 1.
@@ -21,8 +26,13 @@ def main(arguments=None):
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
+    enable_compilation_cache()
+    needs_tensorflow = options.run is not _generate
+    scope = contextlib.nullcontext if needs_tensorflow else without_tensorflow
     try:
-        options.run(options)
+        with scope():
+            import_keras()
+            options.run(options)
     except (ValueError, OSError) as error:
         sys.exit(f"keras-muse: {' '.join(str(error).split())}")
 

@@ -6,8 +6,18 @@ import tempfile
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Programs that run once or twice are not worth optimizing.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Programs that run once or twice are not worth optimizing. The models are
+# tiny, and each process of pytest-xdist has a core: threads would fight.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
+)
+for name in (
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+):
+    os.environ.setdefault(name, "1")
 # The tests compile the same small programs many times, in many processes: the
 # first process makes a place for them, and all others find it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -1,5 +1,7 @@
 """Compiled functions on JAX."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ from keras_muse.models import micro_batches
 
 
 def compile_function(model, function):
+    @functools.wraps(function)  # its name is that of the program
     def stateless(values, *args):
         mapping = list(zip(model.variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping):

@@ -37,6 +37,7 @@ class MaskedTokenModel(TokenGeneration, MaskedTokenTraining):
         self.grid_size = tuple(grid_size)
         self.text_dim = text_dim
         self._compiled_functions = {}
+        self._decode_programs = {}
 
     @property
     def mask_token_id(self):

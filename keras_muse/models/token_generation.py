@@ -1,5 +1,7 @@
 """`generate` of the masked-token models."""
 
+import time
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,19 +11,25 @@ from keras_muse.models.compiled import fetchable
 from keras_muse.models.compiled import pad_rows
 from keras_muse.models.compiled import whole_batch
 from keras_muse.ops import sampling
+from keras_muse.ops.parts import map_parts
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.seeds import image_seeds
+from keras_muse.samplers.step import Step
 
 DEFAULT_BATCH_SIZE = 16
-MAX_LOGITS = 2**22  # of one row at a time: 16 MiB
+MAX_LOGITS = 2**24  # at a time, of all rows: 64 MiB
+MAX_RUN = 32  # steps of one call
+MAX_PROGRAMS = 16  # of decoding, the latest that were used
+QUICK = 0.1  # seconds
 
 
 class TokenGeneration:
     """Mixin: decodes the tokens of a batch of texts.
 
-    The compiled unit is one decoding step; the loop over steps is Python's,
-    in the sampler. What does not change between steps, the keys and values
-    of the context, is computed once before.
+    The compiled unit is a run of decoding steps, of any number: few where
+    somebody watches, many where the host would only hold up the device. What
+    does not change between steps, the keys and values of the context, is
+    computed once before.
     """
 
     # Bits in the noise's step counter that keep apart two models which decode
@@ -78,24 +86,29 @@ class TokenGeneration:
             )
             num_rows = min(batch_size, num_images - start)
 
-            def on_step(step, token_ids, num_rows=num_rows, start=start):
+            done = start // batch_size * num_steps
+
+            def on_run(
+                step, token_ids, num_rows=num_rows, start=start, done=done
+            ):
                 if progress is not None:
-                    ops.convert_to_numpy(token_ids)  # waits for the step
-                    progress.add(1)
+                    ops.convert_to_numpy(token_ids)  # waits for the run
+                    progress.update(done + step + 1)
                 if callback is not None:
                     token_ids = ops.convert_to_numpy(token_ids)[:num_rows]
                     return callback(step, start, self._to_grid(token_ids))
 
             tokens = sampler(
-                self._decode_step(sampler, batch),
+                self._decode_steps(sampler, batch),
                 batch["token_ids"],
                 self.mask_token_id,
                 batch["seeds"],
                 num_steps,
                 guidance_scale,
                 self.noise_stage,
-                on_step,
+                on_run,
                 self.grid_size,
+                _run_lengths(callback is not None, progress is not None),
             )
             results.append(tokens[:num_rows])
         return self._to_grid(np.concatenate(results))
@@ -103,8 +116,8 @@ class TokenGeneration:
     def _to_grid(self, token_ids):
         return np.reshape(token_ids, (-1, *self.grid_size))
 
-    def _decode_step(self, sampler, batch):
-        """The step function of one batch, its context computed."""
+    def _decode_steps(self, sampler, batch):
+        """The function of one batch that makes a run of steps."""
         inputs, guided = batch["inputs"], bool(batch["negative"])
         if guided:
             # Rows [0, batch) with the text, [batch, 2 batch) without it.
@@ -115,48 +128,85 @@ class TokenGeneration:
         prepare = self._compiled("prepare", self._prepare)
         contexts = {guided: prepare(inputs)}
 
-        def decode_step(token_ids, confidence, step, guidance_scale):
-            # A scale of 1 gives the unconditional half no weight.
-            is_guided = guided and guidance_scale != 1
+        def decode_steps(token_ids, confidence, steps, guidance_scales):
+            is_guided = guidance_scales is not None
             if is_guided not in contexts:
                 first_half = self._compiled("first_half", _first_half)
                 contexts[False] = first_half(contexts[True])
-            function = self._compiled(
-                ("decode_step", sampler, is_guided),
-                self._make_decode_step(sampler, is_guided),
-            )
-            return function(
-                contexts[is_guided], token_ids, confidence, step, guidance_scale
+            return self._decode_program(sampler, is_guided)(
+                contexts[is_guided],
+                sampler.settings,
+                token_ids,
+                confidence,
+                *_stack(steps, guidance_scales),
+                np.int32(len(steps)),
             )
 
-        return decode_step
+        return decode_steps
 
     def _compiled(self, key, function):
         if key not in self._compiled_functions:
             self._compiled_functions[key] = compile_function(self, function)
         return self._compiled_functions[key]
 
+    def _decode_program(self, sampler, guided):
+        """The compiled run, one for all values of the sampler's settings."""
+        same = sampler.with_settings(dict.fromkeys(sampler.settings))
+        key = (same, frozenset(sampler.settings), guided)
+        programs = self._decode_programs
+        if key not in programs:
+            programs[key] = compile_function(
+                self, self._make_decode_steps(sampler, guided)
+            )
+        programs[key] = programs.pop(key)  # the latest comes last
+        while len(programs) > MAX_PROGRAMS:
+            del programs[next(iter(programs))]
+        return programs[key]
+
     def _prepare(self, inputs):
         context, context_mask = self.context(inputs)
         return self.project_context(context), context_mask
 
-    def _make_decode_step(self, sampler, guided):
-        def decode_step(context, token_ids, confidence, step, guidance_scale):
-            token_ids = sampler.mask_before(token_ids, self.mask_token_id, step)
-            scale = guidance_scale if guided else None
-            x = self._guided_features(token_ids, context, scale)
-            drawn, drawn_confidence = self._draw(sampler, x, step, scale)
-            revealed = sampler.reveal(
-                token_ids,
-                confidence,
-                drawn,
-                drawn_confidence,
-                self.mask_token_id,
-                step,
-            )
-            return fetchable(revealed)
+    def _make_decode_steps(self, sampler, guided):
+        def decode_steps(
+            context, settings, token_ids, confidence, steps, scales, num_steps
+        ):
+            scales = ops.convert_to_tensor(scales)
 
-        return decode_step
+            def decode_step(k, state):
+                return self._decode_step(
+                    sampler.with_settings(settings),
+                    context,
+                    *state,
+                    steps.at(k),
+                    scales[k] if guided else None,
+                )
+
+            decoded = ops.fori_loop(
+                0, num_steps, decode_step, (token_ids, confidence)
+            )
+            return fetchable(decoded)
+
+        return decode_steps
+
+    def _decode_step(
+        self, sampler, context, token_ids, confidence, step, guidance_scale
+    ):
+        token_ids = sampler.mask_before(token_ids, self.mask_token_id, step)
+        # (batch, num_tokens, hidden_dim), of both halves if not linear
+        x = self._guided_features(token_ids, context, guidance_scale)
+        num_logits = token_ids.shape[0] * self.num_tokens * self.codebook_size
+        drawn, drawn_confidence = self._draw(
+            sampler, x, step, guidance_scale, -(-num_logits // MAX_LOGITS)
+        )
+        return sampler.reveal(
+            token_ids,
+            confidence,
+            drawn,
+            drawn_confidence,
+            self.mask_token_id,
+            step,
+        )
 
     def _guided_features(self, token_ids, context, guidance_scale):
         """What the head takes: of the rows, or of both halves of the rows.
@@ -177,24 +227,53 @@ class TokenGeneration:
     def _head_is_linear(self):
         return self.head_logits.quantization_mode is None
 
-    def _draw(self, sampler, x, step, guidance_scale):
+    def _draw(self, sampler, x, step, guidance_scale, num_parts):
         """Draws all tokens, a part at a time where logits are many.
 
         The logits of a large picture are more than all other activations of
-        a step; so they are formed where they are used, `MAX_LOGITS` of a row
-        at a time.
+        a step; so they are formed where they are used.
         """
-        parts = []
-        part_size = max(1, MAX_LOGITS // self.codebook_size)
-        for first in range(0, self.num_tokens, part_size):
-            logits = self.head_logits(x[:, first : first + part_size])
-            logits = ops.cast(logits, "float32")
+
+        def draw(x, first):
+            logits = ops.cast(self.head_logits(x), "float32")
             if guidance_scale is not None and not self._head_is_linear:
                 logits = _guide_halves(logits, guidance_scale)
-            parts.append(sampler.draw(logits, step, first))
-        return [
-            ops.concatenate(part, axis=1) for part in zip(*parts, strict=True)
-        ]
+            return sampler.draw(logits, step, first)
+
+        return map_parts(draw, x, min(num_parts, self.num_tokens), axis=1)
+
+
+def _run_lengths(one_by_one, is_watched):
+    """How many steps may run at once: none that somebody asks for is hidden."""
+    length = 1 if one_by_one or is_watched else MAX_RUN
+    while True:
+        begin = time.perf_counter()
+        yield length
+        # Too quick for an eye: a bar may leap.
+        if not one_by_one and time.perf_counter() - begin < QUICK:
+            length = min(2 * length, MAX_RUN)
+
+
+def _stack(steps, guidance_scales):
+    """Steps as one, of arrays with a place for `MAX_RUN`, whatever they are.
+
+    Without guidance the scales are 1.
+
+    Returns:
+        A `Step` whose `index` and `plan` have the steps as their first axis,
+        and the float32 scales.
+    """
+    if guidance_scales is None:
+        guidance_scales = np.ones(len(steps), "float32")
+    rows = [
+        (step.index, step.plan, scale)
+        for step, scale in zip(steps, guidance_scales, strict=True)
+    ]
+    rows += [rows[-1]] * (MAX_RUN - len(rows))
+    index, plan, scales = keras.tree.map_structure(
+        lambda *values: np.stack(values), *rows
+    )
+    return Step(steps[0].seeds, index, steps[0].editable, plan), scales
 
 
 def _first_half(context):

@@ -10,6 +10,8 @@ import importlib
 import keras
 from keras import ops
 
+from keras_muse.ops.parts import map_parts
+
 # Of one head of one example: 4 MiB.
 MAX_SCORES = 2**20
 IMPLEMENTATIONS = ("plain", "fused")
@@ -113,23 +115,13 @@ def _attend(query, key, value, mask):
 
 def _attend_in_parts(query, key, value, mask, num_parts):
     """The same for equal parts of the queries, one after the other."""
-    _, num_heads, num_queries, head_dim = query.shape
-    part_size = -(-num_queries // num_parts)
-    missing = num_parts * part_size - num_queries
-    query = ops.pad(query, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    parts = ops.reshape(query, (-1, num_heads, num_parts, part_size, head_dim))
     # Keys and values are arguments: gradients reach nothing else there.
     attend_part = keras.remat(
         lambda query, key, value: _attend(query, key, value, mask)
     )
-    attended = ops.map(
-        lambda part: attend_part(part, key, value), ops.moveaxis(parts, 2, 0)
+    return map_parts(
+        lambda part, _: attend_part(part, key, value), query, num_parts, axis=2
     )
-    attended = ops.moveaxis(attended, 0, 2)
-    attended = ops.reshape(
-        attended, (-1, num_heads, num_parts * part_size, head_dim)
-    )
-    return attended[:, :, :num_queries]
 
 
 def to_blocks(x, grid_size, block_size):

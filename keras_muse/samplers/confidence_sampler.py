@@ -35,6 +35,8 @@ class ConfidenceSampler(Sampler):
         - [MaskGIT, section 3.2](https://arxiv.org/abs/2202.04200)
     """
 
+    setting_names = (*Sampler.setting_names, "choice_temperature")
+
     def __init__(self, choice_temperature=4.5, **kwargs):
         super().__init__(**kwargs)
         self.choice_temperature = choice_temperature

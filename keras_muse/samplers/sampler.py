@@ -1,5 +1,8 @@
 """What all samplers share: schedules, filters and the loop over steps."""
 
+import copy
+import itertools
+
 import numpy as np
 from keras import ops
 
@@ -10,6 +13,9 @@ from keras_muse.samplers.settings import check_filters
 from keras_muse.samplers.settings import check_guidance
 from keras_muse.samplers.settings import check_name
 from keras_muse.samplers.step import Step
+
+# Of all steps: so many without guidance are worth a program of their own.
+MIN_RESTING_PART = 0.25
 
 
 class Sampler:
@@ -55,6 +61,10 @@ class Sampler:
     ```
     """
 
+    # The numbers that a compiled step takes as arguments: one program serves
+    # all their values.
+    setting_names = ("temperature", "top_p")
+
     def __init__(
         self,
         mask_schedule="cosine",
@@ -85,7 +95,7 @@ class Sampler:
 
     def __call__(
         self,
-        decode_step,
+        decode_steps,
         token_ids,
         mask_token_id,
         seeds,
@@ -94,14 +104,16 @@ class Sampler:
         first_index=0,
         callback=None,
         grid_size=None,
+        run_lengths=None,
     ):
         """Decodes all masked tokens in `num_steps` steps.
 
         Args:
-            decode_step: function of `(token_ids, confidence, step,
-                guidance_scale)`, `step` a `Step`, that returns the new
-                `(token_ids, confidence)`. It calls the sampler's
-                `mask_before`, the transformer, `draw` and `reveal`.
+            decode_steps: function of `(token_ids, confidence, steps,
+                guidance_scales)`, a run of steps: `steps` a list of `Step`,
+                with a scale for each, or `None` for no guidance. It returns
+                the new `(token_ids, confidence)`. In each step it calls the
+                sampler's `mask_before`, the transformer, `draw` and `reveal`.
             token_ids: int32 array of shape `(batch, num_tokens)`. Tokens
                 equal to `mask_token_id` are decoded, the others are known
                 and never change.
@@ -111,11 +123,14 @@ class Sampler:
                 allowed.
             guidance_scale: float. Scale at the end of the schedule.
             first_index: int. Where the noise starts to count the steps.
-            callback: function or `None`. Called after each step with
-                `(step, token_ids)`, the number of the step and a tensor. If
-                it returns `True` and nothing is masked, decoding ends.
+            callback: function or `None`. Called after each run with
+                `(step, token_ids)`, the number of its last step and a tensor.
+                If it returns `True` and nothing is masked, decoding ends.
             grid_size: pair of ints or `None`, `(height, width)` of the
                 tokens, row by row. Samplers that go by place need it.
+            run_lengths: endless iterator of ints, or `None`. How many steps
+                a run may have, asked before each. It changes no token.
+                Defaults to one.
 
         Returns:
             int32 numpy array of shape `(batch, num_tokens)`, nothing masked.
@@ -130,19 +145,31 @@ class Sampler:
         confidence = np.zeros(token_ids.shape, "float32")
         plan = self.plan(editable.sum(axis=1), num_steps, grid_size)
         scales = self.guidance_scales(guidance_scale, num_steps)
-        for k in range(num_steps):
-            step = Step(
+        steps = [
+            Step(
                 seeds,
                 np.int32(first_index + k),
                 editable,
                 {name: values[k] for name, values in plan.items()},
             )
-            token_ids, confidence = decode_step(
-                token_ids, confidence, step, scales[k]
+            for k in range(num_steps)
+        ]
+        guided = _guided_steps(scales)
+        begin = 0
+        for length in run_lengths or itertools.repeat(1):
+            end = begin + _leading_equal(guided[begin : begin + length])
+            token_ids, confidence = decode_steps(
+                token_ids,
+                confidence,
+                steps[begin:end],
+                scales[begin:end] if guided[begin] else None,
             )
-            if callback is not None and callback(k, token_ids):
+            if callback is not None and callback(end - 1, token_ids):
                 if not np.any(ops.convert_to_numpy(token_ids) == mask_token_id):
                     break
+            if end == num_steps:
+                break
+            begin = end
         return ops.convert_to_numpy(token_ids)
 
     def plan(self, num_editable, num_steps, grid_size=None):
@@ -274,6 +301,22 @@ class Sampler:
 
     # === Value semantics ===
 
+    @property
+    def settings(self):
+        """dict. The settings of `setting_names` that are given, as float32."""
+        values = {name: getattr(self, name) for name in self.setting_names}
+        return {
+            name: np.float32(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def with_settings(self, settings):
+        """The same sampler with other values, or tensors, of `settings`."""
+        sampler = copy.copy(self)
+        vars(sampler).update(settings)
+        return sampler
+
     def get_config(self):
         return {
             "mask_schedule": self.mask_schedule,
@@ -300,3 +343,20 @@ class Sampler:
     def __repr__(self):
         values = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({values})"
+
+
+def _guided_steps(guidance_scales):
+    """Which steps need the logits without text: those of a scale above 1.
+
+    Where guidance rests in few steps, as in the first of a ramp, they cost
+    less than another program: all are guided, with a scale of 1.
+    """
+    guided = guidance_scales != 1
+    few = guided.any() and guided.mean() > 1 - MIN_RESTING_PART
+    return np.ones_like(guided) if few else guided
+
+
+def _leading_equal(values):
+    """How many of the first values are equal."""
+    changes = np.flatnonzero(values != values[0])
+    return int(changes[0]) if len(changes) else len(values)

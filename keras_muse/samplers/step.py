@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import keras
+from keras import ops
+
 
 class Step(NamedTuple):
     """What a decoding step is told; values, so that no step compiles anew.
@@ -18,3 +21,11 @@ class Step(NamedTuple):
     index: object
     editable: object
     plan: dict
+
+    def at(self, k):
+        """Step `k` of several, whose `index` and `plan` begin with an axis."""
+        index, plan = keras.tree.map_structure(
+            lambda values: ops.convert_to_tensor(values)[k],
+            (self.index, self.plan),
+        )
+        return self._replace(index=index, plan=plan)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pathlib
 
@@ -185,13 +186,23 @@ def first_logits(model, monkeypatch, **changes):
 
     monkeypatch.setattr(token_generation, "compile_function", eager)
     monkeypatch.setattr(model, "_compiled_functions", {})
-    generate(
-        model,
-        sampler=Spy(guidance_schedule="constant"),
-        num_steps=1,
-        **changes,
-    )
+    monkeypatch.setattr(model, "_decode_programs", {})
+    with untraced_loops():
+        generate(
+            model,
+            sampler=Spy(guidance_schedule="constant"),
+            num_steps=1,
+            **changes,
+        )
     return to_numpy(seen[0])
+
+
+def untraced_loops():
+    if keras.config.backend() != "jax":
+        return contextlib.nullcontext()
+    import jax
+
+    return jax.disable_jit()
 
 
 def logits_of(model, text):
@@ -239,11 +250,12 @@ def test_no_unconditional_pass_where_it_has_no_weight(model, monkeypatch):
     first_logits(model, monkeypatch, guidance_scale=1.0)
     first_logits(model, monkeypatch, guidance_scale=2.0)
     assert batches == [3, 6]
-    # A ramp starts at 1; an interval is 1 outside.
-    generate(model, num_steps=3)
-    assert batches[2:] == [3, 6, 6]
-    late = ConfidenceSampler(guidance_interval=(0.5, 1.0))
-    generate(model, num_steps=4, sampler=late)
+    with untraced_loops():
+        # A ramp starts at 1; an interval is 1 outside.
+        generate(model, num_steps=3)
+        assert batches[2:] == [3, 6, 6]
+        late = ConfidenceSampler(guidance_interval=(0.5, 1.0))
+        generate(model, num_steps=4, sampler=late)
     assert batches[5:] == [3, 3, 6, 6]
 
 
@@ -273,7 +285,7 @@ def test_guidance_is_mixed_before_a_linear_head_only(model, monkeypatch):
 
 def test_logits_in_parts_give_the_same_tokens(monkeypatch):
     whole = generate(tiny_base())
-    monkeypatch.setattr(token_generation, "MAX_LOGITS", 5 * 16)
+    monkeypatch.setattr(token_generation, "MAX_LOGITS", 3 * 6 * 16)
     sizes, model = [], tiny_base()
 
     class Spy(ConfidenceSampler):
@@ -282,7 +294,54 @@ def test_logits_in_parts_give_the_same_tokens(monkeypatch):
             return super().draw(logits, *args)
 
     np.testing.assert_array_equal(generate(model, sampler=Spy()), whole)
-    assert sizes[:4] == [(5, 16), (5, 16), (5, 16), (1, 16)]
+    assert set(sizes) == {(6, 16)}  # 16 tokens, of 3 rows, in three parts
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="asks the compiler of JAX"
+)
+def test_logits_in_parts_take_little_memory(monkeypatch):
+    """128 MiB of logits, whatever the batch, 8 MiB at a time."""
+    model = tiny_base(codebook_size=2**15, grid_size=(16, 16))
+    temporaries = {}
+    for max_logits in (2**21, 2**26):
+        monkeypatch.setattr(token_generation, "MAX_LOGITS", max_logits)
+        for batch in (4, 8):
+            program = compiled_run(model, batch, monkeypatch)
+            temporaries[max_logits, batch] = (
+                program.memory_analysis().temp_size_in_bytes / 2**20
+            )
+    assert temporaries[2**26, 4] > 128
+    assert temporaries[2**21, 4] < 48
+    assert temporaries[2**21, 8] < 48 + 16  # other activations
+
+
+def compiled_run(model, batch, monkeypatch):
+    """The compiled decoding steps that `generate` calls, by JAX."""
+    import jax
+
+    programs = []
+
+    def compile_function(model, function):
+        def stateless(values, *args):
+            mapping = list(zip(model.variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return function(*args)
+
+        def call(*args):
+            values = [v.value for v in model.variables]
+            lowered = jax.jit(stateless).lower(values, *args)
+            programs.append(lowered.compile())
+            return programs[-1](values, *args)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(token_generation, "compile_function", compile_function)
+        patch.setattr(model, "_compiled_functions", {})
+        patch.setattr(model, "_decode_programs", {})
+        generate(model, batch, num_steps=1, guidance_scale=1)
+    return programs[-1]
 
 
 def test_scale_one_is_the_conditional_model(model, monkeypatch):
@@ -317,14 +376,21 @@ def test_nothing_compiles_anew(counted):
     generate(model)
     generate(model, guidance_scale=1)
     first = list(traces)
-    assert set(first) == {"_first_half", "_prepare", "decode_step"}
+    assert set(first) == {"_first_half", "_prepare", "decode_steps"}
     generate(model, text_seed=1)
     generate(model, seed=[3, 1, 2])
     generate(model, guidance_scale=7.5)
     generate(model, num_steps=9)
     generate(model, num_steps=1)
     generate(model, token_ids=half_known())
+    generate(model, num_steps=40)  # more than one run
+    generate(model, callback=lambda *_: None)
     generate(model, sampler=ConfidenceSampler())
+    for number in (0.5, 0.25):
+        sampler = ConfidenceSampler(
+            temperature=number, choice_temperature=10 * number
+        )
+        generate(model, sampler=sampler)
     negative = tiny_text(3, seed=2)
     generate(
         model,
@@ -346,6 +412,44 @@ def test_another_sampler_is_another_function(model):
         generate(model, sampler=greedy, seed=2),
     )
     assert (generate(model, sampler=greedy) != generate(model)).any()
+
+
+def test_settings_of_a_shared_program_act(model):
+    def drawn(**settings):
+        return generate(model, sampler=ConfidenceSampler(**settings))
+
+    for settings in (
+        {"temperature": 0.1},
+        {"choice_temperature": 0.0},
+        {"top_p": 0.2},
+        {"top_p": 0.5, "temperature": 2.0},
+    ):
+        fresh = tiny_base()
+        np.testing.assert_array_equal(
+            drawn(**settings),
+            generate(fresh, sampler=ConfidenceSampler(**settings)),
+        )
+        assert (drawn(**settings) != drawn()).any()
+
+
+def test_a_limited_number_of_programs_is_kept(model, monkeypatch):
+    monkeypatch.setattr(token_generation, "MAX_PROGRAMS", 4)
+    first = generate(model, sampler=ConfidenceSampler(top_k=1))
+    for top_k in range(2, 8):
+        generate(model, sampler=ConfidenceSampler(top_k=top_k))
+    assert len(model._decode_programs) == 4
+    np.testing.assert_array_equal(
+        generate(model, sampler=ConfidenceSampler(top_k=1)), first
+    )
+
+
+def test_how_steps_are_cut_into_runs_changes_no_token(model, monkeypatch):
+    one_by_one = generate(model, num_steps=9, callback=lambda *_: None)
+    at_once = generate(model, num_steps=9)
+    np.testing.assert_array_equal(one_by_one, at_once)
+    monkeypatch.setattr(token_generation, "QUICK", 1e9)
+    watched = generate(model, num_steps=9, verbose=1)
+    np.testing.assert_array_equal(watched, at_once)
 
 
 def test_other_lengths_and_batches(model):

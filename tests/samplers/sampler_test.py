@@ -24,13 +24,22 @@ class Decoder:
     """A model that knows its logits; it notes what the sampler asks for."""
 
     def __init__(self, sampler, logits):
-        self.sampler, self.logits, self.asked = sampler, logits, []
+        self.sampler, self.logits = sampler, logits
+        self.asked, self.runs = [], []
 
-    def __call__(self, token_ids, confidence, step, guidance_scale):
-        self.asked.append((to_numpy(token_ids), step, guidance_scale))
-        token_ids = self.sampler.mask_before(token_ids, MASK, step)
-        drawn = self.sampler.draw(self.logits, step)
-        return self.sampler.reveal(token_ids, confidence, *drawn, MASK, step)
+    def __call__(self, token_ids, confidence, steps, guidance_scales):
+        self.runs.append(len(steps))
+        scales = (
+            [1.0] * len(steps) if guidance_scales is None else guidance_scales
+        )
+        for step, scale in zip(steps, scales, strict=True):
+            self.asked.append((to_numpy(token_ids), step, scale))
+            token_ids = self.sampler.mask_before(token_ids, MASK, step)
+            drawn = self.sampler.draw(self.logits, step)
+            token_ids, confidence = self.sampler.reveal(
+                token_ids, confidence, *drawn, MASK, step
+            )
+        return token_ids, confidence
 
 
 def decode(sampler, token_ids=None, num_steps=4, seeds=(1, 2), **kwargs):
@@ -229,3 +238,28 @@ def test_no_steps_raise():
 def test_unknown_settings_raise():
     with pytest.raises(TypeError):
         ConfidenceSampler(cfg=3)
+
+
+def test_runs_end_where_guidance_sets_in():
+    sampler = LeftToRight(guidance_interval=(0.25, 0.75))
+    lengths = iter([1, 2, 8, 8, 8, 8])
+    result, decoder = decode(
+        sampler, num_steps=12, guidance_scale=3.0, run_lengths=lengths
+    )
+    assert decoder.runs == [1, 2, 6, 3]
+    for _, step, scale in decoder.asked:
+        assert (scale != 1) == (3 <= step.index < 9)
+    one_by_one, _ = decode(sampler, num_steps=12, guidance_scale=3.0)
+    np.testing.assert_array_equal(result, one_by_one)
+
+
+def test_a_ramp_is_one_run():
+    """Its first step, of scale 1, would need a program of its own."""
+    result, decoder = decode(
+        LeftToRight(),
+        num_steps=12,
+        guidance_scale=3.0,
+        run_lengths=iter([12, 12]),
+    )
+    assert decoder.runs == [12]
+    assert decoder.asked[0][2] == 1
