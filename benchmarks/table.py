@@ -21,7 +21,26 @@ def print_rows(rows, as_json, title=""):
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(f"\n{title}")
     for row in cells:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+        print(_line(row, widths))
+
+
+def print_row(row, as_json, widths):
+    """Prints one row at once, where the rows to come are not known yet.
+
+    Args:
+        row: dict of strings and numbers.
+        as_json: bool. A JSON object, in place of a line of the table.
+        widths: dict. The names of the table's columns and their widths.
+    """
+    if as_json:
+        print(json.dumps(row), flush=True)
+        return
+    cells = [_text(row.get(name, "")) for name in widths]
+    print(_line(cells, widths.values()), flush=True)
+
+
+def _line(cells, widths):
+    return "  ".join(map(str.ljust, cells, widths)).rstrip()
 
 
 def _text(value):
