@@ -21,14 +21,33 @@ def masked_cross_entropy(token_ids, logits, mask, label_smoothing=0.0):
     Reference:
         - [Muse, section 2.3](https://arxiv.org/abs/2301.00704)
     """
-    log_p = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    loss = token_cross_entropy(token_ids, logits, label_smoothing)
+    return mean_over_mask(loss, mask)
+
+
+def token_cross_entropy(token_ids, logits, label_smoothing=0.0):
+    """Cross-entropy of each token, masked or not.
+
+    Args:
+        token_ids: int tensor of shape `(batch, num_tokens)`. The true tokens.
+        logits: float tensor of shape `(batch, num_tokens, codebook_size)`.
+        label_smoothing: as in `masked_cross_entropy`. Defaults to `0`.
+
+    Returns:
+        float32 tensor of shape `(batch, num_tokens)`.
+    """
+    logits = ops.cast(logits, "float32")
+    # Sums and single logits alone: the logarithms of all probabilities would
+    # be one more tensor of the size of the logits.
+    normalizer = ops.logsumexp(logits, axis=-1)
     of_truth = ops.take_along_axis(
-        log_p, ops.cast(token_ids, "int32")[..., None], axis=-1
+        logits, ops.cast(token_ids, "int32")[..., None], axis=-1
     )[..., 0]
-    loss = -(1.0 - label_smoothing) * of_truth
+    target = of_truth
     if label_smoothing:
-        loss = loss - label_smoothing * ops.mean(log_p, axis=-1)
-    return _mean_over_mask(loss, mask)
+        of_all = ops.mean(logits, axis=-1)
+        target = (1 - label_smoothing) * of_truth + label_smoothing * of_all
+    return normalizer - target
 
 
 def masked_accuracy(token_ids, logits, mask):
@@ -42,11 +61,17 @@ def masked_accuracy(token_ids, logits, mask):
     Returns:
         float32 tensor of shape `(batch,)` in [0, 1].
     """
+    return mean_over_mask(is_best_guess(token_ids, logits), mask)
+
+
+def is_best_guess(token_ids, logits):
+    """Whether the best guess of each token is right, as float32 0 or 1."""
     guess = ops.cast(ops.argmax(logits, axis=-1), "int32")
     right = ops.equal(guess, ops.cast(token_ids, "int32"))
-    return _mean_over_mask(ops.cast(right, "float32"), mask)
+    return ops.cast(right, "float32")
 
 
-def _mean_over_mask(values, mask):
+def mean_over_mask(values, mask):
+    """Mean of each row over its masked tokens, of shape `(batch,)`."""
     mask = ops.cast(mask, "float32")
     return ops.sum(values * mask, axis=1) / ops.sum(mask, axis=1)

@@ -52,13 +52,21 @@ class MaskedTokenModel(TokenGeneration, MaskedTokenTraining):
     # === Forward passes ===
 
     def inference(self, inputs):
+        return self.head(self.hidden(inputs))
+
+    def hidden(self, inputs):
+        """What the head takes, `(batch, num_tokens, hidden_dim)`."""
         token_ids = flatten_grid(
             inputs["token_ids"], self.grid_size, "token_ids"
         )
         context, context_mask = self.context(inputs)
-        return self.logits(
+        return self.features(
             token_ids, self.project_context(context), context_mask
         )
+
+    def head(self, x):
+        """float32 logits `(batch, num_tokens, codebook_size)` of `hidden`."""
+        return ops.cast(apply_to_rows(self.head_logits, x), "float32")
 
     def check_text_dim(self, text_embeddings):
         """Refuses text embeddings of another encoder."""
@@ -68,20 +76,6 @@ class MaskedTokenModel(TokenGeneration, MaskedTokenTraining):
                 f"{self.text_dim}. Received: text_embeddings.shape="
                 f"{tuple(text_embeddings.shape)}"
             )
-
-    def logits(self, token_ids, context_key_values, context_mask):
-        """Logits of all tokens.
-
-        Args:
-            token_ids: int tensor of shape `(batch, num_tokens)`.
-            context_key_values: list of `project_context`, one pair a layer.
-            context_mask: bool tensor of shape `(batch, num_keys)`.
-
-        Returns:
-            float32 tensor of shape `(batch, num_tokens, codebook_size)`.
-        """
-        x = self.features(token_ids, context_key_values, context_mask)
-        return ops.cast(apply_to_rows(self.head_logits, x), "float32")
 
     # === Training ===
 

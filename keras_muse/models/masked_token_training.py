@@ -3,13 +3,17 @@
 import keras
 from keras import ops
 
-from keras_muse.losses.masked_cross_entropy import masked_accuracy
-from keras_muse.losses.masked_cross_entropy import masked_cross_entropy
+from keras_muse.losses.masked_cross_entropy import is_best_guess
+from keras_muse.losses.masked_cross_entropy import mean_over_mask
+from keras_muse.losses.masked_cross_entropy import token_cross_entropy
 from keras_muse.models import micro_batches
 from keras_muse.models.step_outputs import StepOutputsModel
 from keras_muse.ops import masking
 from keras_muse.ops import noise
+from keras_muse.ops.parts import map_parts
 from keras_muse.optimizers.adafactor import AdafactorMomentum
+
+MAX_LOGITS = 2**27  # of a batch at a time: 512 MiB
 
 
 class MaskedTokenTraining(StepOutputsModel):
@@ -99,7 +103,7 @@ class MaskedTokenTraining(StepOutputsModel):
         if "mask" not in inputs:  # micro-batches come masked
             inputs = self.mask_inputs(inputs, training)
         return {
-            "logits": self.inference(inputs),
+            "features": self.hidden(inputs),
             "token_ids": inputs["clean_token_ids"],
             "mask": inputs["mask"],
         }
@@ -152,14 +156,48 @@ class MaskedTokenTraining(StepOutputsModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        token_ids, logits, mask = (
-            y_pred[name] for name in ("token_ids", "logits", "mask")
+        mask = y_pred["mask"]
+        cross_entropy, is_right = self._score_tokens(
+            y_pred["features"], y_pred["token_ids"]
         )
-        self.accuracy.update_state(masked_accuracy(token_ids, logits, mask))
+        self.accuracy.update_state(mean_over_mask(is_right, mask))
         # A mean over rows, each of which is one over its masked tokens: so
         # equal parts of a batch count alike.
-        return ops.mean(
-            masked_cross_entropy(token_ids, logits, mask, self.label_smoothing)
+        return ops.mean(mean_over_mask(cross_entropy, mask))
+
+    def _score_tokens(self, features, token_ids):
+        """Cross-entropy and whether the best guess is right, of each token.
+
+        Where the logits of the batch are many, they are formed for a part of
+        the tokens at a time, and again in the backward pass.
+
+        Args:
+            features: float tensor of shape `(batch, num_tokens, hidden_dim)`.
+            token_ids: int tensor of shape `(batch, num_tokens)`.
+
+        Returns:
+            Two float32 tensors of shape `(batch, num_tokens)`.
+        """
+
+        def score(features, token_ids):
+            logits = self.head(features)
+            return (
+                token_cross_entropy(token_ids, logits, self.label_smoothing),
+                is_best_guess(token_ids, logits),
+            )
+
+        num_parts = 1
+        # TensorFlow hands no gradients to the weights of a loop's body.
+        if keras.config.backend() != "tensorflow":
+            num_logits = len(features) * self.num_tokens * self.codebook_size
+            num_parts = min(-(-num_logits // MAX_LOGITS), self.num_tokens)
+        if num_parts > 1:
+            score = keras.remat(score)
+        return map_parts(
+            lambda part, _: score(*part),
+            (features, token_ids),
+            num_parts,
+            axis=1,
         )
 
 

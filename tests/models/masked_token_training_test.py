@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_muse import MuseBase
 from keras_muse.models import masked_token_model
+from keras_muse.models import masked_token_training
 from keras_muse.ops import attention
 from keras_muse.optimizers import AdafactorMomentum
 from tests.tiny import tiny_base
@@ -61,6 +63,30 @@ def test_training_is_the_same(name, options):
     model = MAKERS[name]()
     actual = train(model, tiny_data(model, 16), **OPTIONS[options])
     assert_same(actual, train_plainly(name))
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow", reason="cannot cut them"
+)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_logits_in_parts_train_the_same(monkeypatch, label_smoothing):
+    """16 tokens at once, and in parts of 4; evaluation, too."""
+    results, sizes = [], []
+    head = MuseBase.head
+    monkeypatch.setattr(
+        MuseBase,
+        "head",
+        lambda self, x: sizes.append(x.shape[1]) or head(self, x),
+    )
+    for max_logits in (2**27, 16 * 4 * 16):
+        monkeypatch.setattr(masked_token_training, "MAX_LOGITS", max_logits)
+        model = tiny_base()
+        data = tiny_data(model, 16)
+        result = train(model, data, label_smoothing=label_smoothing)
+        logs = model.evaluate(data, verbose=0)
+        results.append(((*result[0], *logs), result[1]))
+    assert_same(results[1], results[0])
+    assert set(sizes) == {16, 4}
 
 
 def test_the_parts_are_one_batch_to_the_optimizer():
@@ -128,18 +154,18 @@ def test_mixed_bfloat16_keeps_float32_where_it_counts(monkeypatch):
         monkeypatch.setattr(holder, name, watched)
 
     watch(model.optimizer, "apply", lambda result, gradients, *_: gradients)
-    watch(model, "logits", lambda result, *_: [result])
+    watch(model, "head", lambda result, *_: [result])
     watch(model, "compute_loss", lambda result, *_, **__: [result])
-    watch(attention, "_attend", lambda result, *_: [result])
+    watch(attention, "attend", lambda result, *_: [result])
     losses = model.fit(
         tiny_data(model, 16), batch_size=16, epochs=30, verbose=0
     ).history["loss"]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert seen == {
         ("apply", "float32"),
-        ("logits", "float32"),
+        ("head", "float32"),
         ("compute_loss", "float32"),
-        ("_attend", "bfloat16"),  # it did compute in that
+        ("attend", "bfloat16"),  # it did compute in that
     }
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     slots = model.optimizer.variables[2:]  # without step and learning rate
@@ -165,6 +191,22 @@ class TestMemory:
             analysis = program.memory_analysis()
             temporaries[steps] = analysis.temp_size_in_bytes
         assert temporaries[1] > 3 * temporaries[4]
+
+    def test_logits_in_parts_take_little_memory(self, monkeypatch):
+        """64 MiB of logits, and as much of their gradients."""
+        import jax
+
+        temporaries = {}
+        for max_logits in (2**21, 2**27):
+            monkeypatch.setattr(masked_token_training, "MAX_LOGITS", max_logits)
+            model = tiny_base(codebook_size=2**16, num_layers=1)
+            state = compiled_state(model)
+            step = jax.jit(model.train_step, donate_argnums=0)
+            program = step.lower(state, (tiny_data(model, 16),)).compile()
+            analysis = program.memory_analysis()
+            temporaries[max_logits] = analysis.temp_size_in_bytes / 2**20
+        assert temporaries[2**27] > 128
+        assert temporaries[2**21] < 64
 
     def test_remat_keeps_the_inputs_of_layers_only(self, maker):
         """XLA on a processor drops what keeps recomputing apart.

@@ -18,7 +18,9 @@ def test_parts_together_are_the_whole(num_parts, axis):
         shape = [1] * 4
         shape[axis] = -1
         places = keras.ops.reshape(places, shape)
-        return part * part, part[..., :1] * 0 + keras.ops.cast(places, "float32")
+        return part * part, part[..., :1] * 0 + keras.ops.cast(
+            places, "float32"
+        )
 
     squares, places = map_parts(square_and_place, x, num_parts, axis)
     np.testing.assert_array_equal(to_numpy(squares), x**2)
