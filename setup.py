@@ -19,7 +19,7 @@ TESTS = [
     "ipykernel",
     "nbclient",
     "nbformat",
-    "pytest>=8",
+    "pytest>=8.2",
     "pytest-xdist",
     "ruff>=0.14",
     "tensorboard",

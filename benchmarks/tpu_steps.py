@@ -6,6 +6,7 @@ import jax
 import keras
 
 import keras_muse
+from keras_muse.models.compiled import fetchable
 from keras_muse.models.presets import ARCHITECTURES
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.step import Step
@@ -91,7 +92,11 @@ def lower_generate(model, batch, text_length):
             "progress": struct((), "float32"),
         },
     )
-    decode_step = model._make_decode_step(ConfidenceSampler(), guided=True)
+    sampler = ConfidenceSampler()
+
+    def decode_step(*args):
+        return fetchable(model._decode_step(sampler, *args))
+
     return jax.jit(with_weights(decode_step)).lower(
         weights,
         jax.tree.map(lambda x: rows(x.shape, x.dtype), context),

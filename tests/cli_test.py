@@ -88,6 +88,28 @@ def test_generate_keeps_the_best_of_candidates(preset, tmp_path):
     np.testing.assert_array_equal(picture, candidates[np.argmax(scores)])
 
 
+def test_generate_imports_no_tensorflow_and_prints_no_log_lines(
+    preset, tmp_path
+):
+    script = (
+        "import sys\n"
+        "from keras_muse.cli import main\n"
+        "main(sys.argv[1:])\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    result = subprocess.run(
+        [
+            *(sys.executable, "-c", script, "generate", "a red apple"),
+            *("--preset", preset, "--output", str(tmp_path / "apple.png")),
+            *("--num-steps", "2"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0 and result.stderr == ""
+
+
 # === tokenize ===
 
 
