@@ -21,7 +21,7 @@ TESTS = [
     "nbformat",
     "pytest>=8.2",
     "pytest-xdist",
-    "ruff>=0.14",
+    "ruff==0.17.6",
     "tensorboard",
     "torch==2.13.0",
     "torchmetrics>=1.9",

@@ -61,6 +61,11 @@ def threefry(key, counter):
         # XLA for processors repeats the unrolled rounds of one Threefry in
         # each use of the next, and does not end: JAX has a primitive for it.
         return _jax.threefry(key, counter)
+    return unrolled_threefry(key, counter)
+
+
+def unrolled_threefry(key, counter):
+    """`threefry`, written out in `keras.ops`."""
     key = [ops.cast(word, "int32") for word in key]
     counter = [ops.cast(word, "int32") for word in counter]
     parity = ops.bitwise_xor(

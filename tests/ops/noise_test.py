@@ -50,6 +50,18 @@ def test_threefry_equals_jax():
         )
 
 
+def test_written_out_it_is_the_same():
+    generator = np.random.default_rng(1)
+    words = generator.integers(0, 2**32, (4, 50), dtype="uint32")
+    a, b, x, y = (tensor(word.view("int32")) for word in words)
+    for actual, expected in zip(
+        noise.threefry((a, b), (x, y)),
+        noise.unrolled_threefry((a, b), (x, y)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(to_numpy(actual), to_numpy(expected))
+
+
 def draw(seeds=(1,), stream=0, step=0, num_positions=4096):
     return to_numpy(
         noise.uniform(np.array(seeds, "int32"), stream, step, num_positions)
