@@ -70,7 +70,7 @@ def _parser():
     command.add_argument("--negative-prompt")
     command.add_argument("--guidance-scale", type=float, default=GUIDANCE_SCALE)
     command.add_argument("--num-steps", type=int, default=24)
-    command.add_argument("--temperature", type=float, default=TEMPERATURE)
+    _add_sampler_options(command)
     command.add_argument(
         "--best-of",
         type=int,
@@ -114,6 +114,16 @@ def _parser():
     )
     command.set_defaults(run=_convert)
     return parser
+
+
+def _add_sampler_options(command):
+    command.add_argument(
+        "--sampler",
+        default="confidence",
+        help="how tokens are revealed: confidence, halton, remdm or amused "
+        "(confidence)",
+    )
+    command.add_argument("--temperature", type=float, default=TEMPERATURE)
 
 
 def _add_tokenize_options(command):
@@ -204,7 +214,7 @@ def _add_evaluate_options(command):
     )
     command.add_argument("--num-steps", type=int, nargs="+", default=[24])
     command.add_argument("--super-res-num-steps", type=int, default=8)
-    command.add_argument("--temperature", type=float, default=TEMPERATURE)
+    _add_sampler_options(command)
     command.add_argument("--batch-size", type=int, default=16)
     command.add_argument(
         "--seed",
@@ -231,12 +241,12 @@ def _generate(options):
     _check_picture_name(options.output)
     from PIL import Image
 
+    from keras_muse import samplers
     from keras_muse.muse import Muse
-    from keras_muse.samplers import ConfidenceSampler
     from keras_muse.training.pictures import save_picture
 
+    sampler = samplers.get(options.sampler, temperature=options.temperature)
     muse = Muse.from_preset(options.preset)
-    sampler = ConfidenceSampler(temperature=options.temperature)
     scorer = None
     if options.best_of is not None:
         from keras_muse.models import PictureTextScorer

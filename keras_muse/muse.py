@@ -121,8 +121,8 @@ class Muse(MuseEditing):
                 first. Seeds are counted candidate by candidate.
             scorer: function of `(images, prompts)`, a prompt an image, that
                 returns a number an image, such as CLIP's similarity.
-            sampler: a `keras_muse.samplers.Sampler`. Defaults to
-                `keras_muse.ConfidenceSampler()`.
+            sampler: a `keras_muse.samplers.Sampler`, or its name, as
+                `"halton"`. Defaults to `"confidence"`.
             super_res_sampler: the same for the super-resolution model.
             batch_size: int or `None`. Images made at once. Defaults to all,
                 up to 16.

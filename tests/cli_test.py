@@ -13,6 +13,7 @@ from PIL import Image
 from keras_muse import cli
 from keras_muse import data
 from keras_muse import quickstart
+from keras_muse import samplers
 from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import write_token_shards
@@ -75,6 +76,14 @@ def test_generate_passes_its_options_on(preset, tmp_path):
             sampler=ConfidenceSampler(temperature=0.9),
         ),
     )
+
+
+def test_generate_takes_a_sampler_by_name(preset, tmp_path):
+    picture = generate(preset, tmp_path / "apple.png", "--sampler", "halton")
+    sampler = samplers.get("halton", temperature=cli.TEMPERATURE)
+    np.testing.assert_array_equal(picture, expected(sampler=sampler))
+    with pytest.raises(SystemExit, match="Received: sampler='halten'"):
+        generate("nowhere", tmp_path / "a.png", "--sampler", "halten")
 
 
 def test_generate_keeps_the_best_of_candidates(preset, tmp_path):

@@ -3,18 +3,19 @@
 import dataclasses
 
 from keras_muse import data
+from keras_muse import samplers
 from keras_muse.evaluation.muse_scores import evaluate
 from keras_muse.evaluation.protocols import PROTOCOLS
 from keras_muse.evaluation.report import write_report
 from keras_muse.evaluation.tokenizer_scores import evaluate_tokenizer
 from keras_muse.muse import Muse
-from keras_muse.samplers import ConfidenceSampler
 
 SETTINGS = (
     "preset",
     "data",
     "protocol",
     "super_res_num_steps",
+    "sampler",
     "temperature",
 )
 
@@ -30,10 +31,10 @@ def run(options):
         protocol = dataclasses.replace(
             protocol, num_prompts=options.num_prompts
         )
+    sampler = samplers.get(options.sampler, temperature=options.temperature)
     # What can be wrong with them shows before the first picture is drawn.
     collections = _load_collections(options, protocol)
     muse = Muse.from_preset(options.preset)
-    sampler = ConfidenceSampler(temperature=options.temperature)
     about = {name: getattr(options, name) for name in SETTINGS}
     rows, reconstructions = [], []
     for split, pairs in collections.items():

@@ -42,8 +42,8 @@ class BaseGeneration:
             seed: int, list of ints or `None`. Image `i` has the seed
                 `seed + i`, or its own of the list. `None` draws one and
                 prints it.
-            sampler: a `keras_muse.samplers.Sampler`. Defaults to
-                `ConfidenceSampler()`.
+            sampler: a `keras_muse.samplers.Sampler`, or its name, as
+                `"halton"`. Defaults to `"confidence"`.
             batch_size: int or `None`. Images decoded at once; short batches
                 are filled up to it. Defaults to all, up to 16.
             callback: function of `(step, start, token_ids)` or `None`, called

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_muse import samplers
 from keras_muse.models.compiled import compile_function
 from keras_muse.models.compiled import fetchable
 from keras_muse.models.compiled import pad_rows
 from keras_muse.models.compiled import whole_batch
 from keras_muse.ops import sampling
 from keras_muse.ops.parts import map_parts
-from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.seeds import image_seeds
 from keras_muse.samplers.step import Step
 
@@ -50,7 +50,7 @@ class TokenGeneration:
         verbose,
     ):
         """Decodes tokens in batches; see `MuseBase.generate`."""
-        sampler = ConfidenceSampler() if sampler is None else sampler
+        sampler = samplers.get("confidence" if sampler is None else sampler)
         num_images = len(inputs["text_mask"])
         if batch_size is not None and batch_size < 1:
             raise ValueError(

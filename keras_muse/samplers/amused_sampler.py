@@ -1,5 +1,7 @@
 """The sampler that aMUSEd was published with."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -7,6 +9,7 @@ from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
+@dataclasses.dataclass(frozen=True)
 class AmusedSampler(ConfidenceSampler):
     """`ConfidenceSampler` with the settings of aMUSEd's pipeline.
 
@@ -32,12 +35,8 @@ class AmusedSampler(ConfidenceSampler):
         - [aMUSEd](https://arxiv.org/abs/2401.01808)
     """
 
-    def __init__(
-        self, choice_temperature=2.0, guidance_schedule="constant", **kwargs
-    ):
-        super().__init__(
-            choice_temperature, guidance_schedule=guidance_schedule, **kwargs
-        )
+    choice_temperature: float = 2.0
+    guidance_schedule: str = dataclasses.field(default="constant", kw_only=True)
 
     def plan(self, num_editable, num_steps, grid_size=None):
         plan = super().plan(num_editable, num_steps, grid_size)

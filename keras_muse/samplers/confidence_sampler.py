@@ -1,5 +1,8 @@
 """The paper's sampler: keep what the model is most confident of."""
 
+import dataclasses
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -9,6 +12,7 @@ from keras_muse.samplers.sampler import Sampler
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
+@dataclasses.dataclass(frozen=True)
 class ConfidenceSampler(Sampler):
     """Parallel decoding in the order of the model's confidence.
 
@@ -35,11 +39,9 @@ class ConfidenceSampler(Sampler):
         - [MaskGIT, section 3.2](https://arxiv.org/abs/2202.04200)
     """
 
-    setting_names = (*Sampler.setting_names, "choice_temperature")
+    choice_temperature: float = 4.5
 
-    def __init__(self, choice_temperature=4.5, **kwargs):
-        super().__init__(**kwargs)
-        self.choice_temperature = choice_temperature
+    setting_names: ClassVar = (*Sampler.setting_names, "choice_temperature")
 
     def choose_masked(self, confidence, masked, step):
         gumbel = noise.gumbel(
@@ -55,9 +57,3 @@ class ConfidenceSampler(Sampler):
     def annealed_temperature(self, step):
         """Weight of the noise in a step, a float32 scalar."""
         return self.choice_temperature * (1.0 - step.plan["progress"])
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "choice_temperature": self.choice_temperature,
-        }

@@ -1,5 +1,7 @@
 """Tokens in an order that is spread over the picture."""
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,6 +13,7 @@ from keras_muse.samplers.sampler import Sampler
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
+@dataclasses.dataclass(frozen=True)
 class HaltonSampler(Sampler):
     """Parallel decoding in the order of the Halton sequence.
 
@@ -42,19 +45,9 @@ class HaltonSampler(Sampler):
         - [Besnier et al., 2025](https://arxiv.org/abs/2503.17076)
     """
 
-    def __init__(
-        self,
-        randomize=True,
-        mask_schedule="arccos",
-        guidance_schedule="constant",
-        **kwargs,
-    ):
-        super().__init__(
-            mask_schedule=mask_schedule,
-            guidance_schedule=guidance_schedule,
-            **kwargs,
-        )
-        self.randomize = randomize
+    randomize: bool = True
+    mask_schedule: str = dataclasses.field(default="arccos", kw_only=True)
+    guidance_schedule: str = dataclasses.field(default="constant", kw_only=True)
 
     def plan(self, num_editable, num_steps, grid_size=None):
         if grid_size is None:
@@ -80,6 +73,3 @@ class HaltonSampler(Sampler):
         return masking.mask_lowest(
             ops.where(masked, -turn, 1), step.plan["num_masked"]
         )
-
-    def get_config(self):
-        return {**super().get_config(), "randomize": self.randomize}

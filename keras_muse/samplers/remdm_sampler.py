@@ -1,5 +1,7 @@
 """Ancestral sampling of masked diffusion that may mask tokens again."""
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,12 +10,15 @@ from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
 from keras_muse.samplers.sampler import Sampler
+from keras_muse.samplers.settings import as_pair
+from keras_muse.samplers.settings import check_name
 
 # Strategies, with the `eta` of each that is taken if none is given.
 STRATEGIES = {"cap": 0.05, "rescale": 0.05, "conf": 1.0}
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
+@dataclasses.dataclass(frozen=True)
 class ReMDMSampler(Sampler):
     """Decoding that takes tokens back, so that more steps are of more use.
 
@@ -54,22 +59,21 @@ class ReMDMSampler(Sampler):
         - [Wang et al., 2025](https://arxiv.org/abs/2503.00307)
     """
 
-    def __init__(
-        self, strategy="rescale", eta=None, loop_interval=None, **kwargs
-    ):
-        super().__init__(**kwargs)
-        if strategy not in STRATEGIES:
+    strategy: str = "rescale"
+    eta: float | None = None
+    loop_interval: tuple | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_name("strategy", self.strategy, STRATEGIES)
+        if self.eta is None:
+            self._settle("eta", STRATEGIES[self.strategy])
+        if not 0 <= self.eta <= 1:
             raise ValueError(
-                f"`strategy` must be one of {sorted(STRATEGIES)}. "
-                f"Received: strategy={strategy!r}"
+                f"`eta` must be in [0, 1]. Received: eta={self.eta}"
             )
-        eta = STRATEGIES[strategy] if eta is None else eta
-        if not 0 <= eta <= 1:
-            raise ValueError(f"`eta` must be in [0, 1]. Received: eta={eta}")
-        _check_loop(loop_interval, strategy)
-        self.strategy = strategy
-        self.eta = eta
-        self.loop_interval = loop_interval and tuple(loop_interval)
+        _check_loop(self.loop_interval, self.strategy)
+        self._settle("loop_interval", as_pair(self.loop_interval))
 
     # === On the host ===
 
@@ -124,14 +128,6 @@ class ReMDMSampler(Sampler):
             step.seeds, noise.REMASK_STREAM, step.index, masked.shape[1]
         )
         return ops.logical_and(step.editable, uniform < probability)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "strategy": self.strategy,
-            "eta": self.eta,
-            "loop_interval": self.loop_interval,
-        }
 
 
 def _check_loop(loop_interval, strategy):

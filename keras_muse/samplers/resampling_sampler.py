@@ -1,5 +1,7 @@
 """Muse's mask-free editing: tokens are drawn anew, a few at a time."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
@@ -9,6 +11,7 @@ from keras_muse.samplers.sampler import Sampler
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
+@dataclasses.dataclass(frozen=True)
 class ResamplingSampler(Sampler):
     """Draws complete tokens anew, a random part of them at each step.
 
@@ -40,30 +43,21 @@ class ResamplingSampler(Sampler):
         - [Muse, section 3.3](https://arxiv.org/abs/2301.00704)
     """
 
-    def __init__(
-        self,
-        mask_ratio=0.08,
-        top_k=3,
-        guidance_schedule="constant",
-        guidance_power=None,
-        guidance_interval=None,
-        temperature=1.0,
-        top_p=None,
-    ):
-        super().__init__(
-            guidance_schedule=guidance_schedule,
-            guidance_power=guidance_power,
-            guidance_interval=guidance_interval,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-        )
-        if not 0 < mask_ratio <= 1:
+    mask_ratio: float = 0.08
+    top_k: int | None = dataclasses.field(default=3, kw_only=True)
+    guidance_schedule: str = dataclasses.field(default="constant", kw_only=True)
+    # There is no schedule: all steps are alike.
+    mask_schedule: str = dataclasses.field(
+        default="cosine", init=False, repr=False
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.mask_ratio <= 1:
             raise ValueError(
                 "`mask_ratio` must be above 0 and at most 1. "
-                f"Received: mask_ratio={mask_ratio}"
+                f"Received: mask_ratio={self.mask_ratio}"
             )
-        self.mask_ratio = mask_ratio
 
     def plan(self, num_editable, num_steps, grid_size=None):
         return {}  # all steps are alike
@@ -85,8 +79,3 @@ class ResamplingSampler(Sampler):
 
     def choose_masked(self, confidence, masked, step):
         return ops.zeros_like(masked)
-
-    def get_config(self):
-        config = {**super().get_config(), "mask_ratio": self.mask_ratio}
-        del config["mask_schedule"]
-        return config

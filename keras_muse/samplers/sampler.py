@@ -1,7 +1,9 @@
 """What all samplers share: schedules, filters and the loop over steps."""
 
 import copy
+import dataclasses
 import itertools
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
@@ -9,6 +11,7 @@ from keras import ops
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
+from keras_muse.samplers.settings import as_pair
 from keras_muse.samplers.settings import check_filters
 from keras_muse.samplers.settings import check_guidance
 from keras_muse.samplers.settings import check_name
@@ -18,12 +21,13 @@ from keras_muse.samplers.step import Step
 MIN_RESTING_PART = 0.25
 
 
+@dataclasses.dataclass(frozen=True)
 class Sampler:
-    """Base class of samplers: values, no state, no model.
+    """Base class of samplers: frozen values, no state, no model.
 
     A subclass says in `choose_masked` which tokens stay masked after a step;
-    it may plan its steps in `plan`. It gives its own arguments in
-    `get_config`: samplers of equal configs share compiled steps.
+    it may plan its steps in `plan`. With arguments of its own it is a frozen
+    dataclass, too: equal samplers share compiled steps.
 
     Args:
         mask_schedule: string. How the masked part falls from 1 to 0, one of
@@ -61,35 +65,34 @@ class Sampler:
     ```
     """
 
+    mask_schedule: str = dataclasses.field(default="cosine", kw_only=True)
+    guidance_schedule: str = dataclasses.field(default="linear", kw_only=True)
+    guidance_power: float | None = dataclasses.field(default=None, kw_only=True)
+    guidance_interval: tuple | None = dataclasses.field(
+        default=None, kw_only=True
+    )
+    temperature: float = dataclasses.field(default=1.0, kw_only=True)
+    top_k: int | None = dataclasses.field(default=None, kw_only=True)
+    top_p: float | None = dataclasses.field(default=None, kw_only=True)
+
     # The numbers that a compiled step takes as arguments: one program serves
     # all their values.
-    setting_names = ("temperature", "top_p")
+    setting_names: ClassVar = ("temperature", "top_p")
 
-    def __init__(
-        self,
-        mask_schedule="cosine",
-        guidance_schedule="linear",
-        guidance_power=None,
-        guidance_interval=None,
-        temperature=1.0,
-        top_k=None,
-        top_p=None,
-    ):
-        check_name("mask_schedule", mask_schedule, schedules.MASK_SCHEDULES)
+    def __post_init__(self):
+        check_name(
+            "mask_schedule", self.mask_schedule, schedules.MASK_SCHEDULES
+        )
         check_name(
             "guidance_schedule",
-            guidance_schedule,
+            self.guidance_schedule,
             schedules.GUIDANCE_SCHEDULES,
         )
-        check_guidance(guidance_schedule, guidance_power, guidance_interval)
-        check_filters(temperature, top_k, top_p)
-        self.mask_schedule = mask_schedule
-        self.guidance_schedule = guidance_schedule
-        self.guidance_power = guidance_power
-        self.guidance_interval = guidance_interval and tuple(guidance_interval)
-        self.temperature = temperature
-        self.top_k = top_k
-        self.top_p = top_p
+        check_guidance(
+            self.guidance_schedule, self.guidance_power, self.guidance_interval
+        )
+        check_filters(self.temperature, self.top_k, self.top_p)
+        self._settle("guidance_interval", as_pair(self.guidance_interval))
 
     # === The loop, on the host ===
 
@@ -314,35 +317,23 @@ class Sampler:
     def with_settings(self, settings):
         """The same sampler with other values, or tensors, of `settings`."""
         sampler = copy.copy(self)
-        vars(sampler).update(settings)
+        for name, value in settings.items():
+            sampler._settle(name, value)
         return sampler
 
+    def _settle(self, name, value):
+        """Sets a value while the sampler comes about; later it is frozen."""
+        object.__setattr__(self, name, value)
+
     def get_config(self):
-        return {
-            "mask_schedule": self.mask_schedule,
-            "guidance_schedule": self.guidance_schedule,
-            "guidance_power": self.guidance_power,
-            "guidance_interval": self.guidance_interval,
-            "temperature": self.temperature,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-        }
+        fields = [
+            field.name for field in dataclasses.fields(self) if field.init
+        ]
+        return {name: getattr(self, name) for name in fields}
 
     @classmethod
     def from_config(cls, config):
         return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and (
-            self.get_config() == other.get_config()
-        )
-
-    def __hash__(self):
-        return hash((type(self), *sorted(self.get_config().items(), key=str)))
-
-    def __repr__(self):
-        values = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({values})"
 
 
 def _guided_steps(guidance_scales):

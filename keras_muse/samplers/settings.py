@@ -37,3 +37,8 @@ def check_filters(temperature, top_k, top_p):
         raise ValueError(f"`top_k` must be at least 1. Received: top_k={top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"`top_p` must be in (0, 1]. Received: top_p={top_p}")
+
+
+def as_pair(interval):
+    """An interval as a tuple, which can be hashed, or `None`."""
+    return None if interval is None else tuple(interval)
