@@ -17,6 +17,9 @@ from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
 from tests.evaluation.muse_scores_test import Colors
 from tests.tiny_muse import shared_muse
 
+# The tiny language model takes few words.
+pytestmark = pytest.mark.filterwarnings("ignore:.*texts were cut")
+
 # What the curve is drawn of, by cheap means.
 PROTOCOL = dataclasses.replace(
     CHEAP,

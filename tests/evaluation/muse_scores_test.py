@@ -11,6 +11,9 @@ from keras_muse.evaluation import Protocol
 from keras_muse.evaluation import evaluate
 from tests.tiny_muse import shared_muse
 
+# The tiny language model takes few words.
+pytestmark = pytest.mark.filterwarnings("ignore:.*texts were cut")
+
 
 def mean_colors(images):
     """Features of a picture: the mean colours of its four quarters."""

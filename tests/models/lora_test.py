@@ -160,6 +160,7 @@ def test_the_file_knows_its_layers(tmp_path):
     np.testing.assert_allclose(logits(fresh), logits(model), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:`compile.*was not called as part")
 def test_the_whole_model_has_them_merged(tuned, tmp_path):
     tuned.save_to_preset(str(tmp_path / "preset"))
     tuned.save(str(tmp_path / "model.keras"))

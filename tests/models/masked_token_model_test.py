@@ -139,11 +139,11 @@ def inference_inputs(model, monkeypatch):
     """What `training_outputs` hands to the transformer."""
     seen = []
 
-    def inference(inputs):
+    def hidden(inputs):
         seen.append({name: to_numpy(x) for name, x in inputs.items()})
         return keras.ops.zeros((1,))
 
-    monkeypatch.setattr(model, "inference", inference)
+    monkeypatch.setattr(model, "hidden", hidden)
     return seen
 
 
@@ -248,7 +248,7 @@ def test_masked_ids_do_not_leak(model, data, monkeypatch):
         for ids in (data["token_ids"], other)
     )
     np.testing.assert_array_equal(
-        to_numpy(first["logits"]), to_numpy(second["logits"])
+        to_numpy(first["features"]), to_numpy(second["features"])
     )
 
 
@@ -258,7 +258,8 @@ def test_masked_ids_do_not_leak(model, data, monkeypatch):
 def test_evaluate_is_the_loss_on_masked_tokens(model):
     data = tiny_data(model, 8)
     outputs = model.training_outputs(data, training=False)
-    args = [outputs[name] for name in ("token_ids", "logits", "mask")]
+    logits_of_all = model.head(outputs["features"])
+    args = (outputs["token_ids"], logits_of_all, outputs["mask"])
     actual = model.evaluate(data, verbose=0, return_dict=True)
     loss = to_numpy(masked_cross_entropy(*args)).mean()
     accuracy = to_numpy(masked_accuracy(*args)).mean()
@@ -280,7 +281,8 @@ def test_label_smoothing_counts(model, data):
         model.compile(keras.optimizers.SGD(0.0), label_smoothing=smoothing)
         loss[smoothing] = float(model.compute_loss(y_pred=outputs))
     model.compile(keras.optimizers.SGD(0.0))
-    args = [outputs[name] for name in ("token_ids", "logits", "mask")]
+    logits_of_all = model.head(outputs["features"])
+    args = (outputs["token_ids"], logits_of_all, outputs["mask"])
     expected = to_numpy(masked_cross_entropy(*args, 0.2)).mean()
     assert loss[0.2] == pytest.approx(expected, rel=1e-5)
     assert abs(loss[0.2] - loss[0.0]) > 1e-3

@@ -292,6 +292,9 @@ def test_parts_out_of_range_raise(name, value):
         tiny_base().compile(**{name: value})
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*will be ignored since the data", "ignore:Your input ran out"
+)
 def test_batches_whose_texts_differ_in_length():
     """TensorFlow traces them with a length that it does not know."""
     model = tiny_base()
