@@ -85,7 +85,6 @@ class TokenGeneration:
                 rows,
             )
             num_rows = min(batch_size, num_images - start)
-
             done = start // batch_size * num_steps
 
             def on_run(
@@ -129,7 +128,7 @@ class TokenGeneration:
         contexts = {guided: prepare(inputs)}
 
         def decode_steps(token_ids, confidence, steps, guidance_scales):
-            is_guided = guidance_scales is not None
+            is_guided = guided and guidance_scales is not None
             if is_guided not in contexts:
                 first_half = self._compiled("first_half", _first_half)
                 contexts[False] = first_half(contexts[True])

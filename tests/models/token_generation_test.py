@@ -259,6 +259,17 @@ def test_no_unconditional_pass_where_it_has_no_weight(model, monkeypatch):
     assert batches[5:] == [3, 3, 6, 6]
 
 
+def test_without_guidance_a_sampler_cannot_bring_it_about(model):
+    class Eager(ConfidenceSampler):
+        def guidance_scales(self, guidance_scale, num_steps):
+            return np.full(num_steps, 2.0, "float32")
+
+    np.testing.assert_array_equal(
+        generate(model, guidance_scale=1, sampler=Eager()),
+        generate(model, guidance_scale=1),
+    )
+
+
 def test_guidance_is_mixed_before_a_linear_head_only(model, monkeypatch):
     """A quantized head rounds what it is given: mixed after it."""
     quantized = tiny_base()
