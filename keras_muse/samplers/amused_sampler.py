@@ -21,8 +21,12 @@ class AmusedSampler(ConfidenceSampler):
         choice_temperature: float. Weight of the noise in the first step.
             Defaults to `2`.
         guidance_schedule: string. Defaults to `"constant"`.
-        **kwargs: schedules, `temperature`, `top_k` and `top_p`, as in
-            `keras_muse.samplers.Sampler`.
+        mask_schedule: string, as in `keras_muse.samplers.Sampler`.
+        guidance_power: float or `None`, as there.
+        guidance_interval: pair of floats or `None`, as there.
+        temperature: float, as there.
+        top_k: int or `None`, as there.
+        top_p: float or `None`, as there.
 
     Example:
     ```python

@@ -24,8 +24,13 @@ class ConfidenceSampler(Sampler):
     Args:
         choice_temperature: float. Weight of the noise at the start. Defaults
             to `4.5`.
-        **kwargs: schedules, `temperature`, `top_k` and `top_p`, as in
-            `keras_muse.samplers.Sampler`.
+        mask_schedule: string, as in `keras_muse.samplers.Sampler`.
+        guidance_schedule: string, as there.
+        guidance_power: float or `None`, as there.
+        guidance_interval: pair of floats or `None`, as there.
+        temperature: float, as there.
+        top_k: int or `None`, as there.
+        top_p: float or `None`, as there.
 
     Example:
     ```python

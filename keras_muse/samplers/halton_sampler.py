@@ -32,7 +32,11 @@ class HaltonSampler(Sampler):
             to `"arccos"`.
         guidance_schedule: string, as in `keras_muse.samplers.Sampler`.
             Defaults to `"constant"`.
-        **kwargs: the other arguments of `keras_muse.samplers.Sampler`.
+        guidance_power: float or `None`, as there.
+        guidance_interval: pair of floats or `None`, as there.
+        temperature: float, as there.
+        top_k: int or `None`, as there.
+        top_p: float or `None`, as there.
 
     Example:
     ```python

@@ -44,8 +44,13 @@ class ReMDMSampler(Sampler):
             are revealed. Before and after, it runs at one pace. It does not
             go with `"conf"`, which does not draw lost tokens anew until
             the schedule moves on. Defaults to `None`: no interval.
-        **kwargs: schedules, `temperature`, `top_k` and `top_p`, as in
-            `keras_muse.samplers.Sampler`.
+        mask_schedule: string, as in `keras_muse.samplers.Sampler`.
+        guidance_schedule: string, as there.
+        guidance_power: float or `None`, as there.
+        guidance_interval: pair of floats or `None`, as there.
+        temperature: float, as there.
+        top_k: int or `None`, as there.
+        top_p: float or `None`, as there.
 
     Example:
     ```python
