@@ -452,7 +452,7 @@ def test_editing_resamples_the_base_and_draws_large_tokens_once(muse):
         token_ids=muse.image_tokenizer.encode(reduced(images)),
         num_steps=4,
         guidance_scale=5.0,
-        sampler=ResamplingSampler(0.08, 3, "constant"),
+        sampler=ResamplingSampler(0.08, top_k=3),
         **options,
     )
     if muse.super_res is not None:
