@@ -32,9 +32,9 @@ import time
 import keras
 import numpy as np
 import torch
-import train_muse_emoji as muse_emoji
-from autoregressive import AutoregressiveBase
-from lucidrains import LucidrainsBase
+from assets import train_muse_emoji as muse_emoji
+from peers.autoregressive import AutoregressiveBase
+from peers.lucidrains import LucidrainsBase
 from table import print_rows
 
 import keras_muse

@@ -182,7 +182,7 @@ def matrix_products(base, batch):
     import numpy as np
     from keras import ops
 
-    from keras_muse.models.compiled import compile_function
+    from keras_muse.runtime.compiled import compile_function
 
     d, m = base.hidden_dim, base.intermediate_dim
     # Self-attention has four products, attention to the text two.

@@ -25,7 +25,7 @@ import numpy as np
 from table import print_rows
 
 import keras_muse
-from keras_muse import quickstart
+from keras_muse.commands import recipe
 from keras_muse.data.emoji import SPLITS
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.ops import images as image_ops
@@ -58,7 +58,7 @@ def main():
 
 def load_rows(split, num_rows):
     """Pictures at both sizes and captions, evenly over a split."""
-    large, small, pairs = quickstart.load_pictures(split)
+    large, small, pairs = recipe.load_pictures(split)
     num_rows = min(num_rows or len(large), len(large))
     chosen = np.linspace(0, len(large) - 1, num_rows).astype(int)
     return large[chosen], small[chosen], [pairs.texts[i] for i in chosen]

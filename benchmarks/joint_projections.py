@@ -48,7 +48,7 @@ def work(dtype):
     import numpy as np
     from keras import ops
 
-    from keras_muse.models.compiled import compile_function
+    from keras_muse.runtime.compiled import compile_function
 
     rng = np.random.default_rng(0)
 

@@ -30,10 +30,10 @@ from table import print_rows
 
 import keras_muse
 from keras_muse import data
-from keras_muse.quickstart import GROUPS
-from keras_muse.quickstart import SAMPLER
-from keras_muse.quickstart import SMALL
-from keras_muse.quickstart import to_uint8
+from keras_muse.commands.recipe import GROUPS
+from keras_muse.commands.recipe import SAMPLER
+from keras_muse.commands.recipe import SMALL
+from keras_muse.data.decoding import resize
 from keras_muse.training import draw_sections
 
 BATCH_SIZE = 32
@@ -100,15 +100,7 @@ def load_split(style, split):
     kept = [i for i, row in enumerate(pairs.rows) if row["group"] in GROUPS]
     pairs = pairs.select(kept)
     images, _ = pairs.as_arrays()
-    return shrink(images), pairs.texts
-
-
-def shrink(images):
-    return to_uint8(
-        keras.ops.image.resize(
-            images.astype("float32"), (SMALL, SMALL), antialias=True
-        )
-    )
+    return resize(images, (SMALL, SMALL)), pairs.texts
 
 
 def tokenize(muse, images, texts):

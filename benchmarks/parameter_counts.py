@@ -13,7 +13,7 @@ import keras
 from table import print_rows
 
 import keras_muse
-from keras_muse.models.presets import ARCHITECTURES
+from keras_muse.models.presets.architectures import ARCHITECTURES
 
 # Millions, and where the paper says so. It gives no count for the others.
 PAPER = {

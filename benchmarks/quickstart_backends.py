@@ -50,12 +50,12 @@ def step_seconds(dtype):
     import keras
     import numpy as np
 
-    from keras_muse import quickstart
+    from keras_muse.commands import recipe
 
     keras.config.set_dtype_policy(dtype)
     rng = np.random.default_rng(0)
-    tokenizer = quickstart.make_tokenizer()
-    base, super_res = quickstart.make_transformers()
+    tokenizer = recipe.make_tokenizer()
+    base, super_res = recipe.make_transformers()
     num_codes = base.codebook_size
 
     def text(batch):
@@ -65,9 +65,9 @@ def step_seconds(dtype):
             "text_mask": np.ones(shape[:2], "bool"),
         }
 
-    size = quickstart.SMALL
-    images = (quickstart.TOKENIZER_BATCH, size, size, 3)
-    base_batch, fine_batch = quickstart.BASE_BATCH, quickstart.SUPER_RES_BATCH
+    size = recipe.SMALL
+    images = (recipe.TOKENIZER_BATCH, size, size, 3)
+    base_batch, fine_batch = recipe.BASE_BATCH, recipe.SUPER_RES_BATCH
     batches = {
         "tokenizer": (tokenizer, rng.integers(0, 256, images, "uint8")),
         "base": (

@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from tests import tiny
+from tests.helpers import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 SCRIPT = """
 import sys
 import numpy as np
-from tests import tiny
+from tests.helpers import tiny
 
 source, target = sys.argv[1:]
 models = {
@@ -38,7 +38,7 @@ options = {
     **text,
     "negative_text_embeddings": negative["text_embeddings"],
     "negative_text_mask": negative["text_mask"],
-    "seed": [3, -1, 2**31],
+    "seed": [3, 2**32 - 1, 2**31],
     "verbose": 0,
 }
 results["base_tokens"] = base.generate(num_steps=6, **options)
@@ -51,11 +51,11 @@ for name in ("base", "super_res"):
     model, data = models[name], tiny.tiny_data(models[name])
     results[f"{name}_logits"] = tiny.to_numpy(model(data))
     model.compile()
-    outputs = model.training_outputs(data, training=True)
+    outputs = model.loss_inputs(data, training=True)
     results[f"{name}_mask"] = tiny.to_numpy(outputs["mask"])
     logits = model.head(outputs["features"])
     results[f"{name}_training_logits"] = tiny.to_numpy(logits)
-    outputs = model.training_outputs(data, training=False)
+    outputs = model.loss_inputs(data, training=False)
     results[f"{name}_evaluation_mask"] = tiny.to_numpy(outputs["mask"])
     loss = model.compute_loss(y_pred=outputs)
     results[f"{name}_loss"] = tiny.to_numpy(loss)

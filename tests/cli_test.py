@@ -12,24 +12,31 @@ from PIL import Image
 
 from keras_muse import cli
 from keras_muse import data
-from keras_muse import quickstart
 from keras_muse import samplers
+from keras_muse.commands import recipe
 from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import write_token_shards
 from keras_muse.models import PictureTextScorer
 from keras_muse.samplers import ConfidenceSampler
 from keras_muse.training import distribution
-from tests.tiny import tiny_images
-from tests.tiny_muse import shared_muse
+from tests.helpers.tiny import tiny_images
+from tests.helpers.tiny_muse import shared_muse
+from tests.helpers.tiny_muse import tiny_muse
 
 ROOT = pathlib.Path(__file__).parent.parent
+# Those that the preset keeps; no command has any of its own.
+DEFAULTS = {
+    "guidance_scale": 2.5,
+    "sampler": ConfidenceSampler(temperature=0.6),
+}
 
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     directory = tmp_path_factory.mktemp("preset") / "muse"
-    shared_muse(cascade=False).save_to_preset(str(directory))
+    muse = tiny_muse(cascade=False, generation_defaults=DEFAULTS)
+    muse.save_to_preset(str(directory))
     return str(directory)
 
 
@@ -45,13 +52,7 @@ def generate(preset, output, *options):
 
 def expected(**options):
     muse = shared_muse(cascade=False)
-    defaults = {
-        "num_steps": 3,
-        "guidance_scale": cli.GUIDANCE_SCALE,
-        "sampler": ConfidenceSampler(temperature=cli.TEMPERATURE),
-        "seed": 0,
-        "verbose": 0,
-    }
+    defaults = {"num_steps": 3, **DEFAULTS, "seed": 0, "verbose": 0}
     return muse.generate("a red apple", **{**defaults, **options})[0]
 
 
@@ -80,7 +81,8 @@ def test_generate_passes_its_options_on(preset, tmp_path):
 
 def test_generate_takes_a_sampler_by_name(preset, tmp_path):
     picture = generate(preset, tmp_path / "apple.png", "--sampler", "halton")
-    sampler = samplers.get("halton", temperature=cli.TEMPERATURE)
+    # A temperature suits a model, whatever the sampler.
+    sampler = samplers.get("halton", temperature=0.6)
     np.testing.assert_array_equal(picture, expected(sampler=sampler))
     with pytest.raises(SystemExit, match="Received: sampler='halten'"):
         generate("nowhere", tmp_path / "a.png", "--sampler", "halten")
@@ -289,7 +291,7 @@ def test_two_processes_tokenize_with_one_command(pictures, preset, tmp_path):
 def test_quickstart_passes_its_options_on(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        quickstart, "quickstart", lambda *arguments: calls.append(arguments)
+        recipe, "quickstart", lambda *arguments: calls.append(arguments)
     )
     cli.main(["quickstart", "--output", "here"])
     cli.main(

@@ -1,5 +1,6 @@
 """The same start for every test; KERAS_BACKEND picks the backend."""
 
+import gc
 import os
 import tempfile
 
@@ -37,3 +38,19 @@ def same_start():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap():
+    """Lets go of a file's programs, and of the rest for good.
+
+    Python would search all that is alive for garbage again and again: at the
+    end of a run that took most of the time.
+    """
+    yield
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
+    gc.freeze()

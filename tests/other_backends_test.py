@@ -37,6 +37,10 @@ class TestOtherBackends:
 
     def test_without_tensorflow(self):
         run(
-            *("-p", "tests.no_tensorflow", "@tests/without_tensorflow.txt"),
+            *(
+                "-p",
+                "tests.helpers.no_tensorflow",
+                "@tests/without_tensorflow.txt",
+            ),
             backend="jax",
         )

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests import tiny_muse
+from tests.helpers import tiny_muse
 
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = {path.stem: path for path in sorted(ROOT.glob("tutorials/*.ipynb"))}

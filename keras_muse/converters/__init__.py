@@ -8,7 +8,7 @@ or does not fit.
 from keras_muse.lazy import lazy_names
 
 _MODULES = {
-    "convert": "keras_muse.conversion",
+    "convert": "keras_muse.commands.conversion",
     "report": "keras_muse.converters.parity",
 }
 

@@ -1,11 +1,11 @@
 """aMUSEd's U-ViT: the `UVit2DModel` of diffusers."""
 
 import numpy as np
-from keras.src.utils import io_utils
 
-from keras_muse.converters import sources
-from keras_muse.converters.tensors import load_layers
-from keras_muse.models.preset_files import DiffusersFiles
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.weight_files import DiffusersFiles
+from keras_muse.models.presets import published
+from keras_muse.runtime.messages import say
 
 # Constructor argument -> its name in `config.json`.
 _NAMES = {
@@ -60,9 +60,11 @@ def load_weights(model, preset, folder=""):
     """
     with DiffusersFiles(preset, folder) as files:
         load_layers(files, _layers(model))
-    if sources.is_pipeline(preset):
+    if published.is_pipeline(preset):
         # Imported here: it imports its own converter from this package.
-        from keras_muse.models.clip_text_encoder import CLIPTextEncoder
+        from keras_muse.models.text_encoders.clip_text_encoder import (
+            CLIPTextEncoder,
+        )
 
         encoder = CLIPTextEncoder.from_preset(
             preset, sequence_length=model.text_length - 1
@@ -70,7 +72,7 @@ def load_weights(model, preset, folder=""):
         text_embeddings, _ = encoder.encode([""])
         model.set_empty_text(text_embeddings[0])
     else:
-        io_utils.print_msg(
+        say(
             "UViTBase.from_preset: there is no text encoder beside the model; "
             "call `set_empty_text` before it is guided"
         )

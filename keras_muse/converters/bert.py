@@ -1,8 +1,8 @@
 """BERT of Hugging Face, as in the `sentence-transformers` of MiniLM."""
 
 from keras_muse.converters import tokenizer_files
-from keras_muse.converters.tensors import load_layers
-from keras_muse.models.preset_files import SafetensorsFiles
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.weight_files import SafetensorsFiles
 
 # Constructor argument -> name in `config.json`.
 _SETTINGS = {

@@ -11,8 +11,8 @@ from tokenizers import pre_tokenizers
 from tokenizers import processors
 
 from keras_muse.converters import tokenizer_files
-from keras_muse.converters.tensors import load_layers
-from keras_muse.models.preset_files import SafetensorsFiles
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.weight_files import SafetensorsFiles
 
 _LAYER_NORM_EPSILON = 1e-5
 _START, _END = "<|startoftext|>", "<|endoftext|>"

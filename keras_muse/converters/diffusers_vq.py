@@ -2,13 +2,12 @@
 
 import os
 
-from keras_hub.src.utils import preset_utils
-
-from keras_muse.converters.tensors import load_layers
-from keras_muse.converters.torch_files import TorchFiles
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
-from keras_muse.models.preset_files import DiffusersFiles
+from keras_muse.files import hub
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.torch_files import TorchFiles
+from keras_muse.files.weight_files import DiffusersFiles
 
 PICKLE_FILE = "diffusion_pytorch_model.bin"
 _ENCODER = {
@@ -141,7 +140,7 @@ def load_weights(model, preset, folder=""):
             "quantize.embedding.weight": model.quantizer.codebook,
         }
         load_layers(files, layers)
-    model.quantizer.settle()
+    model.quantizer.mark_initialized()
 
 
 def _open_files(preset, folder):
@@ -149,8 +148,7 @@ def _open_files(preset, folder):
     pickle_file = os.path.join(folder, PICKLE_FILE)
     safe_files = (DiffusersFiles.single_file, DiffusersFiles.index_file)
     if not any(
-        preset_utils.check_file_exists(preset, os.path.join(folder, name))
-        for name in safe_files
-    ) and preset_utils.check_file_exists(preset, pickle_file):
+        hub.has_file(preset, os.path.join(folder, name)) for name in safe_files
+    ) and hub.has_file(preset, pickle_file):
         return TorchFiles(preset, PICKLE_FILE, folder)
     return DiffusersFiles(preset, folder)

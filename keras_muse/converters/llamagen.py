@@ -9,14 +9,13 @@ with `model.safetensors`, is read as well. Names and shapes are those of their
 import glob
 import os
 
-from keras_hub.src.utils import preset_utils
-
 from keras_muse.converters.taming import INNER_NAMES
-from keras_muse.converters.tensors import load_layers
-from keras_muse.converters.torch_files import TorchFiles
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
-from keras_muse.models.preset_files import SafetensorsFiles
+from keras_muse.files import hub
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.torch_files import TorchFiles
+from keras_muse.files.weight_files import SafetensorsFiles
 
 _ENCODER = {
     "conv_in": "encoder.conv_in",
@@ -119,12 +118,12 @@ def load_weights(model, preset, folder=""):
     with _open_files(preset, folder) as files:
         # A record of which codes the training used.
         load_layers(files, layers, ignored=[r"quantize\.codebook_used"])
-    model.quantizer.settle()
+    model.quantizer.mark_initialized()
 
 
 def _open_files(preset, folder):
-    config_file = os.path.join(folder, preset_utils.CONFIG_FILE)
-    if preset_utils.check_file_exists(preset, config_file):
+    config_file = os.path.join(folder, hub.CONFIG_FILE)
+    if hub.has_file(preset, config_file):
         return SafetensorsFiles(preset, folder)
     return TorchFiles(_pickle_file(preset))
 

@@ -12,9 +12,9 @@ import os
 import keras
 import numpy as np
 
-from keras_muse.converters.flax_files import FlaxFiles
-from keras_muse.converters.tensors import load_layers
 from keras_muse.converters.vqgan_layers import check_settings
+from keras_muse.files.flax_files import FlaxFiles
+from keras_muse.files.tensors import load_layers
 from keras_muse.layers.resnet_block import ResnetBlock
 
 _NUM_RES_BLOCKS = 2  # a level, and in the middle
@@ -112,7 +112,7 @@ def load_weights(model, preset, folder=""):
     }
     with MaskGITFiles(_checkpoint_file(preset)) as files:
         load_layers(files, variables)
-    model.quantizer.settle()
+    model.quantizer.mark_initialized()
 
 
 def _variables(name, part):

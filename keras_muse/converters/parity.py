@@ -4,15 +4,15 @@ import os
 
 import numpy as np
 from keras import ops
-from keras_hub.src.utils import preset_utils
 
 from keras_muse.converters import _torch
 from keras_muse.converters import diffusers_vq
-from keras_muse.converters import sources
-from keras_muse.models.clip_text_encoder import CLIPTextEncoder
-from keras_muse.models.compiled import compile_function
-from keras_muse.models.text_encoder import TextEncoder
-from keras_muse.models.uvit_base import UViTBase
+from keras_muse.files import hub
+from keras_muse.models.presets import published
+from keras_muse.models.text_encoders.clip_text_encoder import CLIPTextEncoder
+from keras_muse.models.text_encoders.text_encoder import TextEncoder
+from keras_muse.models.transformers.uvit_base import UViTBase
+from keras_muse.runtime.compiled import compile_function
 
 PROMPTS = ["a red apple", ""]
 # Folders of the parts in a pipeline of `diffusers`.
@@ -40,11 +40,11 @@ def report(preset, parts):
     """
     rows = []
     for name, model in parts.items():
-        folder = FOLDERS[name] if sources.is_pipeline(preset) else ""
-        config_file = os.path.join(folder, preset_utils.CONFIG_FILE)
+        folder = FOLDERS[name] if published.is_pipeline(preset) else ""
+        config_file = os.path.join(folder, hub.CONFIG_FILE)
         theirs = None
-        if preset_utils.check_file_exists(preset, config_file):
-            config_file = preset_utils.get_file(preset, config_file)
+        if hub.has_file(preset, config_file):
+            config_file = hub.local_file(preset, config_file)
             ours, theirs = _outputs(model, os.path.dirname(config_file))
         rows.append(
             {
@@ -90,7 +90,7 @@ def _logits(model, directory):
     shape = (1, model.text_length, model.text_dim)
     texts = generator.standard_normal(shape).astype("float32")
     numbers = np.array([[16 * width, 16 * height, 0, 0, 6]], "float32")
-    ours = compile_function(model, model.inference)(
+    ours = compile_function(model, model.call_outputs)(
         {
             "token_ids": token_ids,
             "text_embeddings": texts,
@@ -106,7 +106,7 @@ def _images(model, directory):
     generator = np.random.default_rng(0)
     token_ids = generator.integers(0, model.codebook_size, (1, 4, 4))
     ours = model.decode(token_ids)
-    config = preset_utils.load_json(directory)
+    config = hub.read_json(directory)
     if not diffusers_vq.recognizes(config):  # LlamaGen's is no package
         return ours, None
     return ours, _torch.vq_images(directory, token_ids, model.pixel_range)

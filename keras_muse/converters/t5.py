@@ -1,8 +1,8 @@
 """The encoder half of T5 and flan-T5 of Hugging Face."""
 
 from keras_muse.converters import tokenizer_files
-from keras_muse.converters.tensors import load_layers
-from keras_muse.models.preset_files import SafetensorsFiles
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.weight_files import SafetensorsFiles
 
 # Constructor argument -> name in `config.json`.
 _SETTINGS = {

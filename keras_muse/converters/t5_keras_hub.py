@@ -1,9 +1,8 @@
 """The encoder half of KerasHub's T5 presets."""
 
-from keras_hub.src.utils import preset_utils
-
 from keras_muse.converters import tokenizer_files
-from keras_muse.models.preset_files import KerasWeightsFiles
+from keras_muse.files import hub
+from keras_muse.files.weight_files import KerasWeightsFiles
 
 # Constructor arguments that have the same name there.
 _SETTINGS = (
@@ -39,7 +38,7 @@ def constructor_arguments(config):
 
 def tokenizer_arguments(preset, folder=""):
     """What the tokenizer's files say to the constructor, as a dict."""
-    name = f"{preset_utils.TOKENIZER_ASSET_DIR}/vocabulary.spm"
+    name = f"{hub.TOKENIZER_DIRECTORY}/vocabulary.spm"
     return {"vocabulary": tokenizer_files.find_required(preset, folder, [name])}
 
 
@@ -74,7 +73,7 @@ def _check_layers(files, num_layers):
         raise ValueError(
             f"`preset` must hold {num_layers} encoder layers and as many "
             "decoder layers after them. Received: "
-            f"preset={files.preset!r}, with cross-attention in layers "
+            f"preset={files.source!r}, with cross-attention in layers "
             f"{[i for i, is_decoder in enumerate(found) if is_decoder]}"
         )
     return groups[:num_layers]

@@ -9,10 +9,10 @@ import os
 
 import yaml
 
-from keras_muse.converters.tensors import load_layers
-from keras_muse.converters.torch_files import TorchFiles
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.torch_files import TorchFiles
 
 CHECKPOINT_FILE = "checkpoints/last.ckpt"
 _TARGET = "taming.models.vqgan."
@@ -123,4 +123,4 @@ def load_weights(model, preset, folder=""):
     }
     with TorchFiles(preset, CHECKPOINT_FILE, folder) as files:
         load_layers(files, layers, ignored=[r"loss\..*"])
-    model.quantizer.settle()
+    model.quantizer.mark_initialized()

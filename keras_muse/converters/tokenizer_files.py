@@ -2,7 +2,7 @@
 
 import os
 
-from keras_hub.src.utils import preset_utils
+from keras_muse.files import hub
 
 
 def find(preset, folder, names):
@@ -25,8 +25,8 @@ def find(preset, folder, names):
     for folder in folders:
         for name in names:
             path = os.path.join(folder, name)
-            if preset_utils.check_file_exists(preset, path):
-                return preset_utils.get_file(preset, path)
+            if hub.has_file(preset, path):
+                return hub.local_file(preset, path)
     return None
 
 

@@ -47,7 +47,7 @@ def _kind(name):
     if match := re.fullmatch(r"upsample_(\d+)_conv", name):
         return "resample", int(match[1]), 0
     if match := re.fullmatch(r"downsample_(\d+)", name):
-        # Ours leads into a level, theirs ends the one before.
+        # Our downsampling k comes before level k; theirs ends level k - 1.
         return "resample", int(match[1]) - 1, 0
     return name, 0, 0
 

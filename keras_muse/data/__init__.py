@@ -6,8 +6,8 @@ _MODULES = {
     "ImageTextDataset": "keras_muse.data.image_text_dataset",
     "load_emoji": "keras_muse.data.emoji",
     "load_image_text": "keras_muse.data.image_text",
-    "read_token_shards": "keras_muse.data.token_shards_reader",
-    "write_token_shards": "keras_muse.data.token_shards_writer",
+    "read_token_shards": "keras_muse.data.token_shards.read",
+    "write_token_shards": "keras_muse.data.token_shards.write",
 }
 
 __all__ = list(_MODULES)  # noqa: PLE0604

@@ -1,13 +1,13 @@
 """`load_emoji`: drawings of emoji in eight styles, shipped with the package."""
 
 import dataclasses
-import pathlib
 
 from keras_muse.data.image_text import sort_out
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
+from keras_muse.files.bundled import ASSETS
 
-BUNDLED = pathlib.Path(__file__).parent.parent / "assets/emoji/emoji_64.zip"
+BUNDLED = ASSETS / "emoji/emoji_64.zip"
 SPLITS = ("train", "test_pair", "test_concept")
 PROMPTS = {
     "both": ("{text}, {style} style", "{text}"),
@@ -43,8 +43,8 @@ def load_emoji(
 
     Args:
         directory: string or path. A folder of tars in the same form, at any
-            size (`benchmarks/build_emoji.py` makes one). Defaults to `None`,
-            the bundled set.
+            size (`benchmarks/assets/build_emoji.py` makes one). Defaults to
+            `None`, the bundled set.
         image_size: int or pair of ints. Defaults to `64`.
         split: `"train"`, `"test_pair"` or `"test_concept"`. Defaults to
             `"train"`.

@@ -2,7 +2,7 @@
 
 import warnings
 
-from keras_muse.data import pictures
+from keras_muse.data import decoding
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
 
@@ -153,7 +153,7 @@ def _problem(row, verify):
         return "empty caption"
     if verify is None:
         return None
-    check = pictures.decode if verify == "decode" else pictures.check_header
+    check = decoding.decode if verify == "decode" else decoding.check_header
     try:
         check(row.read())
     except FileNotFoundError:

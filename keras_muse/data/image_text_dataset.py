@@ -9,11 +9,12 @@ import zlib
 import numpy as np
 
 from keras_muse.data import augmentation
-from keras_muse.data import pictures
+from keras_muse.data import decoding
 from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
 from keras_muse.data.image_batches import ImageBatches
+from keras_muse.runtime.checks import check_int
 
 # What a draw is for; part of its seed, so that draws are independent.
 _ORDER, _CAPTION, _SCALE, _CROP = range(4)
@@ -66,18 +67,13 @@ class ImageTextDataset(BatchStream):
         skipped=None,
         **kwargs,
     ):
-        if batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be at least 1. "
-                f"Received: batch_size={batch_size}"
-            )
         if balance is not None and not shuffle:
             raise ValueError(
                 "`balance` draws rows at random and needs `shuffle=True`. "
                 f"Received: balance={balance!r}, shuffle={shuffle}"
             )
-        self.image_size = pictures.as_size(image_size)
-        self.batch_size = batch_size
+        self.image_size = decoding.as_size(image_size)
+        self.batch_size = check_int(batch_size, "batch_size")
         self.shuffle = shuffle
         self.seed = seed
         self.balance = balance
@@ -156,11 +152,7 @@ class ImageTextDataset(BatchStream):
         Raises:
             ValueError: if `num_rows` is not positive.
         """
-        if num_rows < 1:
-            raise ValueError(
-                f"`num_rows` must be positive. Received: num_rows={num_rows}"
-            )
-        num_rows = min(num_rows, self.num_examples)
+        num_rows = min(check_int(num_rows, "num_rows"), self.num_examples)
         step = self.num_examples / max(1, num_rows)
         return self.select([int(i * step) for i in range(num_rows)])
 
@@ -305,7 +297,7 @@ class ImageTextDataset(BatchStream):
             return None
         row = self._rows[index]
         try:
-            image = pictures.decode(row.read(), size)
+            image = decoding.decode(row.read(), size)
         except Exception as error:
             # Pillow's readers raise errors of many kinds on damaged files.
             self._note_broken(index, error)

@@ -45,7 +45,7 @@ def this_process():
 
 
 @contextlib.contextmanager
-def together():
+def all_or_none():
     """A step of work which all processes of the job do, or none.
 
     Each waits at its end for the others. Where one raises, all do.

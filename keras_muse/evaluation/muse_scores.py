@@ -6,8 +6,9 @@ import time
 import keras
 import numpy as np
 
-from keras_muse.data import pictures as decoding
+from keras_muse.data import decoding
 from keras_muse.evaluation.scores import Scores
+from keras_muse.muse.draw_options import DrawOptions
 
 NUM_SHOWN = 32  # pictures that are kept to be looked at
 
@@ -17,9 +18,9 @@ def evaluate(
     pairs,
     protocol,
     *,
-    guidance_scale=3.0,
-    num_steps=24,
-    super_res_num_steps=8,
+    guidance_scale=None,
+    num_steps=None,
+    super_res_num_steps=None,
     seed=0,
     batch_size=16,
     best_of=None,
@@ -40,9 +41,10 @@ def evaluate(
         pairs: what `load_image_text` or `load_emoji` returns, unshuffled.
         protocol: a `keras_muse.evaluation.Protocol`, such as
             `PROTOCOLS["emoji"]`.
-        guidance_scale: float, or list of floats to try each.
+        guidance_scale: float, or list of floats to try each. Defaults to
+            what the model draws with.
         num_steps: int, or list of ints to try each. Decoding steps of the
-            base.
+            base. Defaults to what the model draws with.
         super_res_num_steps, best_of, scorer, sampler, super_res_sampler: see
             `Muse.generate`.
         seed: int, or list of ints to try each. Defaults to `0`.
@@ -75,11 +77,16 @@ def evaluate(
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
     pairs = _rows_of_protocol(pairs, protocol).readable()
+    scores = Scores(protocol)
+    scores.check_prompts(pairs)
+    own = DrawOptions.of(muse.generation_defaults)
+    if guidance_scale is None:
+        guidance_scale = own.guidance_scale
+    if num_steps is None:
+        num_steps = own.num_steps
     settings = list(
         itertools.product(*map(_as_list, (guidance_scale, num_steps, seed)))
     )
-    scores = Scores(protocol)
-    scores.check_prompts(pairs)
     rows = []
     for scale, steps, first_seed in settings:
         setting = {
@@ -138,7 +145,7 @@ def _draw_and_score(muse, pairs, scores, options, verbose):
             if row in shown:
                 images_shown.append(drawn[i])
                 texts_shown.append(texts[i])
-        scores.update(true, resized(drawn, true.shape[1:3]), texts)
+        scores.update(true, decoding.resize(drawn, true.shape[1:3]), texts)
         progress.update(rows.stop)
     return {
         "num_pictures": num_rows,
@@ -156,15 +163,3 @@ def _seeds(seed, rows, num_candidates):
         for row in rows
         for i in range(num_candidates)
     ]
-
-
-def resized(images, size):
-    """uint8 pictures at another size, as data sets are resized.
-
-    Args:
-        images: uint8 array of shape `(num_images, height, width, 3)`.
-        size: pair of ints, `(height, width)`.
-    """
-    if images.shape[1:3] == tuple(size):
-        return images
-    return np.stack([decoding.decode(image, size) for image in images])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras_muse import metrics
 from keras_muse.metrics import networks
-from keras_muse.models.picture_text_scorer import PictureTextScorer
+from keras_muse.scorers.picture_text_scorer import PictureTextScorer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import statistics
 
 import keras
 
-from keras_muse.models.whole_directory import write_whole
+from keras_muse.files.whole import write_whole
 from keras_muse.training import draw_sections
 
-# What is not measured, of what `evaluate` returns.
+# Keys that describe a setting; all others are scores.
 _SETTING = (
     "split",
     "guidance_scale",
@@ -74,7 +74,7 @@ def write_report(directory, rows, reconstructions, about):
 
 def _versions():
     names = ("keras", keras.config.backend(), "numpy")
-    # Their own words: the distributions may have other names.
+    # `__version__`, for the names on PyPI may differ (tensorflow-cpu).
     return ", ".join(
         f"{name} {importlib.import_module(name).__version__}" for name in names
     )

@@ -4,6 +4,7 @@ from keras_muse.layers.attention import Attention
 from keras_muse.layers.conditional_norm import ConditionalNorm
 from keras_muse.layers.convnext_block import ConvNeXtBlock
 from keras_muse.layers.feed_forward import FeedForward
+from keras_muse.layers.fsq import FSQ
 from keras_muse.layers.multi_axis_attention import MultiAxisAttention
 from keras_muse.layers.resnet_block import ResnetBlock
 from keras_muse.layers.spatial_attention import SpatialAttention
@@ -20,6 +21,7 @@ __all__ = [
     "Attention",
     "ConditionalNorm",
     "ConvNeXtBlock",
+    "FSQ",
     "FeedForward",
     "MultiAxisAttention",
     "ResnetBlock",

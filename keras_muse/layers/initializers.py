@@ -25,7 +25,8 @@ def skip_random_weights(skip=True):
 
 
 class _Skippable:
-    # By name only: Keras takes the mean first, where one may mean the scale.
+    # Keyword-only: the first positional argument of Keras is the mean, for
+    # which a standard deviation was once passed.
     def __init__(self, **arguments):
         super().__init__(**arguments)
 

@@ -1,5 +1,7 @@
 """The codebook between encoder and decoder."""
 
+import hashlib
+
 import keras
 from keras import ops
 
@@ -34,12 +36,15 @@ class VectorQuantizer(keras.layers.Layer):
     Call arguments:
         x: float tensor of shape `(..., codebook_dim)`.
         training: bool. Whether the codebook follows `x`.
+        loss_names: sequence of strings. Which losses to compute, out of
+            `loss_weights`. Defaults to none.
 
     Returns:
         A dict: `"quantized"`, float tensor of the shape of `x` with the
         gradient of `x` passed straight through; `"token_ids"`, int32 tensor
-        of shape `(...)`; `"distances"`, float32 tensor of shape
-        `(num_vectors, codebook_size)`, differentiable in `x`.
+        of shape `(...)`; `"losses"`, a dict of float32 scalars:
+        `"commitment_loss"`, which pulls vectors to their codes, and
+        `"entropy_loss"`, which spreads them over all codes.
 
     Example:
     ```python
@@ -54,6 +59,9 @@ class VectorQuantizer(keras.layers.Layer):
         - [VQ-VAE, appendix A.1](https://arxiv.org/abs/1711.00937)
         - [ViT-VQGAN](https://arxiv.org/abs/2110.04627), for codes of length 1
     """
+
+    # The losses there are, and what each counts unless told otherwise.
+    loss_weights = {"commitment_loss": 0.25, "entropy_loss": 0.1}
 
     def __init__(
         self,
@@ -97,17 +105,18 @@ class VectorQuantizer(keras.layers.Layer):
             name=name,
         )
 
-    def call(self, x, training=False):
-        vectors = self._place(ops.reshape(x, (-1, self.codebook_dim)))
+    def call(self, x, training=False, loss_names=()):
+        vectors = self._normalized(ops.reshape(x, (-1, self.codebook_dim)))
         # A copy: Torch assigns in place, and the gradient needs the codes as
         # they were in this forward pass.
-        codebook = self._place(ops.copy(ops.convert_to_tensor(self.codebook)))
+        codebook = ops.copy(ops.convert_to_tensor(self.codebook))
+        codebook = self._normalized(codebook)
         distances = quantization.squared_distances(vectors, codebook)
         token_ids = ops.cast(ops.argmin(distances, axis=1), "int32")
         quantized = ops.take(codebook, token_ids, axis=0)
         quantized = ops.cast(quantized, vectors.dtype)
         if training and self.trainable:
-            self._follow(
+            self._update_codebook(
                 ops.cast(vectors, "float32"),
                 token_ids,
                 ops.min(distances, axis=1),
@@ -118,15 +127,30 @@ class VectorQuantizer(keras.layers.Layer):
                 quantization.straight_through(vectors, quantized), shape
             ),
             "token_ids": ops.reshape(token_ids, shape[:-1]),
-            "distances": distances,
+            "losses": self._loss_terms(distances, loss_names),
         }
+
+    def _loss_terms(self, distances, names):
+        losses = {}
+        if "commitment_loss" in names:
+            # The distance of a vector to its code, over their width.
+            nearest = ops.mean(ops.min(distances, axis=1))
+            losses["commitment_loss"] = nearest / self.codebook_dim
+        if "entropy_loss" in names:
+            losses["entropy_loss"] = quantization.entropy_loss(distances)
+        return losses
 
     def lookup(self, token_ids):
         """Codes of `token_ids`, float32 of shape `(..., codebook_dim)`."""
-        return self._place(ops.take(self.codebook, token_ids, axis=0))
+        return self._normalized(ops.take(self.codebook, token_ids, axis=0))
 
-    def _place(self, vectors):
-        """Vectors as they are compared: on the unit sphere, or as they are."""
+    def fingerprint(self):
+        """A hash of the codes, by which stored tokens know them again."""
+        codebook = ops.convert_to_numpy(self.codebook).astype("<f4")
+        return hashlib.sha256(codebook.tobytes()).hexdigest()
+
+    def _normalized(self, vectors):
+        """Vectors brought to length 1 if `normalize_codes` says so."""
         if not self.normalize_codes:
             return vectors
         exact = ops.cast(vectors, "float32")
@@ -135,7 +159,7 @@ class VectorQuantizer(keras.layers.Layer):
         scale = ops.rsqrt(ops.maximum(squares, 1e-24))
         return ops.cast(exact * scale, vectors.dtype)
 
-    def settle(self):
+    def mark_initialized(self):
         """Lets training go on from a codebook that was assigned.
 
         Without it, the first batch places all codes anew.
@@ -147,8 +171,8 @@ class VectorQuantizer(keras.layers.Layer):
         self.idle_steps.assign(ops.zeros(self.codebook_size, "int32"))
         self.num_updates.assign(1)
 
-    def _follow(self, vectors, token_ids, errors):
-        """Moves the codes to their vectors and revives the dead ones."""
+    def _update_codebook(self, vectors, token_ids, errors):
+        """Moves the codes to their vectors' running mean, revives idle ones."""
         served = ops.segment_sum(
             ops.ones_like(errors), token_ids, self.codebook_size
         )
@@ -156,13 +180,13 @@ class VectorQuantizer(keras.layers.Layer):
         counts = self.decay * self.code_counts + (1 - self.decay) * served
         sums = self.decay * self.code_sums + (1 - self.decay) * sums
         idle_steps = ops.where(served > 0, 0, self.idle_steps + 1)
-        dead = self._dead(idle_steps)
+        expired = self._expired(idle_steps)
         # A revived code starts with the mean count, as if it had long been
         # where it is now.
         mean_count = ops.mean(counts)
-        counts = ops.where(dead, mean_count, counts)
-        revived = self._draw(vectors, errors) * mean_count
-        sums = ops.where(dead[:, None], revived, sums)
+        counts = ops.where(expired, mean_count, counts)
+        revived = self._draw_vectors(vectors, errors) * mean_count
+        sums = ops.where(expired[:, None], revived, sums)
         self.code_counts.assign(counts)
         self.code_sums.assign(sums)
         # The mean of what was served too long ago is lost in rounding.
@@ -170,17 +194,17 @@ class VectorQuantizer(keras.layers.Layer):
         known = (counts > 1e-8)[:, None]
         codebook = ops.convert_to_tensor(self.codebook)
         self.codebook.assign(ops.where(known, means, codebook))
-        self.idle_steps.assign(ops.where(dead, 0, idle_steps))
+        self.idle_steps.assign(ops.where(expired, 0, idle_steps))
         self.num_updates.assign_add(1)
 
-    def _dead(self, idle_steps):
+    def _expired(self, idle_steps):
         # The first batch places all codes: random ones serve nothing.
         first = ops.equal(self.num_updates, 0)
         if not self.revival_steps:
             return ops.logical_and(first, idle_steps >= 0)
         return ops.logical_or(first, idle_steps >= self.revival_steps)
 
-    def _draw(self, vectors, errors):
+    def _draw_vectors(self, vectors, errors):
         """A vector of the batch for each code, the same on all replicas.
 
         The chance of a vector is its error, as in k-means++: new codes go

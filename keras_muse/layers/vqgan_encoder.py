@@ -2,13 +2,13 @@
 
 import keras
 
+from keras_muse.layers.layer_stack import LayerStack
 from keras_muse.layers.resnet_block import conv
 from keras_muse.layers.resnet_block import group_norm
-from keras_muse.layers.vqgan_stages import VQGANStages
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
-class VQGANEncoder(VQGANStages):
+class VQGANEncoder(LayerStack):
     """Convolutional encoder for pictures of any size.
 
     Args:

@@ -1,14 +1,11 @@
 """The perceptual distance: LPIPS on AlexNet or VGG16."""
 
-import pathlib
-
 import keras
 from keras import ops
-from safetensors import safe_open
 
+from keras_muse.files.bundled import ASSETS
+from keras_muse.files.weight_files import SafetensorsFile
 from keras_muse.losses.perceptual_network import PerceptualNetwork
-
-_ASSETS = pathlib.Path(__file__).parent.parent / "assets" / "lpips"
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -90,9 +87,10 @@ class LPIPS(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="perceptual_network",
         )
-        with safe_open(_ASSETS / f"{network}_heads.safetensors", "np") as file:
+        heads = ASSETS / f"lpips/{network}_heads.safetensors"
+        with SafetensorsFile(heads) as file:
             self._heads = [
-                self._add_head(f"head_{i}", file.get_tensor(f"heads.{i}"))
+                self._add_head(f"head_{i}", file.read(f"heads.{i}"))
                 for i in range(len(self.perceptual_network.channels))
             ]
         self.built = True

@@ -1,15 +1,14 @@
 """The frozen AlexNet or VGG16 in whose eyes pictures are compared."""
 
 import itertools
-import pathlib
 
 import keras
 from keras import ops
-from safetensors import safe_open
 
+from keras_muse.files.bundled import ASSETS
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.weight_files import SafetensorsFile
 from keras_muse.ops.images import check_in_model_range
-
-_ASSETS = pathlib.Path(__file__).parent.parent / "assets" / "lpips"
 
 # Keras's own VGG16 comes from Caffe and has other filters than the ones the
 # heads of LPIPS were fitted to; these are torchvision's.
@@ -123,24 +122,33 @@ class PerceptualNetwork(keras.layers.Layer):
         # `weights` is a property of every layer.
         self._weights_path = None if weights is None else str(weights)
         path = self._weights_path or _default_weights(network)
-        self._convolutions = [
-            (
-                self._add_frozen(f"convolution_{i}_kernel", kernel),
-                self._add_frozen(f"convolution_{i}_bias", bias),
-            )
-            for i, (kernel, bias) in enumerate(
-                _read_convolutions(network, path)
-            )
-        ]
+        self._convolutions = []
+        channels = 3
+        for step in itertools.chain(*_STAGES[network]):
+            if step != _POOL:
+                filters, size, _ = step
+                self._convolutions.append(
+                    self._add_convolution((size, size, channels, filters))
+                )
+                channels = filters
+        with SafetensorsFile(path) as files:
+            # Published files bring the classifier, too.
+            layers = _layers(network, self._convolutions)
+            load_layers(files, layers, ignored=[r"(?!features\.).*"])
         self.built = True
 
-    def _add_frozen(self, name, array):
-        return self.add_weight(
-            name=name,
-            shape=array.shape,
-            initializer=lambda shape, dtype: ops.cast(array, dtype),
-            trainable=False,
-        )
+    def _add_convolution(self, shape):
+        """Frozen kernel and bias, to be filled."""
+        name = f"convolution_{len(self._convolutions)}"
+        return [
+            self.add_weight(
+                shape=shape, initializer="zeros", trainable=False, name=name
+            )
+            for name, shape in (
+                (f"{name}_kernel", shape),
+                (f"{name}_bias", shape[-1:]),
+            )
+        ]
 
     @property
     def channels(self):
@@ -188,49 +196,29 @@ class PerceptualNetwork(keras.layers.Layer):
 
 def _default_weights(network):
     if network == "alexnet":
-        return _ASSETS / "alexnet.safetensors"
+        return ASSETS / "lpips/alexnet.safetensors"
     return keras.utils.get_file(
         "vgg16_torchvision.safetensors", _VGG16_URL, cache_subdir="models"
     )
 
 
-def _read_convolutions(network, path):
-    """Returns `[(kernel, bias)]` from the pixels upwards, kernels as HWIO."""
-    convolutions = []
-    index, channels = 0, 3
-    with safe_open(path, "np") as file:
-        # Published files bring the classifier, too.
-        unread = {n for n in file.keys() if n.startswith("features.")}
-        for step in itertools.chain(*_STAGES[network]):
-            if step == _POOL:
-                index += 1
-                continue
-            filters, kernel_size, _ = step
-            shape = (filters, channels, kernel_size, kernel_size)
-            tensors = []
-            for name, expected in (
-                (f"features.{index}.weight", shape),
-                (f"features.{index}.bias", (filters,)),
-            ):
-                tensor = file.get_tensor(name) if name in unread else None
-                if tensor is None or tensor.shape != expected:
-                    raise ValueError(
-                        f"`weights` must hold `{name}` of shape {expected} "
-                        f"for network={network!r}. "
-                        f"Received: weights={str(path)!r}"
-                    )
-                unread.remove(name)
-                tensors.append(tensor)
-            kernel, bias = tensors
-            convolutions.append((kernel.transpose(2, 3, 1, 0), bias))
-            index += 2  # the convolution and its ReLU
-            channels = filters
-    if unread:
-        raise ValueError(
-            f"`weights` must hold network={network!r}, in which "
-            f"`{min(unread)}` has no place. Received: weights={str(path)!r}"
-        )
-    return convolutions
+def _layers(network, convolutions):
+    """What each published tensor fills, for `load_layers`."""
+    layers, index = {}, 0
+    convolutions = iter(convolutions)
+    for step in itertools.chain(*_STAGES[network]):
+        if step == _POOL:
+            index += 1
+            continue
+        kernel, bias = next(convolutions)
+        layers[f"features.{index}.weight"] = kernel, _channels_last
+        layers[f"features.{index}.bias"] = bias
+        index += 2  # the convolution and its ReLU
+    return layers
+
+
+def _channels_last(kernel):
+    return kernel.transpose(2, 3, 1, 0)
 
 
 def _convolve(x, kernel, strides):

@@ -1,23 +1,20 @@
-"""All that a VQGAN is trained on, as one weighted sum."""
+"""What a VQGAN is trained on, beside what its quantizer asks for."""
 
 import keras
 from keras import ops
 
 from keras_muse.ops import images as image_ops
-from keras_muse.ops import quantization
 
 LOSS_NAMES = (
     "reconstruction_loss",
     "perceptual_loss",
     "adversarial_loss",
     "discriminator_loss",
-    "commitment_loss",
-    "entropy_loss",
 )
 
 
 class TokenizerLoss(keras.layers.Layer):
-    """Reconstruction, perceptual, adversarial, commitment and entropy loss.
+    """Reconstruction, perceptual and adversarial loss.
 
     It holds the networks that training needs and inference does not. A term
     of weight zero is not computed. All is float32, whatever the global policy.
@@ -30,18 +27,14 @@ class TokenizerLoss(keras.layers.Layer):
         adversarial: a `keras_muse.losses.AdversarialLoss`, or `None` for no
             such term.
         adversarial_weight: float. Weight of the generator's part.
-        commitment_weight: float. Pulls latent vectors to their codes.
-        entropy_weight: float. Spreads vectors over all codes.
 
     Call arguments:
         images: tensor of shape `(batch, height, width, 3)`, uint8 or float.
-        outputs: dict with the tokenizer's `"images"`, float of the same
-            shape, and its quantizer's `"distances"`.
+        restored: float tensor of the same shape, the tokenizer's pictures.
         training: bool.
 
     Returns:
-        A dict of float32 scalars, unweighted, by the name of the loss; and
-        `"loss"`, their weighted sum.
+        A dict of float32 scalars, unweighted, by the name of the loss.
     """
 
     def __init__(
@@ -51,8 +44,6 @@ class TokenizerLoss(keras.layers.Layer):
         perceptual_weight,
         adversarial,
         adversarial_weight,
-        commitment_weight,
-        entropy_weight,
         **kwargs,
     ):
         super().__init__(dtype="float32", **kwargs)
@@ -69,36 +60,23 @@ class TokenizerLoss(keras.layers.Layer):
             perceptual_weight if perceptual is not None else 0.0,
             adversarial_weight if adversarial is not None else 0.0,
             1.0 if adversarial is not None else 0.0,
-            commitment_weight,
-            entropy_weight,
         )
-        self.term_weights = dict(zip(LOSS_NAMES, weights, strict=True))
+        # Of the losses in use.
+        self.term_weights = {
+            name: weight
+            for name, weight in zip(LOSS_NAMES, weights, strict=True)
+            if weight
+        }
         self.built = True
 
-    @property
-    def terms(self):
-        """Names of the losses in use."""
-        return [name for name, weight in self.term_weights.items() if weight]
-
-    def call(self, images, outputs, training=False):
+    def call(self, images, restored, training=False):
         real = image_ops.to_model_range(images)
-        fake = ops.cast(outputs["images"], "float32")
-        distances = outputs["distances"]
+        fake = ops.cast(restored, "float32")
         terms = {"reconstruction_loss": self._reconstruction_loss(real, fake)}
-        if "perceptual_loss" in self.terms:
+        if "perceptual_loss" in self.term_weights:
             terms["perceptual_loss"] = ops.mean(self.perceptual(real, fake))
         if self.adversarial is not None:
             terms.update(self.adversarial(real, fake, training=training))
-        if "commitment_loss" in self.terms:
-            # The distance of a vector to its code, over their width.
-            terms["commitment_loss"] = ops.mean(
-                ops.min(distances, axis=1)
-            ) / ops.cast(outputs["quantized"].shape[-1], "float32")
-        if "entropy_loss" in self.terms:
-            terms["entropy_loss"] = quantization.entropy_loss(distances)
-        terms["loss"] = sum(
-            self.term_weights[name] * terms[name] for name in self.terms
-        )
         return terms
 
     def _reconstruction_loss(self, real, fake):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_muse.metrics.merging import with_live_part
+from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.paired_embeddings import check_scorer
 from keras_muse.metrics.paired_embeddings import paired_embeddings
 from keras_muse.metrics.picture_mean import PictureMean
@@ -83,4 +83,4 @@ class CLIPScore(PictureMean):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**with_live_part(config, "scorer"))
+        return cls(**deserialize_entry(config, "scorer"))

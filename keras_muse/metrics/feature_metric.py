@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_muse.metrics.merging import check_mergeable
-from keras_muse.metrics.merging import with_live_part
+from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.metrics.picture_batches import check_pictures
 
@@ -108,7 +108,7 @@ class FeatureMetric(keras.metrics.Metric):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**with_live_part(config, "feature_network"))
+        return cls(**deserialize_entry(config, "feature_network"))
 
     def _features(self, images, argument):
         if self._network is None:

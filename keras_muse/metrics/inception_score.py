@@ -6,7 +6,8 @@ from scipy import special
 
 from keras_muse.metrics.feature_metric import FeatureMetric
 from keras_muse.metrics.feature_rows import FeatureRows
-from keras_muse.metrics.merging import with_live_part
+from keras_muse.metrics.merging import deserialize_entry
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -75,13 +76,8 @@ class InceptionScore(FeatureMetric):
         batch_size=32,
         name="inception_score",
     ):
-        if not isinstance(num_splits, int) or num_splits < 1:
-            raise ValueError(
-                "`num_splits` must be a positive integer. "
-                f"Received: num_splits={num_splits!r}"
-            )
         super().__init__(class_network, batch_size=batch_size, name=name)
-        self.num_splits = num_splits
+        self.num_splits = check_int(num_splits, "num_splits")
 
     def new_set(self, features=None):
         return FeatureRows(features)
@@ -106,7 +102,7 @@ class InceptionScore(FeatureMetric):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**with_live_part(config, "class_network"))
+        return cls(**deserialize_entry(config, "class_network"))
 
 
 def _score(logits):

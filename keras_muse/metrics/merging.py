@@ -32,7 +32,7 @@ def check_mergeable(metric, metrics, attributes=()):
     return metrics
 
 
-def with_live_part(config, name):
+def deserialize_entry(config, name):
     """A config whose entry `name` is an object again: network or scorer."""
     part = keras.saving.deserialize_keras_object(config[name])
     return {**config, name: part}

@@ -53,7 +53,8 @@ def paired_embeddings(scorer, images, texts):
 
 
 def _unit_length(embeddings):
-    # In float64 again: float32 or half precision left them nearly so.
+    # Normalized again in float64: scorers do it in float32, so that
+    # lengths are only near 1.
     embeddings = np.asarray(ops.convert_to_numpy(embeddings), "float64")
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():

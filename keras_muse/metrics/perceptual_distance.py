@@ -3,7 +3,7 @@
 import keras
 
 from keras_muse.losses.lpips import LPIPS
-from keras_muse.metrics.merging import with_live_part
+from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.metrics.picture_batches import check_same_shape
 from keras_muse.metrics.picture_mean import PictureMean
@@ -77,4 +77,4 @@ class PerceptualDistance(PictureMean):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**with_live_part(config, "lpips"))
+        return cls(**deserialize_entry(config, "lpips"))

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_muse.models.compiled import compile_function
-from keras_muse.models.compiled import fetchable
-from keras_muse.models.compiled import map_batches
-from keras_muse.models.compiled import pad_rows
 from keras_muse.ops.images import to_model_range
+from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_image_shape
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.compiled import compile_function
+from keras_muse.runtime.compiled import fetchable
 
 # A decoder overshoots [-1, 1] a little. Beyond this it is another range.
 _LARGEST_VALUE = 8.0
@@ -22,11 +23,7 @@ def check_pictures(images, argument):
         argument: string. What the caller calls them.
     """
     images = np.asarray(ops.convert_to_numpy(images))
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise ValueError(
-            f"`{argument}` must be pictures of shape (batch, height, width, "
-            f"3), at least one. Received: {argument}.shape={images.shape}"
-        )
+    check_image_shape(images, argument)
     return images
 
 
@@ -42,7 +39,7 @@ def check_same_shape(y_true, y_pred):
     return y_true, y_pred
 
 
-def displayed(images):
+def clip_to_display_range(images):
     """Pictures as they are seen, as float32 numpy in `[-1, 1]`.
 
     Values of a decoder outside that range are clipped, as they are when the
@@ -76,29 +73,22 @@ class PictureBatches:
                 "A network must be a function, a layer or a model. "
                 f"Received: {network!r}"
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be a positive integer. "
-                f"Received: batch_size={batch_size!r}"
-            )
         self.network = network
-        self.batch_size = batch_size
+        self.batch_size = check_int(batch_size, "batch_size")
         self._function = None
         self._num_rows = 0
 
     def __call__(self, *pictures):
         """Returns numpy rows for checked pictures of any number."""
-        num_pictures = len(pictures[0])
         # Few pictures are filled up to the batch that is compiled already.
-        num_rows = min(self.batch_size, num_pictures)
+        num_rows = min(self.batch_size, len(pictures[0]))
         self._num_rows = max(self._num_rows, num_rows)
-        filled = [
-            pad_rows(x, max(self._num_rows, num_pictures)) for x in pictures
-        ]
-        return map_batches(self._run, filled, self.batch_size)[:num_pictures]
+        return map_batches(
+            self._run, list(pictures), self.batch_size, self._num_rows
+        )
 
     def _run(self, *pictures):
-        pictures = [displayed(x) for x in pictures]
+        pictures = [clip_to_display_range(x) for x in pictures]
         if self._function is None:
             self._function = self._compiled(*pictures)
         return self._function(*pictures)

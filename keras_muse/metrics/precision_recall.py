@@ -6,6 +6,7 @@ import numpy as np
 from keras_muse.metrics.feature_metric import FeatureMetric
 from keras_muse.metrics.feature_rows import FeatureRows
 from keras_muse.metrics.feature_rows import row_blocks
+from keras_muse.runtime.checks import check_int
 
 # Of the squared lengths. Features that differ by less come from one picture.
 _ROUNDING = 1e-11
@@ -76,13 +77,8 @@ class PrecisionRecall(FeatureMetric):
         batch_size=32,
         name="precision_recall",
     ):
-        if not isinstance(num_neighbors, int) or num_neighbors < 1:
-            raise ValueError(
-                "`num_neighbors` must be a positive integer. "
-                f"Received: num_neighbors={num_neighbors!r}"
-            )
         super().__init__(feature_network, batch_size=batch_size, name=name)
-        self.num_neighbors = num_neighbors
+        self.num_neighbors = check_int(num_neighbors, "num_neighbors")
 
     def new_set(self, features=None):
         return FeatureRows(features)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_muse.metrics.picture_batches import check_same_shape
-from keras_muse.metrics.picture_batches import displayed
+from keras_muse.metrics.picture_batches import clip_to_display_range
 from keras_muse.metrics.picture_mean import PictureMean
 
 
@@ -55,7 +55,9 @@ class PSNR(PictureMean):
 
     def update_state(self, y_true, y_pred):
         y_true, y_pred = check_same_shape(y_true, y_pred)
-        difference = displayed(y_true).astype("float64") - displayed(y_pred)
+        difference = clip_to_display_range(y_true).astype(
+            "float64"
+        ) - clip_to_display_range(y_pred)
         error = np.mean(difference**2, axis=(1, 2, 3))  # (batch,)
         with np.errstate(divide="ignore"):  # of equal pictures
             self.add(10.0 * np.log10(2.0**2 / error))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_muse.metrics.merging import check_mergeable
-from keras_muse.metrics.merging import with_live_part
+from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.paired_embeddings import check_scorer
 from keras_muse.metrics.paired_embeddings import paired_embeddings
 
@@ -174,4 +174,4 @@ class RPrecision(keras.metrics.Metric):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**with_live_part(config, "scorer"))
+        return cls(**deserialize_entry(config, "scorer"))

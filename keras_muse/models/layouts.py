@@ -17,12 +17,12 @@ its channels would be exchanged after each layer.
 import keras
 
 _COLUMNS = (None, "model"), ("batch", "model")
-# Not the rows of a table: one id is [MASK], so their number is odd.
+# Columns and not rows: codebook_size + 1 rows do not divide by devices.
 _EMBEDDING = (None, "model"), (None, "batch")
 _OUTPUT = None, ("batch",)
 
-# Not the attention of CLIP, whose kernels KerasHub has in three axes, nor that
-# of tokenizers: they are whole on each device.
+# Any layer but the attention of CLIP, whose kernels have three axes in
+# KerasHub, and that of tokenizers: these stay whole on each device.
 _ANY = r".*(?<!/attention)(?<!middle_attention)(?<!level_\d_attention_\d)"
 _TRANSFORMER_RULES = {
     # A device has some of the heads, and some of the columns of the MLP...
@@ -32,7 +32,8 @@ _TRANSFORMER_RULES = {
         ("model", None),
         ("model", "batch"),
     ),
-    # Not the norms of queries and keys: those are of heads, which stay apart.
+    # The norms of queries and keys are left out: they act within a head, and
+    # heads stay on their devices.
     r"(.*/)?(\w*(?<!query_)(?<!key_)norm|attention_output|output_dense|"
     r"\w*layer_\d+)/output": _OUTPUT,
 }

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_muse.ops import masking
 from keras_muse.ops import noise
+from keras_muse.runtime.checks import check_number
 from keras_muse.samplers.sampler import Sampler
 
 
@@ -47,6 +48,13 @@ class ConfidenceSampler(Sampler):
     choice_temperature: float = 4.5
 
     setting_names: ClassVar = (*Sampler.setting_names, "choice_temperature")
+
+    def __post_init__(self):
+        super().__post_init__()
+        choice_temperature = check_number(
+            self.choice_temperature, "choice_temperature", 0
+        )
+        self._settle("choice_temperature", choice_temperature)
 
     def choose_masked(self, confidence, masked, step):
         gumbel = noise.gumbel(

@@ -1,5 +1,7 @@
 """Samplers by name."""
 
+import dataclasses
+
 from keras_muse.samplers.amused_sampler import AmusedSampler
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.halton_sampler import HaltonSampler
@@ -16,12 +18,13 @@ NAMES = {
 }
 
 
-def get(sampler, **arguments):
+def get(sampler, argument="sampler", **arguments):
     """A sampler from its name.
 
     Args:
         sampler: string, `"amused"`, `"confidence"`, `"halton"`, `"remdm"` or
             `"resampling"`; or a `Sampler`, which is returned as it is.
+        argument: string. What the caller calls it.
         **arguments: of the class that a name stands for.
 
     Returns:
@@ -41,7 +44,36 @@ def get(sampler, **arguments):
         return sampler
     if not isinstance(sampler, str) or sampler not in NAMES:
         raise ValueError(
-            f"`sampler` must be a `Sampler` or one of {sorted(NAMES)}. "
-            f"Received: sampler={sampler!r}"
+            f"`{argument}` must be a `Sampler` or one of {sorted(NAMES)}. "
+            f"Received: {argument}={sampler!r}"
         )
     return NAMES[sampler](**arguments)
+
+
+def describe(sampler):
+    """What `get` makes the same sampler of, as JSON knows it.
+
+    Args:
+        sampler: a `Sampler` of a class that has a name.
+
+    Returns:
+        Dict of `"sampler"`, its name, and of the arguments that are not their
+        defaults.
+
+    Raises:
+        ValueError: if the class of the sampler has no name.
+    """
+    names = {cls: name for name, cls in NAMES.items()}
+    if type(sampler) not in names:
+        raise ValueError(
+            f"`sampler` must be of a class with a name, {sorted(NAMES)}. "
+            f"Received: {sampler!r}"
+        )
+    return {
+        "sampler": names[type(sampler)],
+        **{
+            field.name: getattr(sampler, field.name)
+            for field in dataclasses.fields(sampler)
+            if getattr(sampler, field.name) != field.default
+        },
+    }

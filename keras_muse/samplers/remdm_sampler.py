@@ -9,6 +9,7 @@ from keras import ops
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
+from keras_muse.runtime.checks import check_number
 from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.settings import as_pair
 from keras_muse.samplers.settings import check_name
@@ -73,10 +74,7 @@ class ReMDMSampler(Sampler):
         check_name("strategy", self.strategy, STRATEGIES)
         if self.eta is None:
             self._settle("eta", STRATEGIES[self.strategy])
-        if not 0 <= self.eta <= 1:
-            raise ValueError(
-                f"`eta` must be in [0, 1]. Received: eta={self.eta}"
-            )
+        self._settle("eta", check_number(self.eta, "eta", 0, 1))
         _check_loop(self.loop_interval, self.strategy)
         self._settle("loop_interval", as_pair(self.loop_interval))
 
@@ -89,8 +87,8 @@ class ReMDMSampler(Sampler):
         alpha = 1 - schedule(self._schedule_progress(progress))
         before, after = alpha[:-1], alpha[1:]
         sigma = self._sigma(before, after, progress[:-1])
-        # What is taken back is drawn elsewhere, except by "conf": its sigma
-        # is a revealed token's, and 0 of a masked one.
+        # sigma also lowers the chance that a masked token stays masked, but
+        # for "conf", whose sigma is 0 for masked tokens.
         drawn_back = 0 if self.strategy == "conf" else sigma
         stay = (1 - after - drawn_back * before) / (1 - before)
         return {

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_muse.ops import masking
 from keras_muse.ops import noise
+from keras_muse.runtime.checks import check_number
 from keras_muse.samplers.sampler import Sampler
 
 
@@ -53,11 +54,10 @@ class ResamplingSampler(Sampler):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 < self.mask_ratio <= 1:
-            raise ValueError(
-                "`mask_ratio` must be above 0 and at most 1. "
-                f"Received: mask_ratio={self.mask_ratio}"
-            )
+        mask_ratio = check_number(
+            self.mask_ratio, "mask_ratio", 0, 1, open_at="low"
+        )
+        self._settle("mask_ratio", mask_ratio)
 
     def plan(self, num_editable, num_steps, grid_size=None):
         return {}  # all steps are alike

@@ -1,4 +1,29 @@
-"""What all samplers share: schedules, filters and the loop over steps."""
+"""What all samplers share: schedules, filters and the loop over steps.
+
+The loop, with the names under which the code has its parts, `[MASK]` for
+`mask_token_id`, and `k` counting the steps:
+
+    editable = token_ids == [MASK]              # these are decoded
+    plan = self.plan(...)                       # how many stay masked after k
+    scales = self.guidance_scales(...)          # the ramp of guidance
+    for k in range(num_steps):
+        # Nothing, but for samplers that take tokens back.
+        token_ids = self.mask_before(token_ids, [MASK], step[k])
+        logits = head(features(token_ids, text))              # all tokens
+        logits = no_text + scales[k] * (logits - no_text)     # guidance
+        # Temperature, top-k, top-p; noise by seed, step, position and code.
+        drawn, drawn_confidence = self.draw(logits, step[k])
+        # reveal: what was masked takes what was drawn ...
+        masked = token_ids == [MASK]
+        token_ids = where(masked, drawn, token_ids)
+        confidence = where(masked, drawn_confidence, confidence)
+        # ... and what the model is least sure of is masked again.
+        stay = self.choose_masked(confidence, masked, step[k])
+        token_ids = where(stay, [MASK], token_ids)
+
+Everything in the loop runs on the device, many steps at a time
+(`keras_muse/models/transformers/decoding.py`); a sampler knows no model.
+"""
 
 import copy
 import dataclasses
@@ -91,7 +116,11 @@ class Sampler:
         check_guidance(
             self.guidance_schedule, self.guidance_power, self.guidance_interval
         )
-        check_filters(self.temperature, self.top_k, self.top_p)
+        filters = check_filters(self.temperature, self.top_k, self.top_p)
+        for name, value in zip(
+            ("temperature", "top_k", "top_p"), filters, strict=True
+        ):
+            self._settle(name, value)
         self._settle("guidance_interval", as_pair(self.guidance_interval))
 
     # === The loop, on the host ===
@@ -140,7 +169,7 @@ class Sampler:
         """
         if num_steps < 1:
             raise ValueError(
-                f"`num_steps` must be at least 1. Received: "
+                "`num_steps` must be a positive integer. Received: "
                 f"num_steps={num_steps}"
             )
         token_ids = np.asarray(token_ids, "int32")

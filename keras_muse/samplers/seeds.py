@@ -2,7 +2,11 @@
 
 import keras
 import numpy as np
-from keras.src.utils import io_utils
+
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.messages import say
+
+NUM_SEEDS = 2**32
 
 
 def image_seeds(seed, num_images):
@@ -11,11 +15,12 @@ def image_seeds(seed, num_images):
     Args:
         seed: int, list of ints or `None`. An int `s` gives image `i` the seed
             `s + i`; a list gives each image its own; `None` draws one and
-            prints it, so that a picture one likes can be made again.
+            prints it, so that a picture one likes can be made again. Seeds
+            are in [0, 2**32): beyond, two would be the same.
         num_images: int.
 
     Returns:
-        int32 array of shape `(num_images,)`.
+        uint32 array of shape `(num_images,)`.
 
     Raises:
         ValueError: if `seed` is not as said, or is `None` where several
@@ -28,6 +33,9 @@ def image_seeds(seed, num_images):
     image_seeds(7, 3)  # [7, 8, 9]
     ```
     """
+    if isinstance(seed, np.ndarray) and seed.dtype == "uint32":
+        if seed.shape == (num_images,):
+            return seed  # as it comes from here
     if seed is None:
         distribution = keras.distribution.distribution()
         if distribution is not None and distribution.num_processes > 1:
@@ -36,14 +44,17 @@ def image_seeds(seed, num_images):
                 f"{distribution.num_processes} processes. Received: seed=None"
             )
         seed = int(np.random.default_rng().integers(2**31))
-        io_utils.print_msg(f"seed={seed}")
-    if isinstance(seed, int | np.integer):
-        seeds = int(seed) + np.arange(num_images, dtype="int64")
-    else:
-        seeds = np.asarray(seed)
-        if seeds.shape != (num_images,) or seeds.dtype.kind not in "iu":
-            raise ValueError(
-                f"`seed` must be an int or a list of {num_images} ints, one "
-                f"an image. Received: seed={seed}"
-            )
-    return (seeds.astype("int64") & 0xFFFFFFFF).astype("uint32").view("int32")
+        say(f"seed={seed}")
+    try:
+        if np.ndim(seed) == 0:
+            first = check_int(seed, "seed", low=0, high=NUM_SEEDS - num_images)
+            return np.arange(first, first + num_images).astype("uint32")
+        seeds = [check_int(s, "seed", low=0, high=NUM_SEEDS - 1) for s in seed]
+        if len(seeds) == num_images:
+            return np.array(seeds, "uint32")
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(
+        f"`seed` must be an int or a list of {num_images} ints, one an image, "
+        f"that leave each image a seed in [0, 2**32). Received: seed={seed!r}"
+    )

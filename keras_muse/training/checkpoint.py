@@ -6,6 +6,7 @@ import warnings
 
 import keras
 
+from keras_muse.runtime.checks import check_int
 from keras_muse.training import saved_variables
 
 POSITION = "position"
@@ -73,16 +74,10 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, directory, dataset=None, save_freq="epoch",
                  max_to_keep=3):  # fmt: skip
         super().__init__()
-        if save_freq != "epoch" and not _is_positive(save_freq):
-            raise ValueError(
-                "`save_freq` must be 'epoch' or a positive number of steps. "
-                f"Received: save_freq={save_freq!r}"
-            )
-        if max_to_keep is not None and not _is_positive(max_to_keep):
-            raise ValueError(
-                "`max_to_keep` must be a positive int or None. "
-                f"Received: max_to_keep={max_to_keep!r}"
-            )
+        if save_freq != "epoch":
+            save_freq = check_int(save_freq, "save_freq")
+        if max_to_keep is not None:
+            max_to_keep = check_int(max_to_keep, "max_to_keep")
         if dataset is not None and not hasattr(dataset, "resume"):
             raise ValueError(
                 "`dataset` must be of `read_token_shards`, `load_image_text` "
@@ -174,8 +169,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.dataset is not None and self._num_done == self._epoch_length:
-            # The rest of an epoch is over, of which Keras counts the whole.
-            # Begun without a batch, a step of TensorFlow would draw seeds.
+            # Keras still expects a whole epoch. It is stopped here, before an
+            # empty step of TensorFlow would advance the seeds.
             raise StopIteration
 
     def on_train_batch_end(self, batch, logs=None):
@@ -236,10 +231,6 @@ class Checkpoint(keras.callbacks.Callback):
             manager, self._manager = self._manager, None
             manager.wait_until_finished()
             manager.close()
-
-
-def _is_positive(value):
-    return isinstance(value, int) and value > 0
 
 
 def _open_manager(directory, max_to_keep):

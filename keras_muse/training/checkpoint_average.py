@@ -6,6 +6,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_muse.files.whole import write_whole_file
 from keras_muse.training.sharded_average import average_directories
 
 
@@ -79,8 +80,7 @@ def average_checkpoints(paths, output_path, decay=0.7):
 
 def _average_files(paths, output_path, decay):
     _check_same_weights(paths)
-    temporary = f"{output_path}.part"
-    try:
+    with write_whole_file(output_path) as temporary:
         with h5py.File(temporary, "w") as output:
             with h5py.File(paths[-1], "r") as last:
                 for name in last:
@@ -89,10 +89,6 @@ def _average_files(paths, output_path, decay):
             # One weight at a time: memory holds one, not the model.
             for name in _weight_shapes(output):
                 _write(output[name], _average(paths, name, decay))
-        os.replace(temporary, output_path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def _checked_paths(paths, output_path):

@@ -4,8 +4,9 @@ import pathlib
 
 import keras
 
+from keras_muse.runtime.checks import check_int
 from keras_muse.training.event_writer import EventWriter
-from keras_muse.training.pictures import draw_grid
+from keras_muse.training.sheets import draw_grid
 
 
 class ImageGrid(keras.callbacks.Callback):
@@ -52,13 +53,9 @@ class ImageGrid(keras.callbacks.Callback):
 
     def __init__(self, draw, directory, log_dir=None, every=1, columns=8):
         super().__init__()
-        if every < 1:
-            raise ValueError(
-                f"`every` must be at least 1. Received: every={every}"
-            )
         self.draw = draw
         self.directory = pathlib.Path(directory)
-        self.every = every
+        self.every = check_int(every, "every")
         self.columns = columns
         # At once, so that a missing package shows before the training.
         self._events = None if log_dir is None else EventWriter(log_dir)

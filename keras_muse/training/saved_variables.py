@@ -71,7 +71,7 @@ def by_name(variables):
 def values(variables):
     """What Orbax writes of `{name: variable}`, safe from later steps."""
     if keras.config.backend() == "jax":
-        # Orbax has a hold on what it writes; JAX does not overwrite that.
+        # No copy: Orbax keeps a reference, so JAX cannot donate the buffer.
         return {name: v.value for name, v in variables.items()}
     return {
         name: np.array(keras.ops.convert_to_numpy(v))

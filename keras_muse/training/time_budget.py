@@ -7,6 +7,10 @@ import time
 
 import keras
 
+from keras_muse.files.whole import write_json
+from keras_muse.files.whole import write_whole_file
+from keras_muse.models.presets.lora import has_lora
+
 
 class TimeBudget(keras.callbacks.Callback):
     """Trains for so many seconds, however fast the machine is.
@@ -103,21 +107,15 @@ class TimeBudget(keras.callbacks.Callback):
         return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
 
     def _save(self):
-        temporary = os.path.join(self.directory, "next.weights.h5")
-        self.model.save_weights(temporary)
-        os.replace(temporary, self._weights_path)
-        temporary = os.path.join(self.directory, "next.json")
-        with open(temporary, "w") as file:
-            json.dump({"spent": self.spent, "seconds": self.seconds}, file)
-        os.replace(temporary, self._clock_path)
+        with write_whole_file(self._weights_path) as temporary:
+            self.model.save_weights(temporary)
+        clock = {"spent": self.spent, "seconds": self.seconds}
+        write_json(self._clock_path, clock)
 
 
 def _check_without_lora(model):
     # Keras merges LoRA's matrices as it saves weights, and loads zeros.
-    if any(
-        getattr(layer, "lora_enabled", False)
-        for layer in model._flatten_layers()
-    ):
+    if has_lora(model):
         raise ValueError(
             "`TimeBudget` cannot save a model with LoRA; "
             f"`keras_muse.training.Checkpoint` can. Received: {model.name!r}"

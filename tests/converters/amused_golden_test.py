@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import keras_muse
-from tests import golden_amused
-from tests.tiny import to_numpy
+from tests.helpers import golden_amused
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import safetensors.numpy
 import torch
 
 import keras_muse
-from tests import tiny_amused
-from tests.tiny import tiny_images
-from tests.tiny import to_numpy
+from tests.helpers import tiny_amused
+from tests.helpers.tiny import tiny_images
+from tests.helpers.tiny import to_numpy
 
 PROMPTS = ["a red cat", "an apple"]
 FILE = "diffusion_pytorch_model.safetensors"

@@ -11,10 +11,10 @@ import transformers
 from keras_hub.src.utils import preset_utils
 
 from keras_muse.converters import clip
-from keras_muse.models.clip_text_encoder import CLIPTextEncoder
-from keras_muse.models.text_encoder import TextEncoder
-from tests import tiny_clip
-from tests.tiny_clip import TEXTS
+from keras_muse.models.text_encoders.clip_text_encoder import CLIPTextEncoder
+from keras_muse.models.text_encoders.text_encoder import TextEncoder
+from tests.helpers import tiny_clip
+from tests.helpers.tiny_clip import TEXTS
 
 
 @pytest.fixture(scope="module")

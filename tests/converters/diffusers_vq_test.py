@@ -6,7 +6,7 @@ import torch
 
 import keras_muse
 from keras_muse.converters import diffusers_vq
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 CONFIGS = {
     "plain": {"mid_block_add_attention": False},

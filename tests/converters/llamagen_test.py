@@ -9,8 +9,8 @@ import torch
 import keras_muse
 from keras_muse import VQGANTokenizer
 from keras_muse.converters import llamagen
-from tests.golden_vqgans import GoldenVQGAN
-from tests.tiny import to_numpy
+from tests.helpers.golden_vqgans import GoldenVQGAN
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.fixture(scope="module")

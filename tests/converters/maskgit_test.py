@@ -5,8 +5,8 @@ import pytest
 import keras_muse
 from keras_muse import VQGANTokenizer
 from keras_muse.converters import maskgit
-from tests.golden_vqgans import GoldenVQGAN
-from tests.random_tensors import random_tensors
+from tests.helpers.golden_vqgans import GoldenVQGAN
+from tests.helpers.random_tensors import random_tensors
 
 
 @pytest.fixture(scope="module")

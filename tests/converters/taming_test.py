@@ -9,8 +9,8 @@ import yaml
 
 from keras_muse import VQGANTokenizer
 from keras_muse.converters import taming
-from tests.golden_vqgans import GoldenVQGAN
-from tests.tiny import to_numpy
+from tests.helpers.golden_vqgans import GoldenVQGAN
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.fixture(scope="module")

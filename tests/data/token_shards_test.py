@@ -16,8 +16,8 @@ from PIL import Image
 from keras_muse.data import read_token_shards
 from keras_muse.data import write_token_shards
 from keras_muse.data.image_text import load_image_text
-from keras_muse.data.token_encoding import CaptionTexts
-from keras_muse.data.token_records import unpack_record
+from keras_muse.data.token_shards.encoding import CaptionTexts
+from keras_muse.data.token_shards.records import unpack_record
 
 LENGTH = 5
 DIM = 4
@@ -29,6 +29,9 @@ class Part:
     def __init__(self, codebook=None):
         self.codebook = codebook
         self.weights = [] if codebook is None else [codebook]
+
+    def fingerprint(self):
+        return str(self.codebook.sum())
 
 
 class PixelTokenizer:
@@ -318,8 +321,8 @@ def test_captions_and_views_are_drawn_by_seed_and_epoch(tmp_path):
 
 
 def test_the_first_view_is_the_picture_and_the_others_are_its_parts(tmp_path):
-    from keras_muse.data.picture_views import picture_views
-    from keras_muse.data.picture_views import resize_view
+    from keras_muse.data.token_shards.views import picture_views
+    from keras_muse.data.token_shards.views import resize_view
 
     column = np.arange(64, dtype="uint8")
     image = np.broadcast_to(column[None, :, None], (64, 64, 3))
@@ -420,7 +423,9 @@ def test_a_caption_is_encoded_once(tmp_path, monkeypatch):
     assert sorted(encoder.encoded) == ["a", "b 0", "b 1"]
 
     # Memory is bounded: what is forgotten is encoded again, and the same.
-    monkeypatch.setattr("keras_muse.data.token_encoding._CACHE_BYTES", 20)
+    monkeypatch.setattr(
+        "keras_muse.data.token_shards.encoding._CACHE_BYTES", 20
+    )
     encoder.encoded.clear()
     texts = CaptionTexts(encoder, "text_embeddings", 4)
     first, again = texts.encode([["a"], ["b"]]), texts.encode([["a"], ["b"]])

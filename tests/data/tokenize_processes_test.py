@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from keras_muse.data import read_token_shards
-from tests import tiny
 from tests.data import tokenize_runs
+from tests.helpers import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 

@@ -19,11 +19,11 @@ import numpy as np
 from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import read_token_shards
-from keras_muse.data import shard_encoding
 from keras_muse.data import write_token_shards
+from keras_muse.data.token_shards import shard
 from keras_muse.training import data_parallel
-from tests import tiny
-from tests import tiny_muse
+from tests.helpers import tiny
+from tests.helpers import tiny_muse
 
 WORDS = ["a red apple", "a blue cat", "green", "a cat on a red cat"]
 
@@ -39,7 +39,7 @@ def iterate():
 
 
 def die_after(num_records):
-    pack_record = shard_encoding.pack_record
+    pack_record = shard.pack_record
     packed = []
 
     def pack(*args):
@@ -48,7 +48,7 @@ def die_after(num_records):
             os.kill(os.getpid(), signal.SIGKILL)
         return pack_record(*args)
 
-    shard_encoding.pack_record = pack
+    shard.pack_record = pack
 
 
 @functools.cache

@@ -6,10 +6,10 @@ import pytest
 
 from keras_muse import data
 from keras_muse import metrics
-from keras_muse.data.pictures import decode
+from keras_muse.data.decoding import decode
 from keras_muse.evaluation import Protocol
 from keras_muse.evaluation import evaluate
-from tests.tiny_muse import shared_muse
+from tests.helpers.tiny_muse import shared_muse
 
 # The tiny language model takes few words.
 pytestmark = pytest.mark.filterwarnings("ignore:.*texts were cut")

@@ -7,8 +7,8 @@ from keras_muse import data
 from keras_muse import metrics
 from keras_muse.evaluation import evaluate_tokenizer
 from tests.evaluation.muse_scores_test import mean_colors
-from tests.tiny import to_numpy
-from tests.tiny_muse import tiny_picture_tokenizer
+from tests.helpers.tiny import to_numpy
+from tests.helpers.tiny_muse import tiny_picture_tokenizer
 
 
 def test_scores_are_those_of_the_reconstructions():

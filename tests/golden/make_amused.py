@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests import golden_amused
-from tests import tiny_amused
-from tests.random_tensors import random_tensors
+from tests.helpers import golden_amused
+from tests.helpers import tiny_amused
+from tests.helpers.random_tensors import random_tensors
 
 
 def main():

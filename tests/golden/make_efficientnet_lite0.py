@@ -13,7 +13,7 @@ import torch
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import load_file
 
-from tests.golden_networks import noisy_pictures
+from tests.helpers.golden_networks import noisy_pictures
 
 ROOT = pathlib.Path(__file__).parents[2]
 WEIGHTS = ROOT / "keras_muse/assets/efficientnet_lite0/weights.safetensors"

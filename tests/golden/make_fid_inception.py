@@ -17,8 +17,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
     FeatureExtractorInceptionV3,
 )
 
-from tests.golden_networks import noisy_pictures
-from tests.random_tensors import random_tensors
+from tests.helpers.golden_networks import noisy_pictures
+from tests.helpers.random_tensors import random_tensors
 
 OUTPUT = pathlib.Path(__file__).parent / "fid_inception.npz"
 SIZES = [(299, 299), (64, 48), (320, 400)]

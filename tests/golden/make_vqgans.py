@@ -15,7 +15,7 @@ import types
 
 import numpy as np
 
-from tests.random_tensors import random_tensors
+from tests.helpers.random_tensors import random_tensors
 
 OUTPUT = pathlib.Path(__file__).parent / "vqgans.npz"
 CHANNEL_MULTIPLIERS = [1, 1, 2]

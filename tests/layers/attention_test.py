@@ -5,8 +5,8 @@ from scipy import special
 
 from keras_muse.layers import Attention
 from keras_muse.ops import attention
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def random(*shape, seed=0):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from keras_muse.layers import ConditionalNorm
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.mark.parametrize("norm_type", ["rms", "layer"])

@@ -2,8 +2,8 @@ import numpy as np
 from scipy import special
 
 from keras_muse.layers import ConvNeXtBlock
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def make():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_muse.layers.dense import dense
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.mark.parametrize("input_dim", [64, 256])

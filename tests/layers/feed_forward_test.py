@@ -4,8 +4,8 @@ import pytest
 from scipy import special
 
 from keras_muse.layers import FeedForward
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def test_equals_numpy():

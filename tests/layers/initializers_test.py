@@ -4,8 +4,8 @@ import pytest
 
 import keras_muse
 from keras_muse.layers import initializers
-from tests.tiny import tiny_base
-from tests.tiny import to_numpy
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 
 from keras_muse.layers import Attention
 from keras_muse.layers import MultiAxisAttention
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def make(grid_size=(8, 4), block_size=2, **kwargs):

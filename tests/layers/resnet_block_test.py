@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from keras_muse.layers import ResnetBlock
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def random(*shape):

@@ -6,8 +6,8 @@ from diffusers.models.attention_processor import Attention
 
 from keras_muse.layers.spatial_attention import SpatialAttention
 from keras_muse.ops import attention
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 CHANNELS = 8
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 
 from keras_muse.layers import TokenEmbedding
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def make(**kwargs):

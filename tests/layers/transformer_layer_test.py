@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from keras_muse.layers import TransformerLayer
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def random(*shape, seed=0):

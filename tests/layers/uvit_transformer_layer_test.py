@@ -1,8 +1,8 @@
 import numpy as np
 
 from keras_muse.layers import UViTTransformerLayer
-from tests.tiny import randomize
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
 
 
 def make():

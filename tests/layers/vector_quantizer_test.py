@@ -4,7 +4,8 @@ import pytest
 
 from keras_muse.layers import VectorQuantizer
 from keras_muse.ops import noise
-from tests.tiny import to_numpy
+from keras_muse.ops import quantization
+from tests.helpers.tiny import to_numpy
 
 SIZE, DIM = 8, 3
 
@@ -138,17 +139,45 @@ def test_is_frozen(training, trainable):
 
 def test_outputs():
     layer, x = make(), random(2, 4, 5, DIM)
-    outputs = {name: to_numpy(y) for name, y in layer(x).items()}
+    outputs = keras.tree.map_structure(to_numpy, layer(x))
+    assert outputs["losses"] == {}
     codebook = to_numpy(layer.codebook)
     distances = ((x[..., None, :] - codebook) ** 2).sum(axis=-1)
     ids = outputs["token_ids"]
     assert ids.dtype == "int32"
     np.testing.assert_array_equal(ids, distances.argmin(axis=-1))
     np.testing.assert_allclose(outputs["quantized"], codebook[ids], atol=1e-5)
-    np.testing.assert_allclose(
-        outputs["distances"], distances.reshape(-1, SIZE), atol=1e-4
-    )
     np.testing.assert_array_equal(to_numpy(layer.lookup(ids)), codebook[ids])
+
+
+def test_losses():
+    layer, x = make(), random(2, 4, 5, DIM)
+    names = ["commitment_loss", "entropy_loss"]
+    losses = layer(x, loss_names=names)["losses"]
+    assert list(losses) == names == list(layer.loss_weights)
+    codebook = to_numpy(layer.codebook)
+    distances = ((x[..., None, :] - codebook) ** 2).sum(axis=-1)
+    # The mean squared difference of a vector and its code.
+    commitment = distances.min(axis=-1).mean() / DIM
+    np.testing.assert_allclose(
+        to_numpy(losses["commitment_loss"]), commitment, rtol=1e-4
+    )
+    entropy = quantization.entropy_loss(
+        distances.reshape(-1, SIZE).astype("float32")
+    )
+    np.testing.assert_allclose(
+        to_numpy(losses["entropy_loss"]), to_numpy(entropy), rtol=1e-3
+    )
+    # One is computed without the other.
+    losses = layer(x, loss_names=["commitment_loss"])["losses"]
+    assert list(losses) == ["commitment_loss"]
+
+
+def test_fingerprint_is_that_of_the_codes():
+    layer, other = make(), make()
+    assert layer.fingerprint() != other.fingerprint()
+    other.set_weights(layer.get_weights())
+    assert layer.fingerprint() == other.fingerprint()
 
 
 class Pulled(keras.Model):
@@ -191,15 +220,14 @@ def test_gradient_passes_straight_through(training):
 def test_codebook_takes_no_gradient_and_stays_float32():
     layer = make(dtype="mixed_bfloat16")
     assert layer.trainable_variables == []
-    outputs = layer(random(4, DIM))
-    dtypes = {
-        name: keras.backend.standardize_dtype(y.dtype)
-        for name, y in outputs.items()
-    }
+    outputs = layer(random(4, DIM), loss_names=list(layer.loss_weights))
+    dtypes = keras.tree.map_structure(
+        lambda y: keras.backend.standardize_dtype(y.dtype), outputs
+    )
     assert dtypes == {
         "quantized": "bfloat16",
         "token_ids": "int32",
-        "distances": "float32",
+        "losses": dict.fromkeys(layer.loss_weights, "float32"),
     }
     assert layer.codebook.dtype == "float32"
 
@@ -222,7 +250,7 @@ def test_width_must_fit():
 def assign_codes(layer, scale=1.0):
     codes = scale * random(SIZE, DIM, seed=5)
     layer.codebook.assign(codes)
-    layer.settle()
+    layer.mark_initialized()
     return codes
 
 
@@ -255,7 +283,7 @@ def test_normalized_codes_are_compared_by_their_direction():
     layer = make(normalize_codes=True)
     codes = assign_codes(layer, scale=np.linspace(0.1, 9, SIZE)[:, None])
     x = 7 * random(2, 5, DIM)
-    outputs = {name: to_numpy(y) for name, y in layer(x).items()}
+    outputs = keras.tree.map_structure(to_numpy, layer(x))
     ids = (unit(x) @ unit(codes).T).argmax(axis=-1)
     np.testing.assert_array_equal(outputs["token_ids"], ids)
     np.testing.assert_allclose(
@@ -265,8 +293,8 @@ def test_normalized_codes_are_compared_by_their_direction():
         to_numpy(layer.lookup(ids)), unit(codes)[ids], atol=1e-5
     )
     # A vector without direction is no NaN.
-    zeros = layer(np.zeros((1, DIM), "float32"))
-    assert np.isfinite(to_numpy(zeros["distances"])).all()
+    zeros = layer(np.zeros((1, DIM), "float32"), loss_names=["commitment_loss"])
+    assert np.isfinite(to_numpy(zeros["losses"]["commitment_loss"]))
 
 
 def test_normalized_codes_follow_directions():

@@ -3,7 +3,7 @@ import numpy as np
 
 from keras_muse.layers import ResnetBlock
 from keras_muse.layers import VQGANDecoder
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 CONFIG = {
     "base_channels": 8,

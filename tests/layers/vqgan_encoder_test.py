@@ -4,7 +4,7 @@ import pytest
 
 from keras_muse.layers import ResnetBlock
 from keras_muse.layers import VQGANEncoder
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 CONFIG = {
     "base_channels": 8,

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from keras_muse.losses import AdversarialLoss
-from tests.tiny import randomize
-from tests.tiny import tiny_discriminator
-from tests.tiny import to_numpy
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import tiny_discriminator
+from tests.helpers.tiny import to_numpy
 
 
 @keras.saving.register_keras_serializable(package="keras_muse_tests")

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from keras_muse.losses import lpips as lpips_module
+from keras_muse.files.bundled import ASSETS
 from keras_muse.losses.lpips import LPIPS
 
 _VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256) + (512,) * 6
@@ -74,7 +74,7 @@ def torch_lpips(network, weights, heads, images, reconstructions):
 
 
 def bundled(name):
-    return load_file(lpips_module._ASSETS / f"{name}.safetensors")
+    return load_file(ASSETS / f"lpips/{name}.safetensors")
 
 
 def gradient(function, x):
@@ -249,7 +249,7 @@ def test_computes_in_its_own_dtype():
 
 
 def test_config_round_trip():
-    weights = lpips_module._ASSETS / "alexnet.safetensors"
+    weights = ASSETS / "lpips/alexnet.safetensors"
     lpips = LPIPS("alexnet", weights=weights, min_size=48, name="distance")
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(lpips)

@@ -5,7 +5,7 @@ from scipy import special
 
 from keras_muse.losses import masked_accuracy
 from keras_muse.losses import masked_cross_entropy
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 SHAPE = (4, 6, 10)
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from keras_muse.metrics import CLIPScore
-from tests.tiny_features import TinyScorer
-from tests.tiny_features import pictures_of
+from tests.helpers.tiny_features import TinyScorer
+from tests.helpers.tiny_features import pictures_of
 
 TEXTS = ["a cat", "a red boat", "the sea"]
 

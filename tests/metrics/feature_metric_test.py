@@ -6,9 +6,9 @@ from keras_muse.metrics import FrechetDistance
 from keras_muse.metrics import InceptionScore
 from keras_muse.metrics import KernelDistance
 from keras_muse.metrics import PrecisionRecall
-from tests.tiny import to_numpy
-from tests.tiny_features import TinyFeatures
-from tests.tiny_features import random_pictures
+from tests.helpers.tiny import to_numpy
+from tests.helpers.tiny_features import TinyFeatures
+from tests.helpers.tiny_features import random_pictures
 
 METRICS = [FrechetDistance, InceptionScore, KernelDistance, PrecisionRecall]
 

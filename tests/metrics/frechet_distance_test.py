@@ -5,7 +5,7 @@ from scipy import linalg
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from keras_muse.metrics import FrechetDistance
-from tests.tiny_features import TorchFeatures
+from tests.helpers.tiny_features import TorchFeatures
 
 
 def two_sets(num_real=60, num_generated=50, dim=8):

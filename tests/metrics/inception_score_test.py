@@ -5,7 +5,7 @@ import torch
 from torchmetrics.image.inception import InceptionScore as TorchScore
 
 from keras_muse.metrics import InceptionScore
-from tests.tiny_features import TorchFeatures
+from tests.helpers.tiny_features import TorchFeatures
 
 
 def some_logits(count=53, num_classes=7):

@@ -5,7 +5,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from keras_muse.metrics import KernelDistance
 from keras_muse.metrics import feature_rows
-from tests.tiny_features import TorchFeatures
+from tests.helpers.tiny_features import TorchFeatures
 
 
 def two_sets(num_real=40, num_generated=40, dim=6):

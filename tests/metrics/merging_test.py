@@ -8,10 +8,10 @@ import pytest
 
 from keras_muse import metrics
 from keras_muse.losses import LPIPS
-from tests.tiny_features import TinyFeatures
-from tests.tiny_features import TinyScorer
-from tests.tiny_features import pictures_of
-from tests.tiny_features import random_pictures
+from tests.helpers.tiny_features import TinyFeatures
+from tests.helpers.tiny_features import TinyScorer
+from tests.helpers.tiny_features import pictures_of
+from tests.helpers.tiny_features import random_pictures
 
 TEXTS = [f"a thing of {word}" for word in "wood iron stone glass wax".split()]
 

@@ -4,8 +4,8 @@ import pytest
 
 from keras_muse.losses import LPIPS
 from keras_muse.metrics import PerceptualDistance
-from tests.tiny import to_numpy
-from tests.tiny_features import random_pictures
+from tests.helpers.tiny import to_numpy
+from tests.helpers.tiny_features import random_pictures
 
 
 def as_floats(images):

@@ -5,7 +5,7 @@ import torch
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from keras_muse.metrics import PSNR
-from tests.tiny_features import random_pictures
+from tests.helpers.tiny_features import random_pictures
 
 
 def damaged(images):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from keras_muse.metrics import RPrecision
-from tests.tiny_features import TinyScorer
-from tests.tiny_features import pictures_of
+from tests.helpers.tiny_features import TinyScorer
+from tests.helpers.tiny_features import pictures_of
 
 
 def texts_of(count):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_muse.ops import images as image_ops
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 def test_every_pixel_survives_the_round_trip():

@@ -4,7 +4,7 @@ from scipy import stats
 
 from keras_muse.ops import masking
 from keras_muse.ops import noise
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 def many_ratios(num_rows=20_000):

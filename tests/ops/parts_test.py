@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_muse.ops.parts import map_parts
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 4, 5, 7])

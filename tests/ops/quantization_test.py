@@ -4,7 +4,7 @@ import pytest
 from scipy import special
 
 from keras_muse.ops import quantization
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 def random(*shape, seed=0):

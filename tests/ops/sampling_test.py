@@ -6,7 +6,7 @@ from scipy import stats
 
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from scipy import special
 from keras_muse.ops import noise
 from keras_muse.samplers import ConfidenceSampler
 from keras_muse.samplers.step import Step
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 TOKENS, CODES = 16, 8
 

@@ -7,13 +7,13 @@ from keras_muse.ops import noise
 from keras_muse.ops.halton import halton_order
 from keras_muse.samplers import HaltonSampler
 from keras_muse.samplers.step import Step
+from tests.helpers.tiny import tiny_super_res
+from tests.helpers.tiny import tiny_text
+from tests.helpers.tiny import to_numpy
 from tests.samplers.sampler_test import CODES
 from tests.samplers.sampler_test import MASK
 from tests.samplers.sampler_test import TOKENS
 from tests.samplers.sampler_test import decode
-from tests.tiny import tiny_super_res
-from tests.tiny import tiny_text
-from tests.tiny import to_numpy
 
 GRID = (3, 4)
 

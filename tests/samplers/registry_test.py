@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from keras_muse import samplers
-from tests.tiny import tiny_base
-from tests.tiny import tiny_text
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_text
 
 
 @pytest.mark.parametrize("name", ["amused", "confidence", "halton", "remdm"])
@@ -23,7 +25,31 @@ def test_a_sampler_is_itself():
 def test_all_public_samplers_have_a_name():
     public = {getattr(samplers, name) for name in samplers.__all__}
     named = {type(samplers.get(name)) for name in samplers.registry.NAMES}
-    assert named == public - {samplers.Sampler, samplers.get}
+    assert named == {x for x in public if isinstance(x, type)} - {
+        samplers.Sampler
+    }
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        samplers.ConfidenceSampler(temperature=0.5, top_k=3),
+        samplers.HaltonSampler(guidance_interval=(0.1, 0.9)),
+        samplers.ReMDMSampler("cap"),
+        samplers.ResamplingSampler(),
+    ],
+)
+def test_what_is_described_comes_back(sampler):
+    description = json.loads(json.dumps(samplers.describe(sampler)))
+    assert samplers.get(**description) == sampler
+
+
+def test_a_class_without_a_name_is_not_described():
+    class Mine(samplers.ConfidenceSampler):
+        pass
+
+    with pytest.raises(ValueError, match="with a name.*Received: .*Mine"):
+        samplers.describe(Mine())
 
 
 @pytest.mark.parametrize("sampler", ["Halton", "", 3, samplers.HaltonSampler])

@@ -5,13 +5,13 @@ from scipy import special
 
 from keras_muse.ops import noise
 from keras_muse.samplers import ReMDMSampler
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_text
+from tests.helpers.tiny import to_numpy
 from tests.samplers.sampler_test import CODES
 from tests.samplers.sampler_test import MASK
 from tests.samplers.sampler_test import TOKENS
 from tests.samplers.sampler_test import decode
-from tests.tiny import tiny_base
-from tests.tiny import tiny_text
-from tests.tiny import to_numpy
 
 LOOP = (0.45, 0.95)
 SAMPLERS = [

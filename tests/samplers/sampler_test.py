@@ -6,7 +6,7 @@ from keras_muse.ops import schedules
 from keras_muse.samplers import ConfidenceSampler
 from keras_muse.samplers import Sampler
 from keras_muse.samplers.step import Step
-from tests.tiny import to_numpy
+from tests.helpers.tiny import to_numpy
 
 MASK, CODES, TOKENS = 10, 10, 12
 

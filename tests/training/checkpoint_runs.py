@@ -21,13 +21,13 @@ import keras
 import numpy as np
 
 from keras_muse.data import read_token_shards
-from keras_muse.models.step_outputs import StepOutputsModel
+from keras_muse.models.muse_model import MuseModel
 from keras_muse.training import Checkpoint
 from keras_muse.training import average_checkpoints
 from keras_muse.training import distribution
 from keras_muse.training import load_checkpoint
 from keras_muse.training import saved_variables
-from tests import tiny
+from tests.helpers import tiny
 
 # What shards of `token_shards_test.py` hold.
 TOKENS = {"codebook_size": 256, "grid_size": (2, 2), "text_dim": 4}
@@ -35,26 +35,25 @@ WIDE = {"hidden_dim": 32, "num_heads": 8, "intermediate_dim": 64}
 BATCH_SIZE, STEPS_PER_EPOCH = 8, 5
 
 
-class Line(StepOutputsModel):
+class Line(MuseModel):
     """Two layers and some noise: what a step needs a state for."""
 
-    def __init__(self, units=3, num_layers=2, build=True):
+    def __init__(self, units=3, num_layers=2):
         super().__init__(name="line")
         self.units = units
         self.hidden = [keras.layers.Dense(units) for _ in range(num_layers)]
         self.seed_generator = keras.random.SeedGenerator(0)
-        if build:
-            self(np.zeros((1, units), "float32"))
+        self(np.zeros((1, units), "float32"))
 
-    def inference(self, inputs):
+    def call_outputs(self, inputs):
         for layer in self.hidden:
             inputs = layer(inputs)
         return inputs
 
-    def training_outputs(self, inputs, training):
+    def loss_inputs(self, inputs, training):
         shape = keras.ops.shape(inputs)
         noise = keras.random.normal(shape, seed=self.seed_generator)
-        return self.inference(inputs + noise)
+        return self.call_outputs(inputs + noise)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -68,11 +67,11 @@ class TokenLine(Line):
     def __init__(self):
         super().__init__(units=TOKENS["text_dim"])
 
-    def training_outputs(self, inputs, training):
+    def loss_inputs(self, inputs, training):
         mask = keras.ops.cast(inputs["text_mask"], "float32")[..., None]
         text = keras.ops.sum(inputs["text_embeddings"] * mask, axis=1)
         tokens = keras.ops.cast(inputs["token_ids"], "float32") / 256
-        return super().training_outputs(text + tokens, training)
+        return super().loss_inputs(text + tokens, training)
 
 
 def make_model():

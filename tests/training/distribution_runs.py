@@ -19,8 +19,8 @@ from keras_muse.training import check_layout
 from keras_muse.training import data_parallel
 from keras_muse.training import distribution
 from keras_muse.training import model_parallel
-from tests import tiny
-from tests.tiny_muse import tiny_muse
+from tests.helpers import tiny
+from tests.helpers.tiny_muse import tiny_muse
 
 LAYOUTS = {
     "one": lambda: None,  # the first device

@@ -17,7 +17,7 @@ from keras_muse.training import check_layout
 from keras_muse.training import data_parallel
 from keras_muse.training import distribution
 from keras_muse.training import model_parallel
-from tests import tiny
+from tests.helpers import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RUNS = "tests.training.distribution_runs"

@@ -14,9 +14,9 @@ import pytest
 
 from keras_muse.training import TimeBudget
 from keras_muse.training import time_budget
-from tests.tiny import tiny_base
-from tests.tiny import tiny_data
-from tests.tiny import to_numpy
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_data
+from tests.helpers.tiny import to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 

@@ -7,7 +7,7 @@ from keras_muse.lazy import lazy_names
 
 _PACKAGE = "keras_muse.metrics.networks"
 _MODULES = {
-    "CLIPScorer": f"{_PACKAGE}.clip_scorer",
+    "CLIPScorer": "keras_muse.scorers.clip_scorer",
     "EfficientNetLite0": f"{_PACKAGE}.efficientnet_lite0",
     "FIDInception": f"{_PACKAGE}.fid_inception",
     "PerceptualFeatures": f"{_PACKAGE}.perceptual_features",

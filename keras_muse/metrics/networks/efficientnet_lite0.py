@@ -1,15 +1,14 @@
 """EfficientNet-Lite0, a small ImageNet classifier that is bundled."""
 
-import pathlib
-
 import keras
 from keras import layers
 from keras import ops
 
+from keras_muse.files.bundled import ASSETS
 from keras_muse.metrics.networks.feature_network import FeatureNetwork
 from keras_muse.metrics.networks.feature_network import layer_name
 
-_ASSETS = pathlib.Path(__file__).parents[2] / "assets" / "efficientnet_lite0"
+_WEIGHTS = ASSETS / "efficientnet_lite0/weights.safetensors"
 _IMAGE_SIZE = 224
 _NUM_CLASSES = 1000
 _STEM_FILTERS, _HEAD_FILTERS = 32, 1280
@@ -82,7 +81,7 @@ class EfficientNetLite0(FeatureNetwork):
         super().__init__(weights, output, dtype, **kwargs)
 
     def _default_weights(self):
-        return _ASSETS / "weights.safetensors"
+        return _WEIGHTS
 
     def _prepare(self, images):
         images = ops.image.resize(

@@ -4,12 +4,13 @@ import os
 
 import keras
 from keras import ops
-from safetensors import safe_open
 
-from keras_muse.converters.tensors import load_layers
+from keras_muse.files.tensors import load_layers
+from keras_muse.files.torch_files import TorchFiles
+from keras_muse.files.weight_files import SafetensorsFile
 from keras_muse.ops.images import check_in_model_range
 
-# Batches that batch normalization has seen: of use in its training only.
+# How many batches PyTorch's batch normalization has seen; no weight.
 _IGNORED = (r".*num_batches_tracked",)
 
 
@@ -102,37 +103,5 @@ def _open(path):
             f"`weights` must be a file. Received: weights={path!r}"
         )
     if path.endswith(".safetensors"):
-        return _SafetensorsFile(path)
-    # Imported here: most networks need neither KerasHub nor PyTorch.
-    from keras_muse.converters.torch_files import TorchFiles
-
+        return SafetensorsFile(path)
     return TorchFiles(path)
-
-
-class _SafetensorsFile:
-    """Tensors of one `.safetensors` file by name, for `load_layers`.
-
-    Args:
-        path: string.
-    """
-
-    def __init__(self, path):
-        self.preset = path
-        self._file = safe_open(path, "np")
-
-    def names(self):
-        return set(self._file.keys())
-
-    def read(self, name):
-        if name not in self.names():
-            raise ValueError(
-                f"Tensor `{name}` is missing. Received: weights={self.preset!r}"
-            )
-        return self._file.get_tensor(name).astype("float32")
-
-    def __enter__(self):
-        self._file.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        self._file.__exit__(*exception)

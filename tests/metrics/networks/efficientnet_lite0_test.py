@@ -5,15 +5,15 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save_file
 
+from keras_muse.files.bundled import ASSETS
 from keras_muse.metrics.networks import EfficientNetLite0
-from keras_muse.metrics.networks import efficientnet_lite0
-from tests.golden_networks import GOLDEN
-from tests.golden_networks import assert_equal_to_scale
-from tests.golden_networks import compiled
-from tests.golden_networks import noisy_pictures
-from tests.golden_networks import to_model_range
+from tests.helpers.golden_networks import GOLDEN
+from tests.helpers.golden_networks import assert_equal_to_scale
+from tests.helpers.golden_networks import compiled
+from tests.helpers.golden_networks import noisy_pictures
+from tests.helpers.golden_networks import to_model_range
 
-BUNDLED = efficientnet_lite0._ASSETS / "weights.safetensors"
+BUNDLED = ASSETS / "efficientnet_lite0/weights.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import torch
 from safetensors.numpy import save_file
 
 from keras_muse.metrics.networks import FIDInception
-from tests.golden_networks import GOLDEN
-from tests.golden_networks import assert_equal_to_scale
-from tests.golden_networks import compiled
-from tests.golden_networks import noisy_pictures
-from tests.golden_networks import to_model_range
-from tests.random_tensors import random_tensors
+from tests.helpers.golden_networks import GOLDEN
+from tests.helpers.golden_networks import assert_equal_to_scale
+from tests.helpers.golden_networks import compiled
+from tests.helpers.golden_networks import noisy_pictures
+from tests.helpers.golden_networks import to_model_range
+from tests.helpers.random_tensors import random_tensors
 
 SIZES = [(299, 299), (64, 48), (320, 400)]
 

@@ -5,14 +5,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file
 from torch import nn
 
-from keras_muse.losses import perceptual_network
+from keras_muse.files.bundled import ASSETS
 from keras_muse.metrics.networks import PerceptualFeatures
-from tests.golden_networks import assert_equal_to_scale
-from tests.golden_networks import noisy_pictures
-from tests.golden_networks import to_model_range
-from tests.tiny import to_numpy
+from tests.helpers.golden_networks import assert_equal_to_scale
+from tests.helpers.golden_networks import noisy_pictures
+from tests.helpers.golden_networks import to_model_range
+from tests.helpers.tiny import to_numpy
 
-ALEXNET = perceptual_network._ASSETS / "alexnet.safetensors"
+ALEXNET = ASSETS / "lpips/alexnet.safetensors"
 
 
 def torch_alexnet():

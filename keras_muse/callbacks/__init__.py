@@ -1,0 +1,1 @@
+"""Callbacks that watch a training's numbers; they know no model."""

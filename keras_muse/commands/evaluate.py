@@ -1,0 +1,182 @@
+"""`keras-muse evaluate`."""
+
+import dataclasses
+
+from keras_muse.commands import sampler_options
+
+HELP = "draw the prompts of a data set and score the pictures"
+DESCRIPTION = (
+    "Writes scores.json, scores.md, a contact sheet and, of several settings, "
+    "the Pareto curve."
+)
+SETTINGS = ("preset", "data", "protocol")
+
+
+def add_arguments(command):
+    command.add_argument(
+        "preset",
+        metavar="PRESET",
+        help="directory or handle of a Muse, or muse_emoji",
+    )
+    command.add_argument(
+        "--data",
+        default="emoji",
+        help="what `load_image_text` reads, captioned pictures; or 'emoji', "
+        "the bundled drawings (the default), or 'emoji:DIR', a folder of them "
+        "at another size",
+    )
+    command.add_argument(
+        "--image-size",
+        type=int,
+        help="pixels a side at which pictures are compared (the protocol's, "
+        "else those of the data)",
+    )
+    command.add_argument(
+        "--output", required=True, help="directory for the report"
+    )
+    command.add_argument(
+        "--protocol",
+        choices=("emoji", "coco", "cc3m"),
+        default="emoji",
+        help="which metrics, with which networks, on how many pictures",
+    )
+    command.add_argument(
+        "--split",
+        nargs="+",
+        help="rows to draw (test_pair and test_concept of the emoji)",
+    )
+    command.add_argument(
+        "--num-prompts", type=int, help="rows of a split, evenly spread"
+    )
+    command.add_argument(
+        "--guidance-scale",
+        type=float,
+        nargs="+",
+        help="several draw the Pareto curve (what suits the model)",
+    )
+    command.add_argument(
+        "--num-steps",
+        type=int,
+        nargs="+",
+        help="(what suits the model)",
+    )
+    command.add_argument(
+        "--super-res-num-steps", type=int, help="(what suits the model)"
+    )
+    sampler_options.add_arguments(command)
+    command.add_argument("--batch-size", type=int, default=16)
+    command.add_argument(
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="row i of a split has SEED + i; several, as in 0 1000 2000, give "
+        "means and spreads",
+    )
+
+
+def run(options):
+    """Draws, scores and writes the report.
+
+    Args:
+        options: what the command line says, as attributes.
+    """
+    from keras_muse.evaluation import report
+    from keras_muse.evaluation.muse_scores import evaluate
+    from keras_muse.evaluation.protocols import PROTOCOLS
+    from keras_muse.muse.muse import Muse
+
+    protocol = PROTOCOLS[options.protocol]
+    if options.num_prompts is not None:
+        protocol = dataclasses.replace(
+            protocol, num_prompts=options.num_prompts
+        )
+    sampler_options.check(options)
+    # What can be wrong with them shows before the first picture is drawn.
+    collections = _load_collections(options, protocol)
+    muse = Muse.from_preset(options.preset)
+    sampler = sampler_options.sampler_of(muse, options)
+    about = {
+        **{name: getattr(options, name) for name in SETTINGS},
+        **_draw_settings(muse, options, sampler),
+    }
+    rows, reconstructions = [], []
+    for split, pairs in collections.items():
+        print(f"\n{split}: {pairs.num_examples} rows")
+        scores = evaluate(
+            muse,
+            pairs,
+            protocol,
+            guidance_scale=options.guidance_scale,
+            num_steps=options.num_steps,
+            super_res_num_steps=options.super_res_num_steps,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            sampler=sampler,
+            super_res_sampler=sampler,
+        )
+        rows += [{"split": split, **row} for row in scores]
+        reconstructions += _reconstructions(muse, split, pairs, protocol)
+        # After each split: the next one may take hours, and fail.
+        report.write_report(options.output, rows, reconstructions, about)
+    print(f"\n{options.output}/scores.md")
+
+
+def _draw_settings(muse, options, sampler):
+    """What is drawn with, whether it was asked for or suits the model."""
+    from keras_muse.muse.draw_options import DrawOptions
+
+    used = DrawOptions.of(
+        muse.generation_defaults,
+        super_res_num_steps=options.super_res_num_steps,
+        sampler=sampler,
+    )
+    return {
+        "super_res_num_steps": used.super_res_num_steps,
+        "sampler": type(used.sampler).__name__,
+        "temperature": used.sampler.temperature,
+    }
+
+
+def _load_collections(options, protocol):
+    """The rows to draw, by split."""
+    from keras_muse import data
+
+    kind, _, directory = options.data.partition(":")
+    if kind == "emoji":
+        load, splits = data.load_emoji, ("test_pair", "test_concept")
+        common = {"directory": directory or None, "prompts": "styled"}
+    else:
+        load, splits = data.load_image_text, (None,)
+        common = {"path": options.data}
+    common["image_size"] = options.image_size or protocol.image_size
+    collections = {}
+    for split in options.split or splits:
+        pairs = load(split=split, shuffle=False, **common)
+        if protocol.num_prompts is not None:
+            pairs = pairs.select_evenly(protocol.num_prompts)
+        collections[split or "all"] = pairs
+    return collections
+
+
+def _reconstructions(muse, split, pairs, protocol):
+    from keras_muse.evaluation.tokenizer_scores import evaluate_tokenizer
+
+    tokenizers = {
+        "image_tokenizer": muse.image_tokenizer,
+        "high_res_image_tokenizer": muse.high_res_image_tokenizer,
+    }
+    network = protocol.feature_network()
+    size = next(pairs.iterate_rows())["image"].shape[:2]
+    rows = []
+    for name, tokenizer in tokenizers.items():
+        if tokenizer is None:
+            continue
+        # Drawn pictures are compared at any size; tokens need one that fits.
+        factor = tokenizer.downsampling_factor
+        if any(side % factor for side in size):
+            print(f"{name} is left out: {size} is no multiple of {factor}")
+            continue
+        scores = evaluate_tokenizer(tokenizer, pairs, network)
+        rows.append({"split": split, "part": name, **scores})
+    return rows

@@ -1,0 +1,107 @@
+"""`keras-muse tokenize`."""
+
+HELP = "turn captioned pictures into token shards"
+DESCRIPTION = (
+    "Tokenizes a collection, to train on. Run by several processes, each does "
+    "its part; started again after a kill, it keeps what is done."
+)
+
+
+def add_arguments(command):
+    command.add_argument(
+        "pictures",
+        metavar="PICTURES",
+        help="what `load_image_text` reads: a folder, a .csv, .tar or .zip, "
+        "'tfds:NAME'; or 'emoji', the bundled drawings",
+    )
+    command.add_argument(
+        "--output", required=True, help="directory for the shards"
+    )
+    command.add_argument(
+        "--preset",
+        required=True,
+        help="directory or handle of a Muse; only its tokenizers and its text "
+        "encoder are loaded",
+    )
+    command.add_argument("--split", help="the rows to take (all)")
+    command.add_argument(
+        "--image-size", type=int, help="pixels a side (those of the pictures)"
+    )
+    command.add_argument(
+        "--high-res-image-size",
+        type=int,
+        help="pixels a side, for the super-resolution model's tokens (none)",
+    )
+    command.add_argument("--num-views", type=int, default=1)
+    command.add_argument(
+        "--crop-scale", type=float, nargs=2, default=(0.7, 1.0)
+    )
+    command.add_argument("--random-flip", action="store_true")
+    command.add_argument("--rows-per-shard", type=int, default=8192)
+    command.add_argument(
+        "--batch-size", type=int, default=32, help="pictures a device (32)"
+    )
+    command.add_argument("--store", default="text_embeddings")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--overwrite", action="store_true")
+    command.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="of process 0, for several processes; not needed where JAX finds "
+        "them itself, as on Cloud TPU, Slurm and Open MPI",
+    )
+    command.add_argument("--num-processes", type=int)
+    command.add_argument("--process-id", type=int)
+
+
+def run(options):
+    from keras_muse.data import processes
+    from keras_muse.data import write_token_shards
+
+    # Before anything else asks for a device.
+    processes.join(
+        options.coordinator, options.num_processes, options.process_id
+    )
+    from keras_muse.muse.preset import load_parts
+
+    pairs = _load_pictures(options)
+    parts = load_parts(
+        options.preset,
+        names=["text_encoder", "image_tokenizer", "high_res_image_tokenizer"],
+    )
+    tokenizer = high_res_tokenizer = parts["image_tokenizer"]
+    if options.high_res_image_size is None:
+        high_res_tokenizer = None
+    elif "high_res_image_tokenizer" in parts:
+        high_res_tokenizer = parts["high_res_image_tokenizer"]
+    report = write_token_shards(
+        pairs,
+        options.output,
+        tokenizer,
+        parts["text_encoder"],
+        high_res_tokenizer=high_res_tokenizer,
+        image_size=options.image_size,
+        high_res_image_size=options.high_res_image_size,
+        num_views=options.num_views,
+        crop_scale=tuple(options.crop_scale),
+        random_flip=options.random_flip,
+        rows_per_shard=options.rows_per_shard,
+        batch_size=options.batch_size,
+        store=options.store,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+    print(
+        f"{options.output}: {report['num_records']} pictures, "
+        f"{report['num_skipped']} skipped"
+    )
+
+
+def _load_pictures(options):
+    """Pictures as they are, and not opened before they are tokenized."""
+    from keras_muse.data import load_emoji
+    from keras_muse.data import load_image_text
+
+    if options.pictures == "emoji":
+        return load_emoji(split=options.split or "train")
+    return load_image_text(options.pictures, split=options.split, verify=None)

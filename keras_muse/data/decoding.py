@@ -1,0 +1,99 @@
+"""From encoded bytes to RGB pictures of one size."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from PIL import ImageOps
+
+
+def as_size(image_size):
+    """An int or a pair of ints as `(height, width)`; None stays None."""
+    if image_size is None:
+        return None
+    size = (
+        (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+    )
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            "`image_size` must be a positive int or a pair of them. "
+            f"Received: image_size={image_size!r}"
+        )
+    return size
+
+
+def check_header(source):
+    """Raises where the header of a picture cannot be read."""
+    if not isinstance(source, np.ndarray):
+        with Image.open(io.BytesIO(source)):
+            pass
+
+
+def decode(source, image_size=None):
+    """Decodes one picture to uint8 `(height, width, 3)`.
+
+    The orientation in EXIF is applied, what is transparent becomes white,
+    16-bit grey is scaled to 8 bits, and of an animation the first frame is
+    taken. Pillow's limit on the number of pixels holds.
+
+    Args:
+        source: bytes of an image file, or a uint8 array `(height, width)` or
+            `(height, width, channels)`.
+        image_size: pair of ints `(height, width)`, or None to keep the size.
+            The picture is scaled, keeping its aspect, to cover this size,
+            and its centre is cut out.
+
+    Returns:
+        uint8 array.
+    """
+    if isinstance(source, np.ndarray):
+        # A trailing axis of one channel is how arrays spell greyscale.
+        grey = source.ndim == 3 and source.shape[-1] == 1
+        picture = Image.fromarray(source[..., 0] if grey else source)
+    else:
+        picture = Image.open(io.BytesIO(source))
+        if image_size and picture.format == "JPEG":
+            # Lets libjpeg halve a far too large picture; the wanted size is
+            # doubled so that the resampling below keeps its quality.
+            picture.draft(None, (2 * max(image_size),) * 2)
+    picture = _to_rgb(ImageOps.exif_transpose(picture))
+    if image_size:
+        picture = _fit(picture, image_size)
+    return np.asarray(picture)
+
+
+def resize(images, size):
+    """uint8 pictures at another size, as pictures of data sets are brought to.
+
+    Args:
+        images: uint8 array of shape `(num_images, height, width, 3)`.
+        size: pair of ints, `(height, width)`. It is covered, and what stands
+            over is cut off.
+
+    Returns:
+        uint8 array of shape `(num_images, *size, 3)`.
+    """
+    if images.shape[1:3] == tuple(size):
+        return images
+    return np.stack([_fit(Image.fromarray(x), size) for x in images])
+
+
+def _fit(picture, size):
+    height, width = size
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def _to_rgb(picture):
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if picture.mode.startswith("I"):
+        # 16 bits a pixel; `convert` would clip at 255.
+        wide = np.asarray(picture).astype("int64")
+        picture = Image.fromarray(np.clip(wide // 257, 0, 255).astype("uint8"))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (
+        "transparency" in picture.info
+    ):
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")

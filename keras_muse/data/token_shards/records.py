@@ -1,0 +1,105 @@
+"""The format of token shards: bytes of a record, files of a directory."""
+
+import json
+import os
+
+import ml_dtypes
+import numpy as np
+from safetensors import numpy as safetensors
+
+FORMAT = "keras_muse.token_shards"
+FORMAT_VERSION = 1
+METADATA_FILE = "metadata.json"
+
+
+def pack_record(token_ids, captions, texts, high_res_token_ids=None):
+    """Packs one picture with its captions into bytes (safetensors).
+
+    Args:
+        token_ids: int array of shape `(num_views, num_tokens)`.
+        captions: list of strings, kept beside the text for people to read.
+        texts: list of arrays, one a caption: bfloat16 text states of shape
+            `(length, text_dim)`, or int32 text ids of shape `(length,)`.
+        high_res_token_ids: optional int array of shape
+            `(num_views, num_high_res_tokens)`.
+
+    Returns:
+        bytes.
+    """
+    text = np.concatenate(texts)
+    if text.dtype == ml_dtypes.bfloat16:
+        # safetensors writes no bfloat16 from numpy: the same bits as uint16.
+        text = text.view("uint16")
+    record = {
+        "token_ids": _smallest(token_ids),
+        "captions": np.frombuffer(json.dumps(captions).encode(), "uint8"),
+        "text_ends": np.cumsum([len(one) for one in texts], dtype="int32"),
+        "text": text,
+    }
+    if high_res_token_ids is not None:
+        record["high_res_token_ids"] = _smallest(high_res_token_ids)
+    return safetensors.save(record)
+
+
+def unpack_record(data):
+    """Reverses `pack_record`: a dict of its arguments."""
+    record = safetensors.load(data)
+    text = record["text"]
+    if text.dtype == np.uint16:
+        text = text.view(ml_dtypes.bfloat16)
+    return {
+        "token_ids": record["token_ids"],
+        "high_res_token_ids": record.get("high_res_token_ids"),
+        "captions": json.loads(record["captions"].tobytes()),
+        "texts": np.split(text, record["text_ends"][:-1]),
+    }
+
+
+def _smallest(token_ids):
+    dtype = "uint16" if token_ids.max() < 2**16 else "int32"
+    return np.ascontiguousarray(token_ids, dtype)
+
+
+def read_metadata(directory):
+    """Reads `metadata.json` and checks that every shard is there, whole.
+
+    Args:
+        directory: string. What `write_token_shards` wrote.
+
+    Returns:
+        The metadata, a dict.
+
+    Raises:
+        ValueError: when there are no finished shards, when they are of
+            another format version, or when one is missing or cut short.
+    """
+    path = os.path.join(directory, METADATA_FILE)
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"`directory` holds no finished token shards ({METADATA_FILE} is "
+            "written last, when all is done). "
+            f"Received: directory={directory}"
+        )
+    with open(path, encoding="utf-8") as file:
+        metadata = json.load(file)
+    found = metadata.get("format"), metadata.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ValueError(
+            f"`directory` must hold {FORMAT} of format version "
+            f"{FORMAT_VERSION}; this one has format={found[0]}, "
+            f"format_version={found[1]}. Received: directory={directory}"
+        )
+    for shard in metadata["shards"]:
+        path = os.path.join(directory, shard["name"])
+        num_bytes = os.path.getsize(path) if os.path.isfile(path) else None
+        if num_bytes != shard["num_bytes"]:
+            state = (
+                "is missing"
+                if num_bytes is None
+                else f"has {num_bytes} bytes instead of {shard['num_bytes']}"
+            )
+            raise ValueError(
+                f"`directory` is not whole: shard {shard['name']} {state}. "
+                f"Received: directory={directory}"
+            )
+    return metadata

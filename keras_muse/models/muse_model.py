@@ -1,0 +1,429 @@
+"""What every trained model of this package is: a Keras model with presets."""
+
+import contextlib
+import inspect
+
+import keras
+import numpy as np
+
+from keras_muse.callbacks.nan_guard import NaNGuard
+from keras_muse.models.presets import loading
+from keras_muse.models.presets import lora
+from keras_muse.models.presets import weight_quantization
+from keras_muse.runtime.batches import DEFAULT_BATCH_SIZE
+from keras_muse.runtime.batches import are_arrays
+from keras_muse.runtime.batches import check_whole_batches
+from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.compiled import CompiledFunctions
+from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.variables import kept
+
+# What Keras offers for losses between an output and a target. The losses here
+# know no target and no weights of rows.
+TARGETS = ("y", "sample_weight", "class_weight")
+TARGET_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class MuseModel(keras.Model):
+    """A model with the verbs of a KerasHub backbone, and losses of its own.
+
+    It is not a subclass of `keras_hub.models.Backbone`: the first functional
+    backbone in a process turns all classes under `Backbone` into functional
+    models, and these models are subclassed. It also spares everyone who does
+    not load a preset the import of KerasHub.
+
+    `model(inputs)` is `call_outputs(inputs)`. A loss needs more: which tokens
+    were masked, which codes were chosen. In `fit` and `evaluate` the one
+    forward pass is therefore `loss_inputs(inputs, training)`, and in `predict`
+    it is `predict_outputs(inputs)`. This holds on every backend, since all of
+    them trace or run `call` inside the step.
+
+    A subclass names what it is trained on in `loss_terms`, and what each term
+    counts in `term_weights`. `fit`, `evaluate` and the progress bar show the
+    terms where there are several.
+    """
+
+    # Names of the `keras_muse.converters` that read what others published.
+    converters = ()
+    # Those that come and go in a training. They do not count in the loss of
+    # `evaluate`, which must be comparable from the first epoch to the last.
+    passing_losses = ()
+    # Into how many parts a training step cuts its batch.
+    gradient_accumulation_steps = 1
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._step = None
+        self._compiled = CompiledFunctions(self)
+        self._loss_means = {}
+
+    # === Presets ===
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Loads a model.
+
+        Args:
+            preset: string. A directory or handle (`hf://`, `kaggle://`) of
+                such a model or of a whole `Muse`, of a model of others that
+                the class can read; or the name of a bundled model, or of one
+                of the paper's architectures (with `load_weights=False`).
+            load_weights: bool. `False` leaves the weights random. Defaults to
+                `True`.
+            **kwargs: constructor arguments to override. Where they change the
+                shape of a weight, what fits is loaded, 2-D positions are
+                interpolated, and the rest starts afresh and is named in a
+                message.
+
+        Returns:
+            A model of this class.
+
+        Raises:
+            ValueError: if the preset holds a model of another class, or its
+                weights are damaged or do not fit its configuration; of the
+                weights of others, the tensor is named.
+        """
+        return loading.load_model(cls, preset, load_weights, kwargs)
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Saves the model as a preset; optimizer and losses stay behind.
+
+        Args:
+            preset_dir: string. The directory; it appears whole or not at all.
+            max_shard_size: int or float. Gigabytes of one weight file.
+                Defaults to 10.
+        """
+        loading.save_model(self, preset_dir, max_shard_size)
+
+    # === LoRA and quantization, as KerasHub and Keras have them ===
+
+    def enable_lora(self, rank, target_layer_names=("query", "value")):
+        """Freezes the model and trains low-rank additions to some layers.
+
+        Nothing changes yet: the additions start at zero. `compile` the model
+        again before it is trained. A quantized model can be trained so, too.
+        Saved as a preset or a `.keras` file, the model has the additions
+        merged into its weights.
+
+        Args:
+            rank: int. Rank of the additions.
+            target_layer_names: sequence of strings. Names of the `Dense`
+                layers that get one. Defaults to the queries and values of all
+                attentions.
+
+        Raises:
+            ValueError: if there are additions already, or a name matches no
+                layer.
+
+        Example:
+        ```python
+        base = keras_muse.MuseBase.from_preset("muse_emoji")
+        base.enable_lora(rank=4)
+        base.compile(keras.optimizers.AdamW(1e-3))
+        base.fit(keras_muse.data.read_token_shards("my_style/", batch_size=32))
+        base.save_lora_weights("my_style.lora.h5")
+        ```
+
+        Reference:
+            - [Hu et al., 2021](https://arxiv.org/abs/2106.09685)
+        """
+        lora.enable_lora(self, rank, target_layer_names)
+
+    def save_lora_weights(self, filepath):
+        """Saves the low-rank additions alone.
+
+        Args:
+            filepath: string or path that ends in `.lora.h5`.
+
+        Raises:
+            ValueError: if LoRA is not enabled, or for another ending.
+        """
+        lora.save_lora_weights(self, filepath)
+
+    def load_lora_weights(self, filepath):
+        """Loads what `save_lora_weights` saved.
+
+        A model without LoRA gets it, as `enable_lora` does, in the layers and
+        of the rank of the file.
+
+        Args:
+            filepath: string or path that ends in `.lora.h5`.
+
+        Raises:
+            ValueError: if the file is damaged, or for another rank, other
+                layers or other widths; they are named, and nothing is loaded.
+        """
+        lora.load_lora_weights(self, filepath)
+
+    def quantize(self, mode=None, config=None, filters=None):
+        """Stores the weights of `Dense` and `Embedding` layers as integers.
+
+        Args:
+            mode: `"int8"` or `"int4"`.
+            config: `keras.quantizers.QuantizationConfig` or `None`, for
+                example to choose the size of the blocks of int4.
+            filters: regular expression, list of them, or function of a layer
+                that returns a bool: which layers, by their names. Defaults to
+                all.
+
+        Raises:
+            ValueError: for another mode, if layers are quantized already, or
+                if there is none to quantize.
+
+        Example:
+        ```python
+        base.quantize("int8")
+        base.save_to_preset("base_int8")
+        ```
+        """
+        weight_quantization.quantize(self, super().quantize, config, filters)
+
+    # === Configuration ===
+
+    def get_config(self):
+        config = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+        if quantization := weight_quantization.describe(self):
+            config["quantization"] = quantization
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        quantization = config.pop("quantization", ())
+        model = super().from_config(config)
+        # With random weights; the file holds them as integers.
+        weight_quantization.restore(model, quantization)
+        return model
+
+    # === Forward passes ===
+
+    def call(self, inputs, training=False):
+        if self._step in ("train", "test"):
+            return self.loss_inputs(inputs, training)
+        if self._step == "predict":
+            return self.predict_outputs(inputs)
+        return self.call_outputs(inputs)
+
+    def call_outputs(self, inputs):
+        """The forward pass of `model(inputs)`."""
+        raise NotImplementedError
+
+    def loss_inputs(self, inputs, training):
+        """The forward pass of `fit` and `evaluate`, for `loss_terms`."""
+        raise NotImplementedError
+
+    def predict_outputs(self, inputs):
+        """The forward pass of `predict`."""
+        return self.call_outputs(inputs)
+
+    @contextlib.contextmanager
+    def _inside(self, step):
+        self._step = step
+        try:
+            yield
+        finally:
+            self._step = None
+
+    # === The objective ===
+
+    def loss_terms(self, inputs, outputs, training):
+        """What the model is trained on, term by term.
+
+        Args:
+            inputs: a batch, as `fit` is given it.
+            outputs: what `loss_inputs` made of it.
+            training: bool.
+
+        Returns:
+            Dict of float32 scalars by name, at least those of `term_weights`.
+        """
+        raise NotImplementedError
+
+    @property
+    def term_weights(self):
+        """dict. What each loss term in use counts in the whole loss."""
+        raise NotImplementedError
+
+    def _track_losses(self, names):
+        """Shows each of these terms; called where there are several."""
+        self._loss_means = {
+            name: keras.metrics.Mean(name=name) for name in names
+        }
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        _check_no_targets(self, {"y": y, "sample_weight": sample_weight})
+        terms = self.loss_terms(x, y_pred, training)
+        for name, mean in self._loss_means.items():
+            if name in self.term_weights:
+                mean.update_state(terms[name])
+        return sum(
+            weight * terms[name]
+            for name, weight in self.term_weights.items()
+            if training or name not in self.passing_losses
+        )
+
+    @property
+    def metrics(self):
+        unused = [
+            id(mean)
+            for name, mean in self._loss_means.items()
+            if name not in self.term_weights
+        ]
+        return [m for m in super().metrics if id(m) not in unused]
+
+    # === Steps ===
+
+    def compile(self, optimizer, **kwargs):
+        given = {name: kwargs.get(name) for name in TARGET_LOSSES}
+        if wrong := [n for n, value in given.items() if value is not None]:
+            raise ValueError(
+                f"{type(self).__name__} has losses and metrics of its own, "
+                f"without targets: `compile` takes no {', '.join(wrong)}. "
+                f"Received: {wrong[0]}={given[wrong[0]]!r}"
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def check_data(self, x, argument):
+        """Refuses data that cannot be trained on, before the first step.
+
+        Args:
+            x: what the user gave to `fit` or `evaluate`.
+            argument: string. What it is called there.
+        """
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit`, without targets and with a guard against NaN."""
+        options = _arguments(keras.Model.fit, (x, *args), kwargs)
+        _check_no_targets(self, options)
+        x, validation_data = options["x"], options.get("validation_data")
+        self.check_data(x, "x")
+        check_whole_batches(
+            x, options.get("batch_size"), self.gradient_accumulation_steps
+        )
+        if validation_data is not None:
+            x_val, *others = keras.utils.unpack_x_y_sample_weight(
+                validation_data
+            )
+            _check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
+            self.check_data(x_val, "validation_data")
+            check_whole_batches(
+                x_val,
+                options.get("validation_batch_size")
+                or options.get("batch_size"),
+            )
+        if _is_stream(x):
+            _follow_stream(x, options)
+        callbacks = options.get("callbacks")
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = keras.tree.flatten(callbacks or [])
+            if not any(isinstance(c, NaNGuard) for c in callbacks):
+                # First: it ends the training before another one saves.
+                callbacks.insert(0, NaNGuard())
+            options["callbacks"] = callbacks
+        with self._kept_variables():
+            return super().fit(**options)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate`, without targets."""
+        options = _arguments(keras.Model.evaluate, (x, *args), kwargs)
+        _check_no_targets(self, options)
+        self.check_data(options["x"], "x")
+        check_whole_batches(options["x"], options.get("batch_size"))
+        with self._kept_variables():
+            return super().evaluate(**options)
+
+    def predict(
+        self, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+    ):
+        """`keras.Model.predict`, of any number of rows.
+
+        Under a distribution Keras would neither fill up the last batch nor
+        fetch what is on other machines.
+        """
+        is_distributed = keras.distribution.distribution() is not None
+        if not is_distributed or not are_arrays(x) or steps or callbacks:
+            with self._kept_variables():
+                return super().predict(x, batch_size, verbose, steps, callbacks)
+        inputs = keras.tree.map_structure(np.asarray, x)
+        progress = keras.utils.Progbar(
+            len(keras.tree.flatten(inputs)[0]),
+            verbose=1 if verbose == "auto" else verbose,
+            unit_name="row",
+        )
+        predict = self._compiled.get(
+            "predict", lambda inputs: fetchable(self.predict_outputs(inputs))
+        )
+        return map_batches(
+            predict,
+            [inputs],
+            batch_size or DEFAULT_BATCH_SIZE,
+            on_batch=progress.update,
+        )
+
+    def train_step(self, *args, **kwargs):
+        with self._inside("train"):
+            return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args, **kwargs):
+        with self._inside("test"):
+            return super().test_step(*args, **kwargs)
+
+    def predict_step(self, *args, **kwargs):
+        with self._inside("predict"):
+            return super().predict_step(*args, **kwargs)
+
+    def _kept_variables(self):
+        variables = [*self.variables, *self.metrics_variables]
+        if self.compiled:
+            if self.built and not self.optimizer.built:
+                # Keras would take a batch of the data to build it, and with
+                # it what loaders have read ahead.
+                self.optimizer.build(self.trainable_variables)
+            variables += self.optimizer.variables
+        return kept(variables)
+
+
+def _arguments(method, args, kwargs):
+    """The arguments of a call of `method`, all by their names."""
+    arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
+    arguments.pop("self")
+    return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def _check_no_targets(model, options):
+    for name in TARGETS:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"{type(model).__name__} has losses without targets: its data "
+                f"are inputs alone, without `{name}`. Received: a `{name}` of "
+                f"type {type(options[name]).__name__}"
+            )
+
+
+# === Streams of batches, which have an order of their own ===
+
+
+def _is_stream(x):
+    """Whether `x` is a `keras_muse.data` stream, known by what it has."""
+    return hasattr(x, "step") and hasattr(x, "steps_per_epoch")
+
+
+def _follow_stream(stream, options):
+    """Changes options of `fit` so that a stream keeps its order.
+
+    Batches inside an epoch are not permuted, and `steps_per_epoch` is the
+    stream's affair.
+    """
+    steps_per_epoch = options.pop("steps_per_epoch", None)
+    if steps_per_epoch is not None:
+        stream.steps_per_epoch = check_int(steps_per_epoch, "steps_per_epoch")
+    # Keras counts whole epochs, also if the last `fit` was broken off.
+    stream.resume(stream.step)
+    options["shuffle"] = False

@@ -1,0 +1,143 @@
+"""Models from presets and to presets, in KerasHub's format."""
+
+import contextlib
+import os
+
+from keras_muse.files import hub
+from keras_muse.files.whole import write_whole
+from keras_muse.layers import initializers
+from keras_muse.models.presets import published
+from keras_muse.models.presets import transfer
+from keras_muse.models.presets.architectures import ARCHITECTURES
+from keras_muse.models.presets.architectures import BUNDLED
+
+MUSE_FILE = "muse.json"
+
+
+def load_model(cls, preset, load_weights, kwargs):
+    """A model from a preset; see `MuseModel.from_preset`.
+
+    Args:
+        cls: class of the model.
+        preset: string.
+        load_weights: bool.
+        kwargs: dict. Constructor arguments to override.
+    """
+    if preset in ARCHITECTURES:
+        return _from_architecture(cls, preset, load_weights, kwargs)
+    directory = local_directory(preset, cls)
+    found = published.find(directory, cls.converters, cls.__name__)
+    changes = _shape_changes(_saved_config(directory, found), kwargs)
+    if load_weights and changes:
+        same = {k: v for k, v in kwargs.items() if k not in changes}
+        source = load_model(cls, preset, load_weights, same)
+        return transfer.transfer(source, changes)
+    if found is not None:
+        return published.load(cls, directory, found, load_weights, kwargs)
+    loader = hub.loader(directory)
+    saved_class = loader.check_backbone_class()
+    if not issubclass(saved_class, cls):
+        raise ValueError(
+            f"`preset` holds a `{saved_class.__name__}`, not a "
+            f"`{cls.__name__}`. Received: preset={preset!r}"
+        )
+    try:
+        with initializers.skip_random_weights(load_weights):
+            return loader.load_backbone(saved_class, load_weights, **kwargs)
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            "The weights of `preset` cannot be read; the file may be cut "
+            f"short: {error}. Received: preset={preset!r}"
+        ) from error
+
+
+def _from_architecture(cls, name, load_weights, kwargs):
+    class_name, config = ARCHITECTURES[name]
+    if class_name != cls.__name__:
+        raise ValueError(
+            f"`preset` is an architecture of `{class_name}`, not of "
+            f"`{cls.__name__}`. Received: preset={name!r}"
+        )
+    if load_weights:
+        raise ValueError(
+            "`preset` is an architecture of the paper, whose weights were "
+            "never published: pass `load_weights=False` for random ones. "
+            f"Received: preset={name!r}, load_weights=True"
+        )
+    return cls(**{**config, **kwargs})
+
+
+def save_model(model, preset_dir, max_shard_size):
+    """Writes a model as a preset; see `MuseModel.save_to_preset`."""
+    with write_whole(preset_dir) as directory, _detached_optimizer(model):
+        hub.saver(directory).save_backbone(model, max_shard_size=max_shard_size)
+
+
+@contextlib.contextmanager
+def _detached_optimizer(model):
+    """Keras saves the optimizer of a compiled model with its weights."""
+    optimizer = getattr(model, "optimizer", None)
+    model.optimizer = None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
+
+
+def local_directory(preset, cls):
+    """A local directory with the files of a model, fetched if need be.
+
+    In a `Muse` preset it is the first part that is of class `cls`.
+    """
+    preset = BUNDLED.get(preset, preset)
+    if not hub.has_file(preset, MUSE_FILE):
+        return preset
+    parts = hub.read_json(preset, MUSE_FILE)["parts"]
+    for name, part in parts.items():
+        if part["class_name"] == cls.__name__ and "files" in part:
+            return fetch_part(preset, name, part)
+    raise ValueError(
+        f"`preset` is a Muse without a {cls.__name__}; it has "
+        f"{sorted(part['class_name'] for part in parts.values())}. "
+        f"Received: preset={preset!r}"
+    )
+
+
+def fetch_part(preset, name, part):
+    """The local directory of one part of a `Muse` preset."""
+    try:
+        for file in part["files"]:
+            hub.local_file(preset, f"{name}/{file}")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"The part {name!r} of `preset` is not whole: {error} "
+            f"Received: preset={preset!r}"
+        ) from error
+    config_file = f"{name}/{hub.CONFIG_FILE}"
+    return os.path.dirname(hub.local_file(preset, config_file))
+
+
+def _saved_config(directory, found):
+    """Constructor arguments of what lies there, as a dict."""
+    if found is not None:
+        return found.converter.constructor_arguments(found.config)
+    config_file = hub.CONFIG_FILE
+    if not hub.has_file(directory, config_file):
+        raise ValueError(
+            f"`preset` has no {config_file}. What others publish without one "
+            "is read from local paths only. Received: "
+            f"preset={directory!r}"
+        )
+    return hub.read_json(directory).get("config", {})
+
+
+def _shape_changes(config, kwargs):
+    """Those of `kwargs` that differ from `config` in what shapes weights."""
+    shaping = {"codebook_size", "low_res_codebook_size", "text_dim"}
+    grids = {"grid_size", "low_res_grid_size"}
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if (name in shaping and value != config.get(name))
+        or (name in grids and tuple(value) != tuple(config.get(name, ())))
+    }

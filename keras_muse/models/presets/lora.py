@@ -1,0 +1,219 @@
+"""Low-rank additions to the weights of a model, and their files.
+
+The layers have LoRA from Keras. What is here chooses them and keeps the
+additions of all of them in one file, each under its layer's path: so a file
+says by itself which layers it is for, and is refused where it does not fit.
+"""
+
+import os
+
+import h5py
+import keras
+from keras import ops
+
+from keras_muse.files.whole import write_whole_file
+from keras_muse.models.presets.layers_by_path import layers_by_path
+from keras_muse.runtime.checks import check_int
+
+SUFFIX = ".lora.h5"
+PARTS = ("lora_kernel_a", "lora_kernel_b")
+
+
+def enable_lora(model, rank, target_layer_names):
+    """Freezes a model and adds trainable matrices to some of its layers.
+
+    Args:
+        model: a built `keras.Model`.
+        rank: int, at least 1.
+        target_layer_names: sequence of strings. Names of `Dense` layers.
+
+    Raises:
+        ValueError: if there are additions already, or a name matches none.
+    """
+    rank = check_int(rank, "rank")
+    layers = _dense_layers(model)
+    known = sorted({layer.name for layer in layers.values()})
+    if isinstance(target_layer_names, str) or not target_layer_names:
+        unknown = [target_layer_names]
+    else:
+        unknown = [name for name in target_layer_names if name not in known]
+    if unknown:
+        raise ValueError(
+            f"`target_layer_names` must be a list of names out of {known}, the "
+            f"`Dense` layers of {type(model).__name__}. Received: "
+            f"target_layer_names={target_layer_names!r}, without a layer: "
+            f"{unknown}"
+        )
+    _add_to_layers(
+        model,
+        rank,
+        [
+            layer
+            for layer in layers.values()
+            if layer.name in target_layer_names
+        ],
+    )
+
+
+def save_lora_weights(model, filepath):
+    """Writes the additions alone; the file appears whole or not at all.
+
+    Args:
+        model: a model with LoRA.
+        filepath: string or path that ends in `.lora.h5`.
+
+    Raises:
+        ValueError: if there is no LoRA, or for another ending.
+    """
+    filepath = _check_filepath(filepath)
+    layers = _lora_layers(model)
+    if not layers:
+        raise ValueError(
+            "There is nothing to save before `enable_lora`. Received: a "
+            f"{type(model).__name__} without LoRA"
+        )
+    with write_whole_file(filepath) as temporary:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["model"] = _kind(model)
+            for path, layer in layers.items():
+                for part in PARTS:
+                    value = ops.convert_to_numpy(getattr(layer, part))
+                    file[f"{path}/{part}"] = value
+
+
+def load_lora_weights(model, filepath):
+    """Reads what `save_lora_weights` wrote.
+
+    A model without LoRA gets it, in the layers and of the rank of the file.
+
+    Args:
+        model: a built `keras.Model`.
+        filepath: string or path that ends in `.lora.h5`.
+
+    Raises:
+        ValueError: if the file cannot be read, or is for other layers, widths
+            or another rank; they are named, and the model stays as it was.
+    """
+    filepath = _check_filepath(filepath)
+    kind, additions = _read(filepath)
+    if kind != _kind(model):
+        raise ValueError(
+            f"The file at `filepath` is for a {kind}, not for a "
+            f"{_kind(model)}. Received: filepath={filepath!r}"
+        )
+    layers = _lora_layers(model)
+    # A model with LoRA takes all that it has from the file.
+    missing = layers.keys() - additions.keys()
+    layers = layers or _dense_layers(model)
+    wrong = [f"{path} (not in the file)" for path in sorted(missing)]
+    for path, (a, b) in additions.items():
+        if path not in layers:
+            wrong.append(f"{path} (not in the model)")
+            continue
+        needed = _shapes(layers[path], rank=a.shape[-1])
+        if (a.shape, b.shape) != needed:
+            wrong.append(f"{path} ({a.shape}, {b.shape} instead of {needed})")
+    if wrong:
+        raise ValueError(
+            f"The file at `filepath` does not fit this {type(model).__name__}, "
+            f"first in {wrong[:3]}, {len(wrong)} layer(s) in all. "
+            f"Received: filepath={filepath!r}"
+        )
+    if not _lora_layers(model):
+        rank = next(iter(additions.values()))[0].shape[-1]
+        _add_to_layers(model, rank, [layers[path] for path in additions])
+    for path, values in additions.items():
+        for part, value in zip(PARTS, values, strict=True):
+            getattr(layers[path], part).assign(value)
+
+
+def has_lora(model):
+    """Whether a model has low-rank additions."""
+    return bool(_lora_layers(model))
+
+
+def _add_to_layers(model, rank, layers):
+    """LoRA in these layers; nothing else of the model trains any more."""
+    if _lora_layers(model):
+        raise ValueError(
+            "LoRA can be enabled only once; load the model again for another "
+            f"rank or other layers. Received: rank={rank}"
+        )
+    model.trainable = True
+    model.compiled = False  # its optimizer has slots for other weights
+    for layer in layers_by_path(model).values():
+        layer.trainable = False
+    for layer in layers:
+        layer.trainable = True
+        layer.enable_lora(rank)
+        for variable in layer.variables:  # a bias, too, is not in the file
+            variable.trainable = variable.name in PARTS
+
+
+def _kind(model):
+    """Tells models apart whose layers may have the same paths."""
+    return f"{type(model).__name__} of {len(_dense_layers(model))} Dense layers"
+
+
+def _dense_layers(model):
+    """The `Dense` layers by their paths inside the model."""
+    return {
+        path: layer
+        for path, layer in layers_by_path(model).items()
+        if isinstance(layer, keras.layers.Dense)
+    }
+
+
+def _lora_layers(model):
+    return {
+        path: layer
+        for path, layer in _dense_layers(model).items()
+        if layer.lora_enabled
+    }
+
+
+def _shapes(layer, rank):
+    """Shapes of the two matrices of a layer."""
+    input_dim, output_dim = layer.kernel.shape
+    rank = layer.lora_rank or rank
+    return (input_dim, rank), (rank, output_dim)
+
+
+def _read(filepath):
+    """Kind of the model, and pairs of matrices by the path of their layer."""
+    values = {}
+
+    def collect(name, item):
+        if isinstance(item, h5py.Dataset):
+            path, _, part = name.rpartition("/")
+            values.setdefault(path, {})[part] = item[()]
+
+    try:
+        with h5py.File(filepath, "r") as file:
+            kind = file.attrs.get("model")
+            file.visititems(collect)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            "The file at `filepath` cannot be read; it may be cut short: "
+            f"{error}. Received: filepath={filepath!r}"
+        ) from error
+    wrong = [path for path, pair in values.items() if set(pair) != set(PARTS)]
+    if wrong or not values:
+        raise ValueError(
+            "The file at `filepath` must hold the two matrices of each layer, "
+            f"as `save_lora_weights` writes them; of {wrong} it has others. "
+            f"Received: filepath={filepath!r}"
+        )
+    return kind, {
+        path: tuple(pair[part] for part in PARTS)
+        for path, pair in values.items()
+    }
+
+
+def _check_filepath(filepath):
+    filepath = os.fspath(filepath)
+    if not filepath.endswith(SUFFIX):
+        raise ValueError(
+            f"`filepath` must end in {SUFFIX}. Received: filepath={filepath!r}"
+        )
+    return filepath

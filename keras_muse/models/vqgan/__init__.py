@@ -1,0 +1,1 @@
+"""The image tokenizer, its critic, and how both are trained."""

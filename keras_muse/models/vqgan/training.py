@@ -1,0 +1,197 @@
+"""How a VQGAN is trained: the recipe behind `compile` and `fit`."""
+
+import re
+
+import keras
+
+from keras_muse.losses.adversarial import AdversarialLoss
+from keras_muse.losses.lpips import LPIPS
+from keras_muse.losses.tokenizer_loss import LOSS_NAMES
+from keras_muse.losses.tokenizer_loss import TokenizerLoss
+from keras_muse.metrics.codebook_usage import CodebookPerplexity
+from keras_muse.metrics.codebook_usage import CodebookUsage
+from keras_muse.models.muse_model import MuseModel
+from keras_muse.models.vqgan.discriminator import Discriminator
+
+
+class TokenizerTraining(MuseModel):
+    """The training half of `VQGANTokenizer`.
+
+    Args:
+        quantizer: a layer such as `VectorQuantizer`.
+        **kwargs: arguments of `keras.Model`.
+    """
+
+    # A critic that begins to count would else look like a worse tokenizer.
+    passing_losses = ("adversarial_loss", "discriminator_loss")
+
+    def __init__(self, quantizer, **kwargs):
+        super().__init__(**kwargs)
+        self.quantizer = quantizer
+        self.tokenizer_loss = None  # what `compile` attaches
+        self._quantizer_weights = {}
+        self._track_losses((*LOSS_NAMES, *quantizer.loss_weights))
+        self.codebook_usage = CodebookUsage(quantizer.codebook_size)
+        self.codebook_perplexity = CodebookPerplexity(quantizer.codebook_size)
+
+    def compile(
+        self,
+        optimizer=None,
+        discriminator_optimizer=None,
+        *,
+        reconstruction="l2",
+        perceptual="alexnet",
+        perceptual_weight=0.05,
+        adversarial_weight=0.1,
+        adversarial_start=10_000,
+        discriminator=None,
+        regularization="lecam",
+        regularization_weight=None,
+        commitment_weight=None,
+        entropy_weight=None,
+        **kwargs,
+    ):
+        """Sets up the training recipe.
+
+        The weights of the losses and the optimizers default to the paper's
+        where it states them. The networks that are attached here never enter
+        a preset or a `.keras` file; a weights checkpoint of a training has
+        them.
+
+        Args:
+            optimizer: Keras optimizer of the tokenizer. Defaults to
+                `AdamW(1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4)`.
+            discriminator_optimizer: Keras optimizer of the discriminator.
+                Defaults to the same settings.
+            reconstruction: string. `"l2"` or `"l1"`.
+            perceptual: `"alexnet"` (bundled), `"vgg16"`, a
+                `keras_muse.losses.LPIPS` or `None`.
+            perceptual_weight: float.
+            adversarial_weight: float. `0` trains without a discriminator.
+            adversarial_start: int. Steps before the adversarial losses
+                count: too early, they ruin the reconstructions.
+            discriminator: a `keras_muse.Discriminator`, or `None` for a
+                default one.
+            regularization: `"lecam"`, `"r1"` or `None`. Regularization of
+                the discriminator.
+            regularization_weight: float or `None` for its usual weight.
+            commitment_weight: float. Defaults to the quantizer's, `0.25`.
+            entropy_weight: float. `0` saves time where codes are many.
+                Defaults to the quantizer's, `0.1`.
+            **kwargs: other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if an argument is out of its range, or weighs a loss
+                that the quantizer does not have.
+        """
+        weights = {
+            "commitment_loss": commitment_weight,
+            "entropy_loss": entropy_weight,
+        }
+        self._quantizer_weights = _weights_in_use(self.quantizer, weights)
+        adversarial = None
+        if adversarial_weight:
+            if discriminator is None:
+                dtype = self.dtype_policy
+                if regularization == "r1":
+                    dtype = "float32"
+                discriminator = Discriminator(dtype=dtype)
+            adversarial = AdversarialLoss(
+                discriminator,
+                adversarial_start,
+                regularization,
+                regularization_weight,
+                name="adversarial",
+            )
+        if isinstance(perceptual, str):
+            perceptual = LPIPS(perceptual)
+        self._attach(
+            TokenizerLoss(
+                reconstruction,
+                perceptual,
+                perceptual_weight,
+                adversarial,
+                adversarial_weight,
+                name="tokenizer_loss",
+            )
+        )
+        optimizer = keras.optimizers.get(optimizer or default_optimizer())
+        if adversarial is not None:
+            optimizer = keras.optimizers.MultiOptimizer(
+                keras.optimizers.OptimizerMap(
+                    optimizer,
+                    {
+                        paths_of(discriminator): keras.optimizers.get(
+                            discriminator_optimizer or default_optimizer()
+                        )
+                    },
+                )
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def _attach(self, tokenizer_loss):
+        # A built model takes no new layers unless told so, and keeps those it
+        # had: without the removal a second `compile` would train two critics.
+        # Keras knows layers by their address, and forgets it in `untrack` only.
+        self._tracker.unlock()
+        if self.tokenizer_loss is not None:
+            self._tracker.untrack(self.tokenizer_loss)
+        self.tokenizer_loss = tokenizer_loss
+        self._tracker.lock()
+
+    def check_data(self, x, argument):
+        """Refuses empty data."""
+        if hasattr(x, "shape") and 0 in x.shape:
+            raise ValueError(
+                f"`{argument}` must not be empty. Received: {argument}.shape="
+                f"{tuple(x.shape)}"
+            )
+
+    @property
+    def term_weights(self):
+        if self.tokenizer_loss is None:
+            return {}
+        return {**self.tokenizer_loss.term_weights, **self._quantizer_weights}
+
+    def loss_terms(self, inputs, outputs, training):
+        if self.tokenizer_loss is None:
+            raise ValueError(
+                "The losses of a tokenizer need `compile`, which attaches "
+                "their networks. Received: a tokenizer that is not compiled"
+            )
+        for health in (self.codebook_usage, self.codebook_perplexity):
+            health.update_state(outputs["token_ids"])
+        terms = self.tokenizer_loss(
+            inputs, outputs["images"], training=training
+        )
+        return {**terms, **outputs["losses"]}
+
+
+def _weights_in_use(quantizer, given):
+    """What each loss of the quantizer counts, by its name."""
+    given = {
+        name: weight for name, weight in given.items() if weight is not None
+    }
+    if unknown := [
+        name for name in given if name not in quantizer.loss_weights
+    ]:
+        raise ValueError(
+            f"`{unknown[0].replace('loss', 'weight')}` is of use only with a "
+            f"quantizer that has such a loss. Received: a "
+            f"{type(quantizer).__name__} with {list(quantizer.loss_weights)}"
+        )
+    weights = {**quantizer.loss_weights, **given}
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def paths_of(model):
+    """A regular expression for the paths of a model's variables."""
+    # Not the model's own path: a functional model's variables lack it.
+    return "|".join(re.escape(v.path) for v in model.trainable_variables)
+
+
+def default_optimizer():
+    """The paper's optimizer of tokenizers (Muse, Table 5)."""
+    return keras.optimizers.AdamW(
+        1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4
+    )

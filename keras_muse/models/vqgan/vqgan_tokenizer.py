@@ -1,0 +1,435 @@
+"""VQGANTokenizer: pictures to a grid of tokens and back."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_muse.layers.vector_quantizer import VectorQuantizer
+from keras_muse.layers.vqgan_decoder import VQGANDecoder
+from keras_muse.layers.vqgan_encoder import VQGANEncoder
+from keras_muse.models.layouts import TOKENIZER_RULES
+from keras_muse.models.layouts import layout_map_method
+from keras_muse.models.vqgan.decoder_growth import can_grow
+from keras_muse.models.vqgan.decoder_growth import grow_decoder
+from keras_muse.models.vqgan.training import TokenizerTraining
+from keras_muse.ops import images as image_ops
+from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_image_shape
+from keras_muse.runtime.compiled import fetchable
+
+
+@keras.saving.register_keras_serializable(package="keras_muse")
+class VQGANTokenizer(TokenizerTraining):
+    """A fully convolutional VQGAN: pictures to discrete tokens and back.
+
+    `compile()` and `fit(images)` run the whole recipe; `encode` and `decode`
+    are what the transformers use. Without attention, it takes pictures of any
+    size that its downsampling factor divides.
+
+    Args:
+        base_channels: int. Channels at full resolution. Defaults to `128`.
+        channel_multipliers: tuple of ints. Channels of each level in units of
+            `base_channels`; the downsampling factor is
+            `2 ** (len(channel_multipliers) - 1)`. Defaults to
+            `(1, 1, 2, 2, 4)`, the paper's factor 16; `(1, 2, 2, 4)` is its
+            factor 8.
+        num_res_blocks: int. Residual blocks a level. Defaults to `2`.
+        codebook_size: int. Number of codes. Defaults to `8192`.
+        codebook_dim: int. Width of a code. Defaults to `256`.
+        decoder_base_channels: int. The same for the decoder; defaults to
+            `base_channels`.
+        decoder_num_res_blocks: int. The same for the decoder; defaults to
+            `num_res_blocks`.
+        num_groups: int. Groups of the normalizations. Defaults to `32`.
+        use_bias: bool. Whether convolutions in the blocks have a bias.
+            Defaults to `False`.
+        downsampling: string. `"avg_pool"` or `"conv"`. Defaults to
+            `"avg_pool"`.
+        attention_levels: tuple of ints. Levels, as indices into
+            `channel_multipliers`, whose residual blocks are each followed by
+            attention. Defaults to none.
+        use_middle_attention: bool. Whether there is attention between the
+            two middle blocks of encoder and decoder. Defaults to `False`.
+        use_quant_conv: bool. Whether 1 x 1 convolutions stand on both sides
+            of the codebook; the encoder then ends in a 3 x 3 convolution
+            before its one. Defaults to `False`.
+        latent_dim: int. Channels on the far side of these convolutions.
+            Defaults to `codebook_dim`.
+        normalize_codes: bool. Whether vectors and codes are brought to
+            length 1 before they are compared and looked up. Defaults to
+            `False`.
+        revival_steps: int. A code that served no vector for so many steps of
+            a training is revived; `0` keeps all codes where they are until
+            they serve. Defaults to `50`.
+        pixel_range: pair of floats. Black and white, as encoder and decoder
+            know them. It changes nothing for callers, whose floats are in
+            [-1, 1]. Defaults to `(-1, 1)`.
+        quantizer: a layer as `keras_muse.layers.VectorQuantizer`, which is
+            made of the arguments above by default; or
+            `keras_muse.layers.FSQ`, of which `codebook_size` and
+            `codebook_dim` then are.
+        freeze_tokens: bool. Whether encoder and codebook are frozen, as
+            `finetune_decoder` leaves them. Defaults to `False`.
+        dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
+
+    Call arguments:
+        inputs: tensor of shape `(batch, height, width, 3)`, uint8 in [0, 255]
+            or float in [-1, 1].
+
+    Returns:
+        float32 tensor of shape `(batch, height, width, 3)` near [-1, 1]: the
+        pictures after a round trip through tokens.
+
+    Raises:
+        ValueError: if the inputs are not pictures whose height and width the
+            downsampling factor divides.
+
+    Example:
+    ```python
+    import numpy as np
+    import keras_muse
+
+    tokenizer = keras_muse.VQGANTokenizer(
+        base_channels=8, channel_multipliers=(1, 2, 2), num_res_blocks=1,
+        codebook_size=32, codebook_dim=8, num_groups=4,
+    )
+    images = np.random.randint(0, 256, (8, 16, 16, 3), "uint8")
+    tokenizer.compile(perceptual=None, adversarial_weight=0)
+    tokenizer.fit(images, batch_size=4, verbose=0)
+    token_ids = tokenizer.encode(images)  # (8, 4, 4)
+    restored = tokenizer.decode(token_ids)  # (8, 16, 16, 3)
+    ```
+
+    Reference:
+        - [Muse, section 2.2, appendix A.2](https://arxiv.org/abs/2301.00704)
+        - [VQGAN](https://arxiv.org/abs/2012.09841)
+    """
+
+    converters = ("diffusers_vq", "taming", "llamagen", "maskgit")
+    get_layout_map = layout_map_method(TOKENIZER_RULES)
+
+    def __init__(
+        self,
+        base_channels=128,
+        channel_multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        codebook_size=8192,
+        codebook_dim=256,
+        decoder_base_channels=None,
+        decoder_num_res_blocks=None,
+        num_groups=32,
+        use_bias=False,
+        downsampling="avg_pool",
+        attention_levels=(),
+        use_middle_attention=False,
+        use_quant_conv=False,
+        latent_dim=None,
+        normalize_codes=False,
+        revival_steps=50,
+        pixel_range=(-1, 1),
+        freeze_tokens=False,
+        quantizer=None,
+        dtype=None,
+        **kwargs,
+    ):
+        is_default = quantizer is None
+        if is_default:
+            quantizer = VectorQuantizer(
+                codebook_size,
+                codebook_dim,
+                revival_steps=revival_steps,
+                normalize_codes=normalize_codes,
+                dtype=dtype,
+                name="quantizer",
+            )
+        else:
+            if isinstance(quantizer, dict):
+                quantizer = keras.layers.deserialize(quantizer)
+            _check_quantizer(
+                quantizer,
+                codebook_size=(codebook_size, 8192),
+                codebook_dim=(codebook_dim, 256),
+                revival_steps=(revival_steps, 50),
+                normalize_codes=(normalize_codes, False),
+            )
+        codebook_size = quantizer.codebook_size
+        codebook_dim = quantizer.codebook_dim
+        super().__init__(quantizer, dtype=dtype, **kwargs)
+        self.has_default_quantizer = is_default
+        if latent_dim is not None and not use_quant_conv:
+            raise ValueError(
+                "`latent_dim` is of use with `use_quant_conv` only. Received: "
+                f"latent_dim={latent_dim}, use_quant_conv={use_quant_conv}"
+            )
+        if len(pixel_range) != 2 or pixel_range[0] >= pixel_range[1]:
+            raise ValueError(
+                "`pixel_range` must be a pair of black and a larger white. "
+                f"Received: pixel_range={pixel_range}"
+            )
+        self.base_channels = base_channels
+        self.channel_multipliers = tuple(channel_multipliers)
+        self.num_res_blocks = num_res_blocks
+        self.codebook_size = codebook_size
+        self.codebook_dim = codebook_dim
+        self.decoder_base_channels = decoder_base_channels or base_channels
+        self.decoder_num_res_blocks = decoder_num_res_blocks or num_res_blocks
+        self.num_groups = num_groups
+        self.use_bias = use_bias
+        self.downsampling = downsampling
+        self.attention_levels = tuple(attention_levels)
+        self.use_middle_attention = use_middle_attention
+        self.use_quant_conv = use_quant_conv
+        self.latent_dim = latent_dim
+        self.normalize_codes = normalize_codes
+        self.revival_steps = revival_steps
+        self.pixel_range = tuple(pixel_range)
+        self.freeze_tokens = freeze_tokens
+        published_options = {  # what encoders and decoders of others have
+            "attention_levels": attention_levels,
+            "use_middle_attention": use_middle_attention,
+            "latent_dim": (
+                latent_dim or codebook_dim if use_quant_conv else None
+            ),
+            "dtype": self.dtype_policy,
+        }
+        self.encoder = VQGANEncoder(
+            base_channels,
+            channel_multipliers,
+            num_res_blocks,
+            codebook_dim,
+            num_groups,
+            use_bias,
+            downsampling,
+            **published_options,
+            name="encoder",
+        )
+        self.decoder = VQGANDecoder(
+            self.decoder_base_channels,
+            channel_multipliers,
+            self.decoder_num_res_blocks,
+            num_groups,
+            use_bias,
+            **published_options,
+            name="decoder",
+        )
+        self.build()
+        if freeze_tokens:
+            self.encoder.trainable = False
+            self.quantizer.trainable = False
+
+    def build(self, input_shape=None):
+        self.encoder.build((None, None, None, 3))
+        self.quantizer.build((None, None, None, self.codebook_dim))
+        self.decoder.build((None, None, None, self.codebook_dim))
+        self.built = True
+
+    @property
+    def downsampling_factor(self):
+        """int. Pixels a token, along each side of the picture."""
+        return 2 ** (len(self.channel_multipliers) - 1)
+
+    # === Forward passes ===
+
+    def call_outputs(self, inputs):
+        return self._images(self._codes(inputs)["quantized"])
+
+    def loss_inputs(self, inputs, training):
+        codes = self._codes(
+            inputs, training, loss_names=tuple(self._quantizer_weights)
+        )
+        return {**codes, "images": self._images(codes["quantized"])}
+
+    def _codes(self, images, training=False, loss_names=()):
+        """What the quantizer makes of pictures, a dict."""
+        return self.quantizer(
+            self._latents(images), training=training, loss_names=loss_names
+        )
+
+    def _latents(self, images):
+        self._check_images(images)
+        images = image_ops.to_model_range(images)
+        images = _change_range(images, (-1, 1), self.pixel_range)
+        images = ops.cast(images, self.compute_dtype)
+        return self.encoder(images)  # (batch, h, w, codebook_dim)
+
+    def _images(self, codes):
+        return _change_range(self.decoder(codes), self.pixel_range, (-1, 1))
+
+    def _check_images(self, images):
+        shape, factor = tuple(images.shape), self.downsampling_factor
+        check_image_shape(images)
+        if any(side is not None and side % factor for side in shape[1:3]):
+            raise ValueError(
+                "The height and width of `images` must be divisible by the "
+                f"downsampling factor {factor}. Received: images.shape={shape}"
+            )
+
+    # === Tokens ===
+
+    def encode(self, images, batch_size=32):
+        """Turns pictures into tokens.
+
+        Args:
+            images: array of shape `(batch, height, width, 3)`, uint8 in
+                [0, 255] or float in [-1, 1].
+            batch_size: int. How many go through the encoder at once.
+                Defaults to `32`.
+
+        Returns:
+            int32 numpy array of shape `(batch, height / f, width / f)`, with
+            `f` the downsampling factor.
+        """
+        images = np.asarray(images)
+        self._check_images(images)
+        encode = self._compiled.get(
+            "encode", lambda x: fetchable(self._codes(x)["token_ids"])
+        )
+        return map_batches(encode, [images], batch_size)
+
+    def decode(self, token_ids, batch_size=32):
+        """Turns tokens into pictures.
+
+        Args:
+            token_ids: int array of shape `(batch, h, w)`.
+            batch_size: int. How many go through the decoder at once. Defaults
+                to `32`.
+
+        Returns:
+            float32 numpy array of shape `(batch, h * f, w * f, 3)` near
+            [-1, 1], with `f` the downsampling factor.
+        """
+        token_ids = np.asarray(token_ids)
+        if token_ids.ndim != 3 or token_ids.size == 0:
+            raise ValueError(
+                "`token_ids` must be of shape (batch, h, w) and must not be "
+                f"empty. Received: token_ids.shape={token_ids.shape}"
+            )
+        if token_ids.dtype.kind not in "iu":
+            raise ValueError(
+                "`token_ids` must be integers. Received: token_ids.dtype="
+                f"{token_ids.dtype}"
+            )
+        if token_ids.min() < 0 or token_ids.max() >= self.codebook_size:
+            raise ValueError(
+                "`token_ids` must be in [0, codebook_size = "
+                f"{self.codebook_size}). Received: values from "
+                f"{token_ids.min()} to {token_ids.max()}"
+            )
+        decode = self._compiled.get("decode", self._decode_tokens)
+        return map_batches(decode, [token_ids.astype("int32")], batch_size)
+
+    def _decode_tokens(self, token_ids):
+        codes = self.quantizer.lookup(token_ids)
+        return fetchable(self._images(ops.cast(codes, self.compute_dtype)))
+
+    # === A larger decoder ===
+
+    def finetune_decoder(self, num_res_blocks=4, base_channels=256):
+        """A new tokenizer with these codes and a larger decoder to train.
+
+        Its tokens are this tokenizer's, bit for bit: encoder and codebook are
+        copied and frozen. With a multiple of this decoder's channels, at
+        least its residual blocks and no attention, the new decoder paints as
+        this one does until it is trained; else it starts afresh.
+
+        Args:
+            num_res_blocks: int. Residual blocks a level of the new decoder.
+                Defaults to `4`.
+            base_channels: int. Channels of the new decoder. Defaults to
+                `256`.
+
+        Returns:
+            A `VQGANTokenizer` to `compile` and `fit`.
+
+        Reference:
+            - [Muse, section 2.5](https://arxiv.org/abs/2301.00704)
+            - [Net2Net](https://arxiv.org/abs/1511.05641)
+        """
+        tokenizer = self._copy(
+            decoder_num_res_blocks=num_res_blocks,
+            decoder_base_channels=base_channels,
+            freeze_tokens=True,
+        )
+        if can_grow(self.decoder, tokenizer.decoder):
+            grow_decoder(self.decoder, tokenizer.decoder)
+        return tokenizer
+
+    def enable_lora(self, *args, **kwargs):
+        """LoRA is for transformers: this raises."""
+        raise ValueError(
+            "`enable_lora` is for transformers; `fit` or `finetune_decoder` "
+            f"trains a tokenizer. Received: {type(self).__name__}"
+        )
+
+    # === Saving ===
+
+    def _copy(self, **changes):
+        """A tokenizer without training attachments and with these weights."""
+        copy = self.from_config({**self.get_config(), **changes})
+        for part in ("encoder", "quantizer", "decoder"):
+            if part == "decoder" and changes:
+                continue
+            getattr(copy, part).set_weights(getattr(self, part).get_weights())
+        return copy
+
+    def save(self, filepath, **kwargs):
+        """Saves the tokenizer, without what `compile` attached."""
+        super(VQGANTokenizer, self._copy()).save(filepath, **kwargs)
+
+    def save_to_preset(self, preset_dir, **kwargs):
+        """Saves the tokenizer as a preset, without what `compile` attached."""
+        super(VQGANTokenizer, self._copy()).save_to_preset(preset_dir, **kwargs)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "base_channels": self.base_channels,
+            "channel_multipliers": self.channel_multipliers,
+            "num_res_blocks": self.num_res_blocks,
+            "codebook_size": self.codebook_size,
+            "codebook_dim": self.codebook_dim,
+            "decoder_base_channels": self.decoder_base_channels,
+            "decoder_num_res_blocks": self.decoder_num_res_blocks,
+            "num_groups": self.num_groups,
+            "use_bias": self.use_bias,
+            "downsampling": self.downsampling,
+            "attention_levels": self.attention_levels,
+            "use_middle_attention": self.use_middle_attention,
+            "use_quant_conv": self.use_quant_conv,
+            "latent_dim": self.latent_dim,
+            "normalize_codes": self.normalize_codes,
+            "revival_steps": self.revival_steps,
+            "pixel_range": self.pixel_range,
+            "freeze_tokens": self.freeze_tokens,
+            "quantizer": (
+                None
+                if self.has_default_quantizer
+                else keras.layers.serialize(self.quantizer)
+            ),
+        }
+
+
+def _check_quantizer(quantizer, **given):
+    """Refuses arguments that say otherwise than the quantizer that is given.
+
+    Args:
+        quantizer: a layer.
+        **given: pairs of a value and its default, by the argument's name.
+    """
+    for argument, (value, default) in given.items():
+        own = getattr(quantizer, argument, default)
+        if value not in (own, default):
+            raise ValueError(
+                f"`{argument}` must be left to `quantizer`, a "
+                f"{type(quantizer).__name__} with {argument}={own}; else it "
+                "is of the VectorQuantizer that is made without one. "
+                f"Received: {argument}={value}"
+            )
+
+
+def _change_range(images, old, new):
+    """Moves black and white from `old` to `new`."""
+    if old == new:
+        return images
+    scale = (new[1] - new[0]) / (old[1] - old[0])
+    return (images - old[0]) * scale + new[0]

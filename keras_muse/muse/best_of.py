@@ -1,0 +1,75 @@
+"""The best of several pictures, in the eyes of a scorer."""
+
+import keras
+import numpy as np
+
+from keras_muse.runtime.checks import check_int
+
+
+def check_best_of(best_of, scorer, num_images_per_prompt, prompts):
+    """Checks what `Muse.generate` is asked to choose from.
+
+    Args:
+        best_of: int.
+        scorer: function.
+        num_images_per_prompt: int.
+        prompts: dict, from `check_prompts`.
+
+    Returns:
+        int. How many pictures are drawn of each prompt.
+    """
+    if (best_of is None) != (scorer is None):
+        raise ValueError(
+            "`best_of` and `scorer` go together. Received: "
+            f"best_of={best_of}, scorer={scorer}"
+        )
+    best_of = check_int(best_of, "best_of")
+    if not callable(scorer):
+        raise ValueError(
+            f"`scorer` must be a function. Received: scorer={scorer!r}"
+        )
+    if best_of < num_images_per_prompt:
+        raise ValueError(
+            "`best_of` must be at least `num_images_per_prompt`. Received: "
+            f"best_of={best_of}, num_images_per_prompt={num_images_per_prompt}"
+        )
+    if "prompts" not in prompts:
+        raise ValueError(
+            "`best_of` needs `prompts` as texts, for the scorer to read. "
+            f"Received: prompts with the keys {sorted(prompts)}"
+        )
+    return best_of
+
+
+def choose_best(images, prompts, scorer, num_chosen):
+    """The pictures of each prompt that score highest, the best first.
+
+    Args:
+        images: uint8 array of shape `(num_prompts * num_candidates, height,
+            width, 3)`, prompt by prompt.
+        prompts: list of strings, of length `num_prompts`.
+        scorer: function of `(images, prompts)`, a prompt an image, that
+            returns a number an image; larger is better.
+        num_chosen: int. How many pictures of each prompt are kept.
+
+    Returns:
+        uint8 array of shape `(num_prompts * num_chosen, height, width, 3)`.
+
+    Raises:
+        ValueError: if the scores are not one finite number an image.
+    """
+    num_candidates = len(images) // len(prompts)
+    asked = [prompt for prompt in prompts for _ in range(num_candidates)]
+    scores = keras.ops.convert_to_numpy(scorer(images, asked))
+    scores = np.asarray(scores, "float64")  # unsigned ones have no negative
+    if scores.shape != (len(images),) or not np.isfinite(scores).all():
+        raise ValueError(
+            "`scorer` must return one finite number an image, an array of "
+            f"shape {(len(images),)}. Received: shape {scores.shape}, "
+            f"scores {scores}"
+        )
+    scores = scores.reshape(len(prompts), num_candidates)
+    # Stable: of equals the first is better.
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :num_chosen]
+    first = np.arange(len(prompts))[:, None] * num_candidates
+    return images[(first + order).ravel()]

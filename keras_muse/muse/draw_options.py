@@ -1,0 +1,91 @@
+"""How a `Muse` draws: the options of `generate` that are no inputs."""
+
+import dataclasses
+from collections.abc import Callable
+
+from keras_muse import samplers
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
+from keras_muse.samplers.confidence_sampler import ConfidenceSampler
+from keras_muse.samplers.sampler import Sampler
+
+# Those that suit a model, and not a machine or a person: a preset keeps them.
+KEPT = (
+    *("num_steps", "super_res_num_steps"),
+    *("guidance_scale", "super_res_guidance_scale"),
+    *("sampler", "super_res_sampler"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawOptions:
+    """Checked options, of both stages; the defaults are the paper's.
+
+    Attributes:
+        num_steps, ..., verbose: see `Muse.generate`.
+    """
+
+    num_steps: int = 24
+    super_res_num_steps: int = 8
+    guidance_scale: float = 3.0
+    super_res_guidance_scale: float | None = None
+    sampler: Sampler | str = ConfidenceSampler()
+    super_res_sampler: Sampler | str = ConfidenceSampler()
+    batch_size: int | None = None
+    callback: Callable | None = None
+    verbose: int | str = "auto"
+
+    @classmethod
+    def of(cls, defaults, **given):
+        """Options that are given, then `defaults`, then the paper's."""
+        given = {name: x for name, x in given.items() if x is not None}
+        return cls(**{**defaults, **given})
+
+    def __post_init__(self):
+        checked = {
+            name: check_int(getattr(self, name), name)
+            for name in ("num_steps", "super_res_num_steps", "batch_size")
+            if getattr(self, name) is not None
+        }
+        for name in ("guidance_scale", "super_res_guidance_scale"):
+            if getattr(self, name) is not None:
+                checked[name] = check_number(getattr(self, name), name, low=0)
+        for name in ("sampler", "super_res_sampler"):
+            if not isinstance(getattr(self, name), Sampler):
+                checked[name] = samplers.get(getattr(self, name), name)
+        if self.super_res_guidance_scale is None:
+            checked["super_res_guidance_scale"] = checked["guidance_scale"]
+        if self.callback is not None and not callable(self.callback):
+            raise ValueError(
+                "`callback` must be a function. Received: callback="
+                f"{self.callback!r}"
+            )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+def check_defaults(defaults):
+    """Options that a preset keeps, checked, as a dict."""
+    if unknown := sorted(set(defaults) - set(KEPT)):
+        raise ValueError(
+            f"`generation_defaults` may have {list(KEPT)}. Received: "
+            f"{', '.join(unknown)}"
+        )
+    options = DrawOptions(**defaults)
+    return {name: getattr(options, name) for name in defaults}
+
+
+def to_json(defaults):
+    """Generation defaults as JSON knows them."""
+    return {
+        name: samplers.describe(x) if isinstance(x, Sampler) else x
+        for name, x in defaults.items()
+    }
+
+
+def from_json(contents):
+    """Generation defaults from what `to_json` made of them."""
+    return {
+        name: samplers.get(**x) if isinstance(x, dict) else x
+        for name, x in contents.items()
+    }

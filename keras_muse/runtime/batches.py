@@ -1,0 +1,144 @@
+"""Batches of one shape, which programs and devices are made for."""
+
+import keras
+import numpy as np
+
+DEFAULT_BATCH_SIZE = 32  # of Keras
+
+
+def full_batches(arrays, batch_size):
+    """Cuts arrays into batches of one size.
+
+    The last batch is filled up with copies of its first row, so that what
+    takes it is compiled once.
+
+    Args:
+        arrays: nested arrays of the same length.
+        batch_size: int; see `round_up_to_devices`.
+
+    Yields:
+        Pairs of a slice, the rows that are not copies, and the nested arrays
+        of the batch.
+    """
+    num_rows = len(keras.tree.flatten(arrays)[0])
+    batch_size = round_up_to_devices(batch_size)
+    for start in range(0, num_rows, batch_size):
+        rows = slice(start, min(start + batch_size, num_rows))
+        yield (
+            rows,
+            keras.tree.map_structure(
+                lambda x: pad_rows(x[rows], batch_size),  # noqa: B023
+                arrays,
+            ),
+        )
+
+
+def map_batches(function, arrays, batch_size, min_rows=0, on_batch=None):
+    """Applies a function to arrays, in batches of one size.
+
+    Args:
+        function: takes a batch of each array, returns a tensor.
+        arrays: list of arrays, or of nested arrays, of the same length.
+        batch_size: int. Largest batch.
+        min_rows: int. Rows of the smallest batch, if `batch_size` allows:
+            few rows are filled up to it. Defaults to none.
+        on_batch: function or `None`. Called with the number of rows done.
+
+    Returns:
+        numpy array, the results of all rows.
+    """
+    num_rows = len(keras.tree.flatten(arrays)[0])
+    batch_size = min(batch_size, max(num_rows, min_rows))
+    results = []
+    for rows, batch in full_batches(arrays, batch_size):
+        result = keras.ops.convert_to_numpy(function(*batch))
+        results.append(result[: rows.stop - rows.start])
+        if on_batch is not None:
+            on_batch(rows.stop)
+    return np.concatenate(results)
+
+
+def in_full_batches(function, array, batch_size):
+    """Calls a function that cuts batches itself, with none that is short.
+
+    So what becomes of a row is bit for bit the same alone and among others.
+
+    Args:
+        function: takes an array and `batch_size`, returns an array.
+        array: array.
+        batch_size: int.
+
+    Returns:
+        The results of all rows of `array`.
+    """
+    filled = pad_rows(array, max(len(array), batch_size))
+    return function(filled, batch_size)[: len(array)]
+
+
+def pad_rows(array, num_rows):
+    """Fills an array up to `num_rows` with copies of its first row."""
+    missing = num_rows - len(array)
+    if missing == 0:
+        return array
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)])
+
+
+# === Under a distribution ===
+
+
+def round_up_to_devices(batch_size):
+    """Rounds a batch up to what the devices can share equally."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return batch_size
+    replicas = distribution.num_model_replicas
+    return -(-batch_size // replicas) * replicas
+
+
+def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
+    """Refuses data whose last batch cannot be shared equally.
+
+    Args:
+        x: what the user gave to `fit`. Arrays, and a `PyDataset`'s first and
+            last batch, are checked; what only an iterator tells is not.
+        batch_size: int or `None`, as in `fit`.
+        gradient_accumulation_steps: int. Into how many parts each device cuts
+            its rows.
+    """
+    distribution = keras.distribution.distribution()
+    devices = 1
+    if distribution is not None:
+        # Each process gives its own part of a batch.
+        devices = max(
+            1, distribution.num_model_replicas // distribution.num_processes
+        )
+    parts = devices * gradient_accumulation_steps
+    if parts == 1:
+        return
+    if are_arrays(x):
+        num_rows = _num_rows(x)
+        batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
+        batches = [batch_size, num_rows % batch_size]
+    elif isinstance(x, keras.utils.PyDataset):
+        last = (x.num_batches or 1) - 1  # or endless
+        batches = [_num_rows(x[0]), _num_rows(x[last])]
+    else:
+        return
+    if any(rows % parts for rows in batches):
+        raise ValueError(
+            f"The rows of a batch must be a multiple of {parts}, which is "
+            f"gradient_accumulation_steps={gradient_accumulation_steps} times "
+            f"the {devices} device(s) that share them, and so must those of "
+            f"the last batch. Received: batches of {batches[0]} rows, the "
+            f"last of {batches[1] or batches[0]}"
+        )
+
+
+def _num_rows(batch):
+    return len(keras.tree.flatten(batch)[0])
+
+
+def are_arrays(x):
+    """Whether `x` is an array or nested arrays, and not a dataset."""
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)

@@ -1,0 +1,69 @@
+"""The values of variables: left away, moved, freed, kept."""
+
+import contextlib
+
+import keras
+from keras.src.backend.common import global_state
+
+
+@contextlib.contextmanager
+def without_values():
+    """A scope in which the variables of a new model take no memory."""
+    if keras.config.backend() == "torch":
+        with keras.device("meta"):  # modules want tensors of their weights
+            yield
+        return
+    name = "uninitialized_variables"
+    waiting = list(global_state.get_global_attribute(name) or [])
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    # Or Keras would give them values at the end of the next such scope.
+    global_state.set_global_attribute(name, waiting)
+
+
+def move(sources, targets):
+    """Gives the values of variables to others, without a copy.
+
+    Args:
+        sources: list of `keras.Variable`.
+        targets: list of as many, of the same shapes, without values.
+    """
+    for source, target in zip(sources, targets, strict=True):
+        target._value = source.value
+
+
+def free(variables):
+    """Lets go of the values of variables; the variables stay.
+
+    Args:
+        variables: list of `keras.Variable`.
+    """
+    for variable in variables:
+        if keras.config.backend() == "torch":
+            # Modules hold the tensor too, so it is emptied in place.
+            variable.value.data = variable.value.data[:0].clone()
+        else:
+            variable._value = None
+
+
+@contextlib.contextmanager
+def kept(variables):
+    """A scope whose failure leaves no variable without a value.
+
+    On JAX, Keras takes the values out of the variables while it trains, and
+    puts them back after an epoch. An error in the first step, or Ctrl-C, would
+    leave a model without weights.
+
+    Args:
+        variables: list of `keras.Variable`.
+    """
+    values = []
+    if keras.config.backend() == "jax":
+        values = [(variable, variable._value) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in values:
+            if variable._value is None and not value.is_deleted():
+                variable._value = value
+        raise

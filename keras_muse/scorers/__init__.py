@@ -1,0 +1,1 @@
+"""Models that say how well a picture fits a text."""

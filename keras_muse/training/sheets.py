@@ -1,0 +1,217 @@
+"""Sheets of pictures with words under them."""
+
+import functools
+import math
+
+import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
+
+from keras_muse.files.whole import write_whole_file
+from keras_muse.runtime.checks import check_int
+
+# All in pixels of the sheet.
+_MARGIN = 16
+_GUTTER = 8
+_LABEL_GAP = 3
+_SECTION_GAP = 20
+_COMFORTABLE_WIDTH = 128
+_LABEL_SIZE = 12
+_TITLE_SIZE = 18
+_LABEL_LINES = 2
+
+
+def draw_grid(images, labels=None, columns=8, scale=None, path=None):
+    """Draws images in rows on white, each with its label below.
+
+    Args:
+        images: uint8 array of shape `(num_images, height, width, 3)`.
+        labels: list of strings, one per image, or `None`. Wrapped to two
+            lines and cut where they are longer. Defaults to `None`.
+        columns: integer. Images in a row. Defaults to `8`.
+        scale: integer. How many times images are enlarged, smoothly; with 1
+            they are copied bit for bit. `None` makes them at least 128 pixels
+            wide. Defaults to `None`.
+        path: string or path. Where to write the sheet as well, in the format
+            of its suffix; missing directories are made. Defaults to `None`.
+
+    Returns:
+        A `PIL.Image.Image`.
+
+    Raises:
+        ValueError: if `images` are not uint8 of that shape, or there are none,
+            or not one label for each.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_muse
+
+    images = np.random.randint(0, 256, (4, 32, 32, 3), "uint8")
+    keras_muse.training.draw_grid(
+        images, ["a red apple", "a cat", "a tree", "a car"], path="grid.png"
+    )
+    ```
+    """
+    return draw_sections([(None, images, labels)], columns, scale, path)
+
+
+def draw_sections(sections, columns=8, scale=None, path=None):
+    """Draws several grids below each other, each under its title.
+
+    Args:
+        sections: list of `(title, images, labels)`: a string or `None`, a
+            uint8 array of shape `(num_images, height, width, 3)`, and a list
+            of strings or `None`. Sections may differ in image size.
+        columns: integer. Images in a row. Defaults to `8`.
+        scale: integer or `None`, as in `draw_grid`. Defaults to `None`.
+        path: string or path, as in `draw_grid`. Defaults to `None`.
+
+    Returns:
+        A `PIL.Image.Image`.
+
+    Raises:
+        ValueError: as `draw_grid`, and if there are no sections.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_muse
+
+    images = np.random.randint(0, 256, (4, 32, 32, 3), "uint8")
+    keras_muse.training.draw_sections(
+        [("originals", images, None), ("reconstructions", images, None)]
+    )
+    ```
+    """
+    if not sections:
+        raise ValueError("There must be a section. Received: sections=[]")
+    columns = check_int(columns, "columns")
+    scale = None if scale is None else check_int(scale, "scale")
+    blocks = [
+        _draw_section(title, *_checked(images, labels), columns, scale)
+        for title, images, labels in sections
+    ]
+    sheet = _blank(
+        max(block.width for block in blocks) + 2 * _MARGIN,
+        sum(block.height + _SECTION_GAP for block in blocks)
+        - _SECTION_GAP
+        + 2 * _MARGIN,
+    )
+    top = _MARGIN
+    for block in blocks:
+        sheet.paste(block, (_MARGIN, top))
+        top += block.height + _SECTION_GAP
+    if path is not None:
+        save_picture(sheet, path)
+    return sheet
+
+
+def _checked(images, labels):
+    images = np.asarray(images)
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[-1] != 3
+        or not images.size
+    ):
+        raise ValueError(
+            "`images` must be uint8 of shape (num_images, height, width, 3). "
+            f"Received: {images.dtype} of shape {images.shape}"
+        )
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(
+            "There must be one label for each image. "
+            f"Received: {len(labels)} labels for {len(images)} images"
+        )
+    return images, labels
+
+
+def _draw_section(title, images, labels, columns, scale):
+    height, width = images.shape[1:3]
+    scale = scale or math.ceil(_COMFORTABLE_WIDTH / width)
+    height, width = height * scale, width * scale
+    texts = [_wrapped(label, width) for label in labels or []]
+    num_lines = max(map(len, texts), default=0)
+    label_height = num_lines * _line_height(_LABEL_SIZE) + _LABEL_GAP
+    title_height = _line_height(_TITLE_SIZE) + _GUTTER if title else 0
+
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    row_height = height + label_height + _GUTTER
+    section_width = columns * (width + _GUTTER) - _GUTTER
+    if title:
+        title_width = _font(_TITLE_SIZE).getlength(title)
+        section_width = max(section_width, math.ceil(title_width))
+    section = _blank(section_width, title_height + rows * row_height - _GUTTER)
+    draw = ImageDraw.Draw(section)
+    if title:
+        draw.text((0, 0), title, "black", _font(_TITLE_SIZE))
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        left = column * (width + _GUTTER)
+        top = title_height + row * row_height
+        picture = Image.fromarray(image)
+        if scale > 1:
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        section.paste(picture, (left, top))
+        for line, text in enumerate(texts[i] if texts else []):
+            below = top + height + _LABEL_GAP + line * _line_height(_LABEL_SIZE)
+            draw.text((left, below), text, "black", _font(_LABEL_SIZE))
+    return section
+
+
+def _wrapped(label, width):
+    """Breaks a label into lines that fit the width, at most two."""
+    font = _font(_LABEL_SIZE)
+    lines, words = [], str(label).split()
+    while words and len(lines) < _LABEL_LINES:
+        line = words.pop(0)
+        while words and font.getlength(f"{line} {words[0]}") <= width:
+            line = f"{line} {words.pop(0)}"
+        lines.append(line)
+    if words:  # what is left does not fit any more
+        lines[-1] = f"{lines[-1]} {' '.join(words)}"
+    return [_cut(line, width) for line in lines]
+
+
+def _cut(line, width):
+    font = _font(_LABEL_SIZE)
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(f"{line}...") > width:
+        line = line[:-1]
+    return f"{line.rstrip()}..."
+
+
+@functools.cache
+def _font(size):
+    return ImageFont.load_default(size)
+
+
+def _line_height(size):
+    return round(1.35 * size)
+
+
+def _blank(width, height):
+    return Image.new("RGB", (width, height), "white")
+
+
+# === Files ===
+
+
+def save_picture(picture, path):
+    """Writes a `PIL.Image.Image`, whole or not at all.
+
+    Args:
+        picture: `PIL.Image.Image`.
+        path: string or path, with the suffix of a format; missing directories
+            are made.
+    """
+    with write_whole_file(path) as temporary:
+        picture.save(temporary)

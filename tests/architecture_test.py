@@ -1,0 +1,145 @@
+"""The house: which room may import which, and who may touch whose insides."""
+
+import ast
+import collections
+import pathlib
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "keras_muse"
+# From the ground: a room imports from its own floor and from those below.
+FLOORS = [
+    ("lazy", "version", "ops", "runtime", "files", "callbacks"),
+    ("layers", "losses", "metrics", "optimizers", "samplers"),
+    ("models", "scorers"),
+    ("data", "training", "converters"),
+    ("muse",),
+    ("evaluation", "commands"),
+    ("cli",),
+]
+FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+# Each at home in files of its name only, such as `_jax.py`.
+BACKENDS = ("jax", "tensorflow", "torch")
+# What Keras and KerasHub do not offer in public.
+PRIVATE = {
+    "files/hub.py": {"keras_hub.src.utils"},
+    "runtime/variables.py": {"keras.src.backend.common"},
+    "models/text_encoders/clip_text_encoder.py": {
+        "keras_hub.src.models.clip.clip_layers"
+    },
+}
+
+
+def modules():
+    """Paths of all modules, by their names below the package."""
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        names[".".join(part for part in parts if part != "__init__")] = path
+    return names
+
+
+MODULES = modules()
+
+
+def imported(path):
+    """Yields `(line, name)` of all that a module imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def of_ours(path):
+    """Yields `(line, name)` of imported modules below the package."""
+    for line, name in imported(path):
+        if name.startswith("keras_muse."):
+            name = name.removeprefix("keras_muse.")
+            while name and name not in MODULES:
+                name = name.rpartition(".")[0]
+            yield line, name
+
+
+def floor(name):
+    return FLOOR_OF[name.partition(".")[0]]
+
+
+def test_every_room_has_a_floor():
+    assert {name.partition(".")[0] for name in MODULES if name} == set(FLOOR_OF)
+
+
+def test_every_room_says_what_lives_there():
+    for path in PACKAGE.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_imports_point_down():
+    up = [
+        f"{name}, line {line}: {other}"
+        for name in MODULES
+        if name
+        for line, other in of_ours(MODULES[name])
+        if other and floor(other) > floor(name)
+    ]
+    assert not up
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {
+        name: {
+            other
+            for _, other in of_ours(path)
+            if other and MODULES[other].name != "__init__.py"
+        }
+        for name, path in MODULES.items()
+        if path.name != "__init__.py"
+    }
+    # Takes away what imports nothing that is left; circles remain.
+    waiting = collections.deque(graph)
+    while waiting:
+        done = [name for name in graph if not graph[name]]
+        if not done:
+            break
+        for name in done:
+            del graph[name]
+        for others in graph.values():
+            others.difference_update(done)
+    assert not graph
+
+
+def test_only_leaves_import_a_backend():
+    wrong = [
+        f"{name}, line {line}: {other}"
+        for name, path in MODULES.items()
+        for line, other in imported(path)
+        if (root := other.partition(".")[0]) in BACKENDS
+        and path.stem != f"_{root}"
+    ]
+    assert not wrong
+
+
+def test_private_modules_of_keras_have_one_place():
+    found = collections.defaultdict(set)
+    for path in MODULES.values():
+        for _, other in imported(path):
+            if other.startswith(("keras.src", "keras_hub.src")):
+                place = str(path.relative_to(PACKAGE))
+                found[place].add(other.rpartition(".")[0])
+    assert found == PRIVATE
+
+
+def test_no_class_stands_on_more_than_three_of_ours():
+    bases = {
+        node.name: [ast.unparse(base) for base in node.bases]
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def above(name):
+        ours = {base for base in bases[name] if base in bases}
+        return ours.union(*map(above, ours))
+
+    high = {name: above(name) for name in bases if len(above(name)) > 3}
+    assert not high

@@ -1,0 +1,144 @@
+"""`keras-muse evaluate` on the bundled drawings, with a tiny model."""
+
+import dataclasses
+import json
+import zipfile
+
+import pytest
+
+from keras_muse import cli
+from keras_muse import data
+from keras_muse import metrics
+from keras_muse.data.emoji import BUNDLED
+from keras_muse.evaluation import muse_scores
+from keras_muse.evaluation import protocols
+from keras_muse.evaluation.scores import Scores
+from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
+from tests.evaluation.muse_scores_test import Colors
+from tests.helpers.tiny_muse import shared_muse
+
+# The tiny language model takes few words.
+pytestmark = pytest.mark.filterwarnings("ignore:.*texts were cut")
+
+# What the curve is drawn of, by cheap means.
+PROTOCOL = dataclasses.replace(
+    CHEAP,
+    feature_metrics=lambda: [metrics.KernelDistance()],
+    text_metrics=lambda: [metrics.RPrecision(Colors(), num_candidates=3)],
+)
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("preset") / "muse"
+    shared_muse().save_to_preset(str(directory))
+    return str(directory)
+
+
+def evaluate(preset, output, *options):
+    cli.main(["evaluate", preset, "--output", str(output), *options])
+
+
+def test_writes_the_report_of_both_splits(
+    preset, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    output = tmp_path / "report"
+    evaluate(
+        *(preset, output, "--num-prompts", "20", "--num-steps", "1", "2"),
+        *("--super-res-num-steps", "1", "--guidance-scale", "2"),
+    )
+    names = {file.name for file in output.iterdir()}
+    assert names == {"scores.json", "scores.md", "sheet.png", "pareto.png"}
+    contents = json.loads((output / "scores.json").read_text())
+    settings = [(r["split"], r["num_steps"]) for r in contents["scores"]]
+    splits = ("test_pair", "test_concept")
+    assert settings == [(split, steps) for split in splits for steps in (1, 2)]
+    for row in contents["scores"]:
+        assert row["num_pictures"] == 20 and row["image_size"] == 64
+    assert len(contents["reconstructions"]) == 2
+    assert all(3 < row["psnr"] < 25 for row in contents["reconstructions"])
+    assert capsys.readouterr().out.splitlines()[-1] == f"{output}/scores.md"
+
+
+def test_a_folder_of_drawings_at_another_size(preset, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    with zipfile.ZipFile(BUNDLED) as file:
+        file.extractall(tmp_path / "drawings")
+    evaluate(
+        *(preset, tmp_path / "report", "--split", "test_pair"),
+        *("--data", f"emoji:{tmp_path / 'drawings'}", "--image-size", "40"),
+        *("--num-prompts", "6", "--num-steps", "1", "--super-res-num-steps"),
+        *("1", "--seed", "3", "40"),
+    )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    (row,) = contents["scores"]
+    assert row["image_size"] == 40 and row["num_pictures"] == 6
+    assert row["num_seeds"] == 2 and len(contents["runs"]) == 2
+
+
+def test_a_size_that_is_no_multiple_of_a_token(preset, tmp_path, monkeypatch):
+    """Pictures are compared; what tokenizers lose is not."""
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    evaluate(
+        *(preset, tmp_path / "report", "--split", "test_pair"),
+        *("--image-size", "27", "--num-prompts", "6"),
+        *("--num-steps", "1", "--super-res-num-steps", "1"),
+    )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert contents["scores"][0]["image_size"] == 27
+    assert contents["reconstructions"] == []
+
+
+def test_a_later_split_that_fails_keeps_the_first(
+    preset, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(protocols.PROTOCOLS, "emoji", PROTOCOL)
+    draw = muse_scores.evaluate
+
+    def fail_later(muse, pairs, *args, **kwargs):
+        if pairs.rows[0]["split"] == "test_concept":
+            raise OSError("the disk is full")
+        return draw(muse, pairs, *args, **kwargs)
+
+    monkeypatch.setattr(muse_scores, "evaluate", fail_later)
+    with pytest.raises(SystemExit, match="the disk is full"):
+        evaluate(
+            *(preset, tmp_path / "report", "--num-prompts", "6"),
+            *("--num-steps", "1", "--super-res-num-steps", "1"),
+        )
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert [row["split"] for row in contents["scores"]] == ["test_pair"]
+
+
+def test_the_emoji_protocol_knows_true_drawings():
+    pairs = data.load_emoji(
+        split="test_pair", prompts="styled", shuffle=False
+    ).select(range(0, 700, 7))
+    images, texts = pairs.as_arrays()
+    scores = Scores(protocols.PROTOCOLS["emoji"])
+    scores.check_prompts(pairs)
+    scores.update(images, images, texts)
+    results = scores.results()
+    assert results.pop("r_precision") > 0.75  # chance is 0.01
+    assert results["perceptual_distance"] == pytest.approx(0, abs=1e-5)
+    assert results["frechet_distance"] == pytest.approx(0, abs=1e-3)
+    # Of equal sets the unbiased distance is a little below zero.
+    assert -0.1 < results["kernel_distance"] < 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--split", "train", "--num-prompts", "9"], "100 different prompts"),
+        (["--split", "test"], "`split` must be one of"),
+        (["--data", "no/where", "--split", "all"], "no/where"),
+        (["--protocol", "coco"], "30000 rows"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_and_nothing_written(
+    preset, tmp_path, options, message
+):
+    with pytest.raises(SystemExit, match=message):
+        evaluate(preset, tmp_path / "report", *options)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,211 @@
+"""The quick start, whole, with all its sizes made tiny."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_muse import Muse
+from keras_muse import MuseBase
+from keras_muse import MuseSuperRes
+from keras_muse import VQGANTokenizer
+from keras_muse import data
+from keras_muse.commands import recipe
+from keras_muse.data.emoji import BUNDLED
+from tests.helpers import tiny
+
+CODES = 16
+
+
+class Killed(BaseException):
+    """Not an `Exception`: nothing may catch it and go on."""
+
+
+class Record:
+    """What was trained on what, and which pictures became tokens."""
+
+    def __init__(self):
+        self.fitted = []
+        self.pictures = []
+        self.pairs = []
+        self.kill_at = None
+
+    def of_fit(self, cls, fit):
+        def recorded(model, x=None, **kwargs):
+            if cls.__name__ == self.kill_at:
+                raise Killed
+            self.fitted.append(cls.__name__)
+            if cls is VQGANTokenizer:
+                self.pictures += [x.small, x.large]
+            return fit(model, x, **kwargs)
+
+        return recorded
+
+    def of_write_token_shards(self, write_token_shards):
+        def recorded(pairs, *args, **kwargs):
+            self.pairs.append(pairs)
+            return write_token_shards(pairs, *args, **kwargs)
+
+        return recorded
+
+
+@pytest.fixture(scope="module")
+def tiny_sizes():
+    """Some of the rows, small models, and a second of training."""
+    load_emoji = data.load_emoji
+
+    def load_few(**kwargs):
+        pairs = load_emoji(**kwargs)
+        return pairs.select(range(0, pairs.num_examples, 40))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load_emoji", load_few)
+        for model in ("TOKENIZER", "BASE", "SUPER_RES"):
+            patch.setattr(recipe, f"{model}_BATCH", 8)
+        patch.setattr(
+            recipe,
+            "TOKENIZER",
+            {
+                **recipe.TOKENIZER,
+                **{"base_channels": 8, "codebook_size": CODES},
+                **{"codebook_dim": 4, "num_groups": 4},
+            },
+        )
+        patch.setattr(
+            recipe,
+            "TRANSFORMER",
+            {
+                **recipe.TRANSFORMER,
+                **{"codebook_size": CODES, "num_layers": 1, "num_heads": 2},
+                **{"hidden_dim": 16, "intermediate_dim": 32},
+            },
+        )
+        record = Record()
+        for cls in (VQGANTokenizer, MuseBase, MuseSuperRes):
+            patch.setattr(cls, "fit", record.of_fit(cls, cls.fit))
+        patch.setattr(
+            data,
+            "write_token_shards",
+            record.of_write_token_shards(data.write_token_shards),
+        )
+        yield record
+
+
+@pytest.fixture(scope="module")
+def run(tiny_sizes, tmp_path_factory):
+    """One run that is killed before its last training, and one that ends."""
+    output = tmp_path_factory.mktemp("quickstart") / "out"
+    record = tiny_sizes
+    record.kill_at = "MuseSuperRes"
+    with pytest.raises(Killed):
+        recipe.quickstart(str(output), minutes=0.02)
+    assert record.fitted == ["VQGANTokenizer", "MuseBase"]
+    assert not (output / "preset").exists()
+    record.kill_at, record.fitted = None, []
+    muse = recipe.quickstart(str(output), minutes=0.02)
+    return record, output, muse
+
+
+def test_killed_it_goes_on(run):
+    assert run[0].fitted == ["MuseSuperRes"]
+    # Tokens were made once: the tokenizer came back as it was.
+    assert len(run[0].pairs) == 1
+
+
+def test_it_leaves_a_preset_and_a_sheet(run):
+    _, output, muse = run
+    loaded = Muse.from_preset(str(output / "preset"))
+    options = {"seed": 1, "num_steps": 2, "verbose": 0}
+    images = loaded.generate(["a red apple"], **options)
+    assert images.shape == (1, 64, 64, 3)
+    np.testing.assert_array_equal(
+        images, muse.generate(["a red apple"], **options)
+    )
+    sheet = Image.open(output / "grid.png")
+    assert min(sheet.size) > 500
+    assert len(np.unique(np.asarray(sheet))) > 50
+    assert not (output / "preset" / "text_encoder").exists()
+
+
+def test_run_again_it_trains_nothing(run):
+    record, output, muse = run
+    record.fitted = []
+    again = recipe.quickstart(str(output), minutes=0.02)
+    assert record.fitted == [] and len(record.pairs) == 1
+    for part in ("base", "image_tokenizer", "super_res"):
+        for a, b in zip(
+            getattr(muse, part).weights,
+            getattr(again, part).weights,
+            strict=True,
+        ):
+            np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
+
+
+def test_more_minutes_leave_the_tokens_their_meaning(run):
+    """A tokenizer that trains on would spoil the transformers of its tokens."""
+    record, output, muse = run
+    record.fitted = []
+    clock = json.loads((output / "work/tokenizer/clock.json").read_text())
+    minutes = (clock["spent"] + 1) / recipe.TOKENIZER_TIME / 60
+    again = recipe.quickstart(str(output), minutes=minutes)
+    assert "VQGANTokenizer" not in record.fitted
+    for a, b in zip(
+        muse.image_tokenizer.weights, again.image_tokenizer.weights, strict=True
+    ):
+        np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
+
+
+def test_no_test_row_is_trained_on(run):
+    """By the names of the rows, against the file that ships."""
+    split_of = {}
+    with zipfile.ZipFile(BUNDLED) as file:
+        for line in file.read("metadata.jsonl").splitlines():
+            row = json.loads(line)
+            split_of[row["file_name"]] = row["split"]
+    assert set(split_of.values()) == {"train", "test_pair", "test_concept"}
+    record = run[0]
+    (pairs,) = record.pairs
+    names = [row["name"] for row in pairs.rows]
+    assert {split_of[name] for name in names} == {"train"}
+    # And the tokenizer saw the pictures of these rows, no others.
+    images, _ = pairs.as_arrays()
+    small, large = record.pictures[:2]
+    np.testing.assert_array_equal(large, images)
+    assert small.shape == (len(images), 32, 32, 3)
+    means = images.mean((1, 2, 3)) - small.mean((1, 2, 3))
+    assert np.abs(means).max() < 2
+
+
+def test_held_out_pictures_are_those_of_their_split(tiny_sizes):
+    seen = {}
+    for split in data.emoji.SPLITS:
+        large, small, pairs = recipe.load_pictures(split)
+        assert {row["split"] for row in pairs.rows} == {split}
+        assert {row["style"] for row in pairs.rows} <= set(recipe.STYLES)
+        assert {row["group"] for row in pairs.rows} <= set(recipe.GROUPS)
+        assert large.dtype == small.dtype == "uint8"
+        assert large.shape[1:] == (64, 64, 3) and small.shape[1] == 32
+        seen[split] = {row["name"] for row in pairs.rows}
+    assert sum(map(len, seen.values())) == len(set.union(*seen.values()))
+
+
+def test_patches_are_whole_pictures_and_parts_of_large_ones():
+    small = tiny.tiny_images(5, size=recipe.SMALL)
+    large = tiny.tiny_images(5, size=recipe.LARGE)
+    batches = recipe.Patches(small, large, 6, num_batches=3, seed=0)
+    assert len(batches) == 3
+    batch = batches[1]
+    assert batch.shape == (6, 32, 32, 3) and batch.dtype == "uint8"
+    for image in batch[:3]:
+        assert any(np.array_equal(image, whole) for whole in small)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        large, (32, 32), axis=(1, 2)
+    )  # (5, 33, 33, 3, 32, 32)
+    for image in batch[3:]:
+        part = np.moveaxis(image, -1, 0)
+        assert (windows == part).all((3, 4, 5)).any()
+    np.testing.assert_array_equal(batch, batches[1])
+    batches.on_epoch_end()
+    assert not np.array_equal(batch, batches[1])

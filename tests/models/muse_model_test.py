@@ -1,0 +1,239 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_muse import VQGANTokenizer
+from keras_muse.models import PictureTextScorer
+from keras_muse.models.muse_model import MuseModel
+from tests.helpers import tiny
+from tests.helpers.tiny import to_numpy
+
+
+class Doubler(MuseModel):
+    """Each of its forward passes is another multiple of the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = self.add_weight(shape=(), initializer="ones")
+        self.seen = []
+        self.built = True
+
+    def call_outputs(self, inputs):
+        return 2 * inputs * self.factor
+
+    def predict_outputs(self, inputs):
+        return 3 * inputs * self.factor
+
+    def loss_inputs(self, inputs, training):
+        self.seen.append(training)
+        return {"y": 4 * inputs * self.factor, "extra": inputs}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        assert set(y_pred) == {"y", "extra"}
+        return ops.mean(y_pred["y"]) + 0 * ops.mean(y_pred["extra"])
+
+
+@pytest.fixture
+def model():
+    model = Doubler()
+    model.compile(keras.optimizers.SGD(0.25))
+    return model
+
+
+def ones():
+    return np.ones((4, 1), "float32")
+
+
+def test_call_is_inference_before_and_after_steps(model):
+    np.testing.assert_array_equal(to_numpy(model(ones())), 2)
+    model.evaluate(ones(), verbose=0)
+    model.predict(ones(), verbose=0)
+    np.testing.assert_array_equal(to_numpy(model(ones())), 2)
+
+
+def test_predict_is_prediction(model):
+    np.testing.assert_array_equal(model.predict(ones(), verbose=0), 3)
+    np.testing.assert_array_equal(to_numpy(model.predict_on_batch(ones())), 3)
+
+
+def test_evaluate_is_training_outputs_without_training(model):
+    assert model.evaluate(ones(), verbose=0) == 4
+    assert set(model.seen) == {False}
+
+
+def test_fit_is_training_outputs_with_training(model):
+    history = model.fit(ones(), batch_size=4, verbose=0).history
+    assert history["loss"] == [4] and set(model.seen) == {True}
+    # One step of 0.25 down the slope of 4.
+    np.testing.assert_array_equal(to_numpy(model.factor), 0)
+    model.train_on_batch(ones())
+    np.testing.assert_array_equal(to_numpy(model.factor), -1)
+
+
+def test_validation_inside_fit(model):
+    history = model.fit(
+        ones(), validation_data=ones(), batch_size=4, verbose=0
+    ).history
+    assert history["loss"] == [4] and history["val_loss"] == [0]
+    assert set(model.seen) == {True, False}
+
+
+def test_a_failed_step_leaves_inference(model):
+    def fail(*args):
+        raise KeyError("broken")
+
+    model.loss_inputs = fail
+    model.run_eagerly = True
+    with pytest.raises(KeyError):
+        model.train_on_batch(ones())
+    np.testing.assert_array_equal(to_numpy(model(ones())), 2)
+
+
+def test_subclasses_must_say_what_they_compute():
+    model = MuseModel()
+    with pytest.raises(NotImplementedError):
+        model.call_outputs(ones())
+    with pytest.raises(NotImplementedError):
+        model.loss_inputs(ones(), training=True)
+
+
+# === What Keras offers and these losses have no place for ===
+
+
+@pytest.fixture(params=["base", "tokenizer", "scorer"])
+def trained(request):
+    """A model, and what its `fit` takes."""
+    if request.param == "base":
+        model = tiny.tiny_base(num_layers=1)
+        return model, tiny.tiny_data(model, 4)
+    if request.param == "tokenizer":
+        return tiny.tiny_tokenizer(), tiny.tiny_images(4)
+    generator = np.random.default_rng(0)
+    features = {
+        "image_features": generator.normal(size=(4, 1280)),
+        "text_features": generator.normal(size=(4, 384)),
+        "caption_ids": np.arange(4),
+    }
+    return PictureTextScorer(hidden_dim=8, embedding_dim=4), features
+
+
+def set_up(model, **kwargs):
+    if isinstance(model, VQGANTokenizer):
+        kwargs = {"perceptual": None, "adversarial_weight": 0, **kwargs}
+    model.compile(keras.optimizers.SGD(0.1), **kwargs)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"loss": "mse"},
+        {"loss_weights": [3.0]},
+        {"metrics": ["mae"]},
+        {"weighted_metrics": ["mae"]},
+    ],
+)
+def test_losses_of_targets_are_refused_by_name(trained, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"takes no {name}.*Received: {name}="):
+        set_up(trained[0], **option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"y": np.zeros(4)},
+        {"sample_weight": np.zeros(4)},
+        {"class_weight": {0: 1.0}},
+    ],
+)
+def test_targets_and_weights_of_rows_are_refused_by_name(trained, option):
+    model, x = trained
+    set_up(model)
+    (name,) = option
+    before = [to_numpy(v) for v in model.trainable_variables]
+    methods = [model.fit]
+    if name != "class_weight":
+        methods += [model.evaluate, model.train_on_batch, model.test_on_batch]
+    for method in methods:
+        with pytest.raises(ValueError, match=f"without `{name}`"):
+            method(x, **option)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), value)
+
+
+def test_pairs_are_refused_wherever_they_come_from(trained):
+    model, x = trained
+    set_up(model)
+
+    class Pairs(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return x, np.zeros(4)
+
+    with pytest.raises(ValueError, match="without `y`"):
+        model.fit(Pairs(), verbose=0)
+    with pytest.raises(ValueError, match="without `y`"):
+        model.fit(x, validation_data=(x, np.zeros(4)), verbose=0)
+    model.fit(x, validation_data=(x,), verbose=0)
+
+
+# === The objective ===
+
+
+class TwoTerms(MuseModel):
+    """Two numbers that are pulled to 1 and to 2."""
+
+    term_weights = {"first_loss": 1.0, "second_loss": 0.5}
+    passing_losses = ("second_loss",)
+
+    def __init__(self):
+        super().__init__()
+        self._track_losses(("first_loss", "second_loss", "third_loss"))
+        self.numbers = self.add_weight(shape=(2,), initializer="zeros")
+        self.built = True
+
+    def loss_inputs(self, inputs, training):
+        return self.numbers + 0 * ops.sum(inputs)
+
+    def loss_terms(self, inputs, outputs, training):
+        first, second = outputs[0] - 1, outputs[1] - 2
+        return {"first_loss": first**2, "second_loss": second**2}
+
+
+def test_terms_are_weighted_and_shown():
+    model = TwoTerms()
+    model.compile(keras.optimizers.SGD(0.1))
+    history = model.fit(
+        ones(), validation_data=ones(), batch_size=4, verbose=0
+    ).history
+    assert history["loss"] == [3.0]  # 1 + 4 / 2
+    assert history["first_loss"] == [1.0] and history["second_loss"] == [4.0]
+    # A term that comes and goes does not count there.
+    assert history["val_loss"] == history["val_first_loss"] != [0]
+    assert "val_second_loss" in history and "third_loss" not in history
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_names_the_term():
+    class Breaks(TwoTerms):
+        def loss_terms(self, inputs, outputs, training):
+            terms = super().loss_terms(inputs, outputs, training)
+            return {**terms, "second_loss": terms["second_loss"] + np.nan}
+
+    model = Breaks()
+    model.compile(keras.optimizers.SGD(0.1))
+    with pytest.raises(RuntimeError, match="second_loss=nan"):
+        model.fit(ones(), batch_size=4, verbose=0)
+
+
+def test_masked_token_models_are_guarded_too():
+    model = tiny.tiny_base(num_layers=1)
+    data = tiny.tiny_data(model, 4)
+    data["text_embeddings"][0] = np.nan
+    model.compile(text_dropout=0)
+    with pytest.raises(RuntimeError, match="loss=nan"):
+        model.fit(data, batch_size=4, verbose=0)

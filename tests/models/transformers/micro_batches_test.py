@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.models.transformers import micro_batches
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_data
+from tests.helpers.tiny import to_numpy
+
+
+def test_a_part_has_every_other_row():
+    """So it has rows of each device that has neighbouring ones."""
+    grid = np.arange(24).reshape(12, 2)
+    flat = np.arange(12.0)
+    parts = micro_batches.cut({"grid": grid, "flat": flat}, 3)
+    assert parts["grid"].shape == (3, 4, 2)
+    for i in range(3):
+        for name, whole in (("grid", grid), ("flat", flat)):
+            np.testing.assert_array_equal(to_numpy(parts[name])[i], whole[i::3])
+
+
+def test_parts_must_be_equal():
+    with pytest.raises(ValueError, match="steps=5, a batch of 12 rows on 1"):
+        micro_batches.cut([np.arange(12)], 5)
+
+
+def test_masks_are_those_of_the_whole_batch():
+    """Masked once, then cut: not the same mask for each part."""
+    whole, model = tiny_base(), tiny_base()
+    data = tiny_data(model, 8)
+    for m, steps in ((whole, 1), (model, 4)):
+        m.compile(text_dropout=0.5, gradient_accumulation_steps=steps)
+    expected = whole.mask_inputs(data, training=True)
+    parts = micro_batches.masked_micro_batches(model, (data,))
+    assert set(parts) == set(expected)
+    for name, x in parts.items():
+        for i in range(4):
+            np.testing.assert_array_equal(
+                to_numpy(x)[i], to_numpy(expected[name])[i::4]
+            )
+    np.testing.assert_array_equal(
+        to_numpy(model.seed_generator.state),
+        to_numpy(whole.seed_generator.state),
+    )
+    assert keras.backend.standardize_dtype(parts["mask"].dtype) == "bool"

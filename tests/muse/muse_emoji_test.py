@@ -1,0 +1,110 @@
+"""`muse_emoji`, the Muse that comes with the package."""
+
+import importlib
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_muse
+from keras_muse import cli
+from keras_muse import data
+from keras_muse import models
+from keras_muse.models.presets.architectures import BUNDLED
+
+ROOT = pathlib.Path(keras_muse.__file__).parent
+
+THINGS = (
+    *("red heart", "blue heart", "green heart", "red apple", "pizza"),
+    *("grinning face", "cat face", "tiger face", "snowman", "birthday cake"),
+    *("flag: Japan", "flag: France", "sunflower", "key", "umbrella", "fire"),
+)
+PROMPTS = [f"{thing}, twemoji style" for thing in THINGS]
+
+
+@pytest.fixture(scope="module")
+def muse():
+    return keras_muse.Muse.from_preset("muse_emoji")
+
+
+@pytest.fixture(scope="module")
+def drawn(muse):
+    """One picture of each of sixteen things in the style of Twemoji."""
+    sampler = keras_muse.ConfidenceSampler(temperature=0.5)
+    return muse.generate(
+        PROMPTS,
+        num_steps=8,
+        super_res_num_steps=4,
+        guidance_scale=2.0,
+        seed=0,
+        sampler=sampler,
+        super_res_sampler=sampler,
+        verbose=0,
+    )
+
+
+def test_what_it_is_asked_for_it_was_trained_on(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT.parent / "benchmarks/assets")
+    gallery = importlib.import_module("draw_gallery")
+    texts = data.load_emoji(prompts="styled").texts
+    assert {*PROMPTS, *gallery.TRAINED} <= set(texts)
+    assert not set(gallery.UNSEEN) & set(texts)
+
+
+def test_draws_what_it_is_asked_for(drawn):
+    assert drawn.shape == (16, 128, 128, 3) and drawn.dtype == np.uint8
+    scorer = models.PictureTextScorer.from_preset("emoji_scorer")
+    similarity = scorer.image_embeddings(drawn) @ (
+        scorer.text_embeddings(PROMPTS).T
+    )
+    found = np.argmax(similarity, axis=-1) == np.arange(len(PROMPTS))
+    # One in sixteen is chance; it is more than a half when this is written.
+    assert found.mean() >= 0.4
+
+
+def test_colors_are_those_of_the_prompt(drawn):
+    images = dict(zip(THINGS, drawn, strict=True))
+    for channel, thing in enumerate(("red heart", "green heart", "blue heart")):
+        image = images[thing].astype(float)
+        center = image[48:80, 48:80].mean(axis=(0, 1))
+        assert np.argmax(center) == channel, (thing, center)
+    # A white flag with a red disc, on the white of every drawing.
+    red, green, blue = images["flag: Japan"][56:72, 56:72].mean(axis=(0, 1))
+    assert red > green + 80 and red > blue + 60
+
+
+def test_the_command_line_draws_with_it(tmp_path, capsys):
+    path = tmp_path / "apple.png"
+    cli.main(
+        ["generate", "a red apple", "--num-steps", "4", "--output", str(path)]
+    )
+    assert Image.open(path).size == (128, 128)
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+
+
+def test_parts_load_by_the_same_name(muse):
+    base = keras_muse.MuseBase.from_preset("muse_emoji")
+    assert base.grid_size == muse.base.grid_size
+    assert base.compute_dtype == "float32"
+
+
+def test_an_unknown_name_is_told_the_bundled_one():
+    with pytest.raises(ValueError, match="'muse_emoji'.*'muse_emojis'"):
+        keras_muse.Muse.from_preset("muse_emojis")
+
+
+def test_the_package_stays_below_100_megabytes():
+    size = sum(f.stat().st_size for f in ROOT.rglob("*") if f.is_file())
+    assert size < 100e6
+
+
+def test_the_model_card_says_what_it_must():
+    card = (pathlib.Path(BUNDLED["muse_emoji"]) / "README.md").read_text()
+    for part in ("licen", "test_pair", "test_concept", "minutes", "fail"):
+        assert part in card.lower(), part
+    contents = json.loads(
+        (pathlib.Path(BUNDLED["muse_emoji"]) / "muse.json").read_text()
+    )
+    assert contents["parts"]["text_encoder"]["preset"] == "all_minilm_l6_v2"

@@ -1,0 +1,64 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.runtime.variables import free
+from keras_muse.runtime.variables import kept
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_data
+from tests.helpers.tiny import to_numpy
+
+
+def test_a_failure_gives_values_back():
+    """As Keras takes them away on JAX, for the time of an epoch."""
+    variable = keras.Variable(np.ones(3))
+    with pytest.raises(KeyboardInterrupt):
+        with kept([variable]):
+            if keras.config.backend() == "jax":
+                free([variable])
+            raise KeyboardInterrupt
+    np.testing.assert_array_equal(to_numpy(variable), 1)
+
+
+def test_what_has_a_newer_value_keeps_it():
+    variable = keras.Variable(np.ones(3))
+    with pytest.raises(ValueError):
+        with kept([variable]):
+            variable.assign(np.zeros(3))
+            raise ValueError
+    np.testing.assert_array_equal(to_numpy(variable), 0)
+
+
+class Fails(keras.callbacks.Callback):
+    """Stops a training as Ctrl-C does."""
+
+    def __init__(self, when):
+        super().__init__()
+        setattr(self, when, self.fail)
+
+    def fail(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "when", ["on_train_batch_begin", "on_train_batch_end", "on_epoch_end"]
+)
+def test_a_training_that_fails_leaves_the_model_usable(when):
+    model = tiny_base()
+    data = tiny_data(model, 8)
+    model.compile()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data, batch_size=4, callbacks=[Fails(when)], verbose=0)
+    assert model.predict(data, verbose=0).shape == (8, 16)
+    history = model.fit(data, batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
+def test_a_batch_that_breaks_in_the_first_step_leaves_the_model_usable():
+    model = tiny_base()
+    data = tiny_data(model, 8)
+    model.compile()
+    broken = {**data, "text_embeddings": data["text_embeddings"][..., :3]}
+    with pytest.raises(ValueError, match="text_dim=6"):
+        model.fit(broken, batch_size=4, verbose=0)
+    assert np.isfinite(model.evaluate(data, verbose=0)[0])

@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_muse.models import PictureTextScorer
+from tests.helpers.tiny import randomize
+from tests.helpers.tiny import to_numpy
+
+
+def small_scorer(**changes):
+    keras.utils.set_random_seed(0)
+    return PictureTextScorer(
+        **{"hidden_dim": 32, "embedding_dim": 8, "dropout": 0.0, **changes}
+    )
+
+
+def tiny_pairs(num_rows, num_things=40):
+    """Features of pictures and texts that have a hidden thing in common."""
+    generator = np.random.default_rng(0)
+    things = generator.integers(num_things, size=num_rows)
+    image_of, text_of = (
+        generator.standard_normal((num_things, dim)) for dim in (1280, 384)
+    )
+    noise = generator.standard_normal((num_rows, 1280))
+    return {
+        "image_features": (image_of[things] + noise).astype("float32"),
+        "text_features": text_of[things].astype("float32"),
+        "caption_ids": things.astype("int32"),
+    }
+
+
+def test_loss_is_the_mean_of_both_directions():
+    scorer = small_scorer()
+    x = tiny_pairs(6, num_things=4)
+    assert len(set(x["caption_ids"])) < 6
+    outputs = {name: to_numpy(value) for name, value in scorer(x).items()}
+    logits = outputs["image"] @ outputs["text"].T / 0.07
+    losses = []
+    for i, thing in enumerate(x["caption_ids"]):
+        # Another row with the same caption is no wrong answer.
+        wrong = x["caption_ids"] != thing
+        for scores in (logits[i], logits[:, i]):
+            all_scores = np.append(scores[wrong], scores[i])
+            losses.append(np.log(np.exp(all_scores).sum()) - scores[i])
+    actual = scorer.compute_loss(x, y_pred=scorer(x))
+    assert float(actual) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_learns_what_pictures_and_texts_have_in_common():
+    scorer = small_scorer()
+    x = tiny_pairs(400)
+    train, test = (
+        {name: value[rows] for name, value in x.items()}
+        for rows in (slice(320), slice(320, None))
+    )
+    scorer.compile(keras.optimizers.Adam(1e-2))
+    scorer.fit(train, batch_size=64, epochs=8, verbose=0)
+    outputs = {name: to_numpy(value) for name, value in scorer(test).items()}
+    found = (outputs["image"] @ outputs["text"].T).argmax(axis=1)
+    right = test["caption_ids"][found] == test["caption_ids"]
+    assert right.mean() > 0.9  # chance is 1 of 40
+
+
+def test_the_scale_has_an_upper_bound():
+    scorer = small_scorer()
+    x = tiny_pairs(4)
+    scorer.log_scale.assign(np.log(100.0))
+    at_bound = float(scorer.compute_loss(x, y_pred=scorer(x)))
+    scorer.log_scale.assign(10.0)
+    assert float(scorer.compute_loss(x, y_pred=scorer(x))) == pytest.approx(
+        at_bound, rel=1e-4
+    )
+
+
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), "uint8")
+
+
+def test_score_is_the_cosine_of_each_pair():
+    scorer = small_scorer()
+    randomize(scorer, 0.5)
+    texts = ["a red apple", "a cat", "the moon"]
+    images = scorer.image_embeddings(pictures())
+    of_texts = scorer.text_embeddings(texts)
+    for embeddings in (images, of_texts):
+        np.testing.assert_allclose(
+            np.linalg.norm(embeddings, axis=1), 1, atol=1e-5
+        )
+    np.testing.assert_allclose(
+        scorer.score(pictures(), texts), np.diag(images @ of_texts.T), atol=1e-6
+    )
+    # Whole pictures and texts decide, not their batch.
+    np.testing.assert_allclose(
+        scorer.score(pictures()[1:2], texts[1:2]),
+        scorer.score(pictures(), texts)[1:2],
+        atol=1e-5,
+    )
+
+
+def test_a_text_is_the_mean_of_its_tokens():
+    scorer = small_scorer()
+    states, mask = scorer.frozen.text_encoder.encode(["a cat"], verbose=0)
+    expected = states[0][mask[0]].mean(axis=0)
+    np.testing.assert_allclose(
+        scorer.frozen.text_features(["a cat"])[0], expected, atol=1e-5
+    )
+
+
+def test_preset_has_the_towers_only(tmp_path):
+    scorer = small_scorer()
+    randomize(scorer, 0.5)
+    expected = scorer.score(pictures(), ["a", "b", "c"])
+    scorer.save_to_preset(str(tmp_path / "scorer"))
+    size = sum(f.stat().st_size for f in (tmp_path / "scorer").iterdir())
+    assert size < 1_000_000
+    loaded = PictureTextScorer.from_preset(str(tmp_path / "scorer"))
+    assert loaded.get_config() == scorer.get_config()
+    np.testing.assert_allclose(
+        loaded.score(pictures(), ["a", "b", "c"]), expected, atol=1e-6
+    )
+
+
+def test_texts_that_are_not_one_a_picture_raise():
+    with pytest.raises(ValueError, match="2 texts and 3 images"):
+        small_scorer().score(pictures(), ["a", "b"])
