@@ -16,6 +16,7 @@ TENSORFLOW_TEXT = (
 )
 TESTS = [
     "diffusers>=0.38",
+    "hypothesis>=6",
     "ipykernel",
     "nbclient",
     "nbformat",

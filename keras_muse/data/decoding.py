@@ -1,10 +1,29 @@
 """From encoded bytes to RGB pictures of one size."""
 
+import functools
 import io
+import warnings
 
 import numpy as np
 from PIL import Image
+from PIL import ImageCms
 from PIL import ImageOps
+
+# Decoders that run in the process itself. Pillow has others, of which one
+# starts a program for what calls itself a picture.
+FORMATS = (
+    *("AVIF", "BMP", "GIF", "JPEG", "JPEG2000"),
+    *("PNG", "PPM", "TIFF", "WEBP"),
+)
+# Pillow itself warns beyond, and refuses twice as many.
+MAX_PIXELS = 89_478_485
+
+
+@functools.cache
+def _formats():
+    """Those that this Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def as_size(image_size):
@@ -22,19 +41,31 @@ def as_size(image_size):
     return size
 
 
-def check_header(source):
-    """Raises where the header of a picture cannot be read."""
+def check_header(source, max_pixels=MAX_PIXELS):
+    """Raises where the header of a picture cannot be read, or says too much."""
     if not isinstance(source, np.ndarray):
-        with Image.open(io.BytesIO(source)):
+        with _open(source, max_pixels):
             pass
 
 
-def decode(source, image_size=None):
+def _open(source, max_pixels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        picture = Image.open(io.BytesIO(source), formats=_formats())
+    if picture.width * picture.height > max_pixels:
+        raise ValueError(
+            f"{picture.width} x {picture.height} pixels are more than "
+            f"max_pixels={max_pixels}"
+        )
+    return picture
+
+
+def decode(source, image_size=None, max_pixels=MAX_PIXELS):
     """Decodes one picture to uint8 `(height, width, 3)`.
 
-    The orientation in EXIF is applied, what is transparent becomes white,
-    16-bit grey is scaled to 8 bits, and of an animation the first frame is
-    taken. Pillow's limit on the number of pixels holds.
+    The orientation in EXIF is applied, colours of an embedded profile become
+    those of sRGB, what is transparent becomes white, 16-bit grey is scaled to
+    8 bits, and of an animation the first frame is taken.
 
     Args:
         source: bytes of an image file, or a uint8 array `(height, width)` or
@@ -42,6 +73,7 @@ def decode(source, image_size=None):
         image_size: pair of ints `(height, width)`, or None to keep the size.
             The picture is scaled, keeping its aspect, to cover this size,
             and its centre is cut out.
+        max_pixels: int. Larger pictures are refused before they are unpacked.
 
     Returns:
         uint8 array.
@@ -51,12 +83,13 @@ def decode(source, image_size=None):
         grey = source.ndim == 3 and source.shape[-1] == 1
         picture = Image.fromarray(source[..., 0] if grey else source)
     else:
-        picture = Image.open(io.BytesIO(source))
+        picture = _open(source, max_pixels)
         if image_size and picture.format == "JPEG":
             # Lets libjpeg halve a far too large picture; the wanted size is
             # doubled so that the resampling below keeps its quality.
             picture.draft(None, (2 * max(image_size),) * 2)
-    picture = _to_rgb(ImageOps.exif_transpose(picture))
+    profile = picture.info.get("icc_profile")
+    picture = _to_rgb(ImageOps.exif_transpose(picture), profile)
     if image_size:
         picture = _fit(picture, image_size)
     return np.asarray(picture)
@@ -83,7 +116,7 @@ def _fit(picture, size):
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
 
 
-def _to_rgb(picture):
+def _to_rgb(picture, profile=None):
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if picture.mode.startswith("I"):
@@ -94,6 +127,31 @@ def _to_rgb(picture):
         "transparency" in picture.info
     ):
         picture = picture.convert("RGBA")
+        # Colours first: a profile knows nothing of what shines through.
+        picture = _to_srgb(picture, profile)
         white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert("RGB")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return _to_srgb(picture, profile).convert("RGB")
+
+
+def _to_srgb(picture, profile):
+    """Colours as an embedded profile means them, in those of the web."""
+    if not profile:
+        return picture
+    alpha = None
+    if picture.mode == "RGBA":
+        alpha = picture.getchannel("A")
+    if picture.mode not in ("RGB", "CMYK", "L"):
+        picture = picture.convert("RGB")
+    try:
+        converted = ImageCms.profileToProfile(
+            picture,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        converted = picture.convert("RGB")  # damaged, or of other channels
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted

@@ -5,6 +5,8 @@ import warnings
 from keras_muse.data import decoding
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
+from keras_muse.data.sources.limits import Limits
+from keras_muse.runtime.checks import check_int
 
 VERIFY = ("header", "decode", None)
 
@@ -19,6 +21,9 @@ def load_image_text(
     augment=False,
     balance=None,
     verify="header",
+    max_pixels=decoding.MAX_PIXELS,
+    max_bytes=Limits.max_bytes,
+    max_line_bytes=Limits.max_line_bytes,
     **kwargs,
 ):
     """Reads captioned pictures from a folder, a table, archives or TFDS.
@@ -28,8 +33,10 @@ def load_image_text(
     - a folder with a `metadata.jsonl` or `metadata.csv`, at its top or in
       its subfolders (the image-folder convention of Hugging Face): one
       record a picture, with `file_name`, `text`, and any other columns;
-    - a folder of pictures with a `.txt` file (one caption a line) or a
-      `.json` file (`text` or `caption`) of the same name beside each;
+    - a folder of pictures with a `.txt` or `.caption` file (one caption a
+      line) or a `.json` file (`text` or `caption`) of the same name beside
+      each; `.tar` files in the folder are read as well. Links to folders are
+      followed, once each;
     - a `.csv` or `.tsv` file with a column of pictures (`file_name`,
       `image`, `image_path`, `filename` or `path`, relative to the file) and
       one of captions (`text`, `texts`, `caption` or `captions`);
@@ -42,8 +49,11 @@ def load_image_text(
 
     A picture may have several captions: several lines, a list, or several
     records. Nothing is decoded before it is wanted, but captions and the
-    headers of the pictures are checked at once. What cannot be used is left
-    out, counted and named in `.report`, and announced by one warning.
+    headers of the pictures are checked at once. Each row of a source is a
+    picture with its captions, or named in `.report` with what is wrong of it;
+    one warning announces that there are such. Pictures are AVIF, BMP, GIF,
+    JPEG, JPEG 2000, PNG, PPM, TIFF or WebP, whatever their ending says, and
+    are decoded in this process: what a collection holds is never run.
 
     Args:
         path: string or path. The source.
@@ -69,6 +79,12 @@ def load_image_text(
         verify: `"header"`, `"decode"` or None. What is checked of each
             picture when loading: that it can be opened, that it can be
             decoded in full, or nothing. Defaults to `"header"`.
+        max_pixels: int. Pictures of more are left out, before they are
+            unpacked. Defaults to `89_478_485`, Pillow's own bound.
+        max_bytes: int. So are files and members of archives of more bytes,
+            unpacked. Defaults to `2**28`.
+        max_line_bytes: int. So are longer lines of a table. Defaults to
+            `2**24`.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
             `keras.utils.PyDataset`. Worker processes cannot report broken
             pictures; load with `verify="decode"` to know them.
@@ -100,7 +116,10 @@ def load_image_text(
         raise ValueError(
             f"`verify` must be one of {VERIFY}. Received: verify={verify!r}"
         )
-    usable, skipped = sort_out(find_rows(path, split), verify)
+    max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
+    limits = Limits(max_bytes, max_line_bytes)
+    rows = find_rows(path, split, limits)
+    usable, skipped = sort_out(rows, verify, max_pixels)
     if not usable:
         counts = {reason: len(names) for reason, names in skipped.items()}
         raise ValueError(
@@ -124,23 +143,24 @@ def load_image_text(
         augment=augment,
         balance=balance,
         skipped=skipped,
+        max_pixels=max_pixels,
         **kwargs,
     )
 
 
-def sort_out(rows, verify):
+def sort_out(rows, verify, max_pixels=decoding.MAX_PIXELS):
     """Separates the usable rows from the others, by reason.
 
     Args:
         rows: list of `Row`.
-        verify: as in `load_image_text`.
+        verify, max_pixels: as in `load_image_text`.
 
     Returns:
         `(usable rows, {reason: [names]})`.
     """
     usable, skipped = [], {}
     for row in rows:
-        problem = row.problem or _problem(row, verify)
+        problem = row.problem or _problem(row, verify, max_pixels)
         if problem:
             skipped.setdefault(problem, []).append(row.name)
         else:
@@ -148,14 +168,17 @@ def sort_out(rows, verify):
     return usable, skipped
 
 
-def _problem(row, verify):
+def _problem(row, verify, max_pixels):
     if not any(text.strip() for text in row.texts):
         return "empty caption"
     if verify is None:
         return None
-    check = decoding.decode if verify == "decode" else decoding.check_header
     try:
-        check(row.read())
+        content = row.read()
+        if verify == "decode":
+            decoding.decode(content, max_pixels=max_pixels)
+        else:
+            decoding.check_header(content, max_pixels)
     except FileNotFoundError:
         return "missing picture"
     except Exception:

@@ -38,8 +38,8 @@ class ImageTextDataset(BatchStream):
     Args:
         rows: list of `keras_muse.data.sources.Row`.
         skipped: dict of reason to list of names. What was left out before.
-        image_size, batch_size, shuffle, seed, augment, balance, **kwargs:
-            see `keras_muse.data.load_image_text`.
+        image_size, batch_size, shuffle, seed, augment, balance, max_pixels,
+            **kwargs: see `keras_muse.data.load_image_text`.
 
     Example:
 
@@ -65,8 +65,15 @@ class ImageTextDataset(BatchStream):
         augment=False,
         balance=None,
         skipped=None,
+        max_pixels=decoding.MAX_PIXELS,
         **kwargs,
     ):
+        if augment and kwargs.get("use_multiprocessing"):
+            raise ValueError(
+                "`augment` needs TensorFlow, which does not survive in worker "
+                "processes: leave `use_multiprocessing` away; `workers` are "
+                "threads then. Received: use_multiprocessing=True"
+            )
         if balance is not None and not shuffle:
             raise ValueError(
                 "`balance` draws rows at random and needs `shuffle=True`. "
@@ -79,6 +86,7 @@ class ImageTextDataset(BatchStream):
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
+        self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
         super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
@@ -87,7 +95,7 @@ class ImageTextDataset(BatchStream):
         self._captions = [
             [text.strip() for text in row.texts if text.strip()] for row in rows
         ]
-        self._broken = set()
+        self._broken = {}  # place to a token of the thread that saw it first
         self._groups = None
         if self.balance is not None:
             self._groups = groups_by_column(rows, self.balance)
@@ -228,9 +236,10 @@ class ImageTextDataset(BatchStream):
     @property
     def identity(self):
         names = "\n".join(row.name for row in self._rows)
+        names = names.encode("utf-8", "backslashreplace")
         return {
             "num_examples": self.num_examples,
-            "names": zlib.crc32(names.encode()),
+            "names": zlib.crc32(names),
             "image_size": self.image_size and list(self.image_size),
             "augment": self._augment and {**self._augment},
             "batch_size": self.batch_size,
@@ -253,6 +262,8 @@ class ImageTextDataset(BatchStream):
         places = range(first, min(first + self.batch_size, len(order)))
         batch = [self._readable(epoch, order, place, size) for place in places]
         batch = [pair for pair in batch if pair is not None]
+        if not batch:
+            batch = [self._next_readable(epoch, order, first, size)]
         images = self._stack([image for image, _ in batch])
         if self._augment and len(batch):
             images = augmentation.random_crop_and_flip(
@@ -284,6 +295,21 @@ class ImageTextDataset(BatchStream):
                 return image, self._caption(row, epoch, place)
         return None
 
+    def _next_readable(self, epoch, order, place, size):
+        """What stands for a batch of nothing but broken pictures.
+
+        Keras counted it, and no model takes a batch without rows.
+        """
+        for _ in range(len(order)):
+            place = (place + 1) % len(order)
+            pair = self._readable(epoch, order, place, size)
+            if pair is not None:
+                return pair
+        raise ValueError(
+            "None of the pictures can be decoded. Received: "
+            f"{self.num_examples} pictures, {self.report['counts']}"
+        )
+
     def _caption(self, row, epoch, place):
         captions = self._captions[row]
         if not self.shuffle or len(captions) == 1:
@@ -297,7 +323,7 @@ class ImageTextDataset(BatchStream):
             return None
         row = self._rows[index]
         try:
-            image = decoding.decode(row.read(), size)
+            image = decoding.decode(row.read(), size, self._max_pixels)
         except Exception as error:
             # Pillow's readers raise errors of many kinds on damaged files.
             self._note_broken(index, error)
@@ -307,8 +333,11 @@ class ImageTextDataset(BatchStream):
         return image
 
     def _note_broken(self, index, error):
+        # One step, which no other thread comes between.
+        mine = object()
+        if self._broken.setdefault(index, mine) is not mine:
+            return
         name = self._rows[index].name
-        self._broken.add(index)
         self._skipped.setdefault("broken picture", []).append(name)
         warnings.warn(f"{name!r} is skipped: {error}", stacklevel=2)
 

@@ -86,7 +86,8 @@ class FSQ(keras.layers.Layer):
 
     def call(self, x, training=False, loss_names=()):
         bounded = 2 * ops.sigmoid(1.6 * ops.cast(x, "float32")) - 1
-        steps = np.array(self.levels, "float32") - 1
+        steps = ops.convert_to_tensor(np.array(self.levels) - 1, "float32")
+        strides = ops.convert_to_tensor(self._strides)
         # (..., codebook_dim), whole numbers from 0 to levels - 1
         places = ops.round((bounded + 1) / 2 * steps)
         quantized = quantization.straight_through(
@@ -94,20 +95,17 @@ class FSQ(keras.layers.Layer):
         )
         return {
             "quantized": ops.cast(quantized, self.compute_dtype),
-            "token_ids": ops.sum(
-                ops.cast(places, "int32") * self._strides, axis=-1
-            ),
+            "token_ids": ops.sum(ops.cast(places, "int32") * strides, axis=-1),
             "losses": {},
         }
 
     def lookup(self, token_ids):
         """Codes of `token_ids`, float32 of shape `(..., codebook_dim)`."""
         token_ids = ops.cast(token_ids, "int32")[..., None]
-        levels = np.array(self.levels, "int32")
-        places = (token_ids // self._strides) % levels
-        return (
-            ops.cast(places, "float32") / (levels - 1).astype("float32") * 2 - 1
-        )
+        levels = ops.convert_to_tensor(np.array(self.levels, "int32"))
+        places = token_ids // ops.convert_to_tensor(self._strides) % levels
+        steps = ops.cast(levels - 1, "float32")
+        return ops.cast(places, "float32") / steps * 2 - 1
 
     def fingerprint(self):
         """A hash of the codes, by which stored tokens know them again."""

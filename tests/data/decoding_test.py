@@ -1,6 +1,7 @@
 """Pictures of every kind become the RGB a person would see."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -83,3 +84,53 @@ def test_floating_point_pixels_are_refused():
     picture = Image.fromarray(np.ones((2, 2), "float32"))
     with pytest.raises(ValueError, match="floating-point"):
         decode(encode(picture, "TIFF"))
+
+
+# === Colour profiles ===
+
+
+def prophoto():
+    """A profile of ProPhoto RGB: its primaries, and a gamma of 1.8."""
+
+    def xyz(x, y, z):
+        numbers = (round(number * 65536) for number in (x, y, z))
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *numbers)
+
+    gamma = b"curv" + bytes(4) + struct.pack(">IH", 1, round(1.8 * 256))
+    tags = {
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.7976749, 0.2880402, 0.0),
+        b"gXYZ": xyz(0.1351917, 0.7118741, 0.0),
+        b"bXYZ": xyz(0.0313534, 0.0000857, 0.8252100),
+        **{name: gamma + bytes(2) for name in (b"rTRC", b"gTRC", b"bTRC")},
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"p\0" + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0" + bytes(3),
+    }
+    offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">2I", offset + len(body), len(content))
+        body += content
+    head = struct.pack(">4x4sI4s4s4s", b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head = head.ljust(36, b"\0") + b"acsp"
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    profile = head.ljust(128, b"\0") + struct.pack(">I", len(tags))
+    profile += table + body
+    return struct.pack(">I", len(profile)) + profile[4:]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_of_a_profile_become_those_of_the_web(mode):
+    color = (190, 150, 120, 255)[: len(mode)]
+    file = io.BytesIO()
+    picture = Image.new(mode, (4, 4), color)
+    picture.save(file, "PNG", icc_profile=prophoto())
+    seen = decode(file.getvalue())[0, 0]
+    np.testing.assert_allclose(seen, (236, 157, 133), atol=3)
+
+
+def test_a_damaged_profile_is_left_out():
+    file = io.BytesIO()
+    picture = Image.new("RGB", (4, 4), (190, 150, 120))
+    picture.save(file, "PNG", icc_profile=b"no profile")
+    assert decode(file.getvalue())[0, 0].tolist() == [190, 150, 120]

@@ -4,6 +4,8 @@ Every source form ends in the same thing: a list of `Row`s, each with a name,
 its captions and a way to read its picture. Nothing is decoded here.
 """
 
+import dataclasses
+import functools
 import glob
 import itertools
 import os
@@ -12,6 +14,8 @@ import re
 from keras_muse.data.sources.containers import folder_files
 from keras_muse.data.sources.containers import tar_files
 from keras_muse.data.sources.containers import zip_files
+from keras_muse.data.sources.limits import Limits
+from keras_muse.data.sources.pairing import has_images
 from keras_muse.data.sources.pairing import pair_files
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_file_rows
@@ -20,7 +24,7 @@ from keras_muse.data.sources.tfds import tfds_rows
 __all__ = ["Row", "find_rows"]
 
 
-def find_rows(path, split=None):
+def find_rows(path, split=None, limits=None):
     """Lists the captioned pictures of a source, recognised from its path.
 
     Args:
@@ -29,31 +33,49 @@ def find_rows(path, split=None):
         split: string or None. Keeps the rows whose `split` column has this
             value, or that lie in a folder of this name. For `"tfds:"`
             sources, the name of the split to open.
+        limits: `Limits`. Defaults to those of the class.
 
     Returns:
         A list of `Row`, also of those that cannot be used (their `problem`
         says why).
     """
-    path = os.fspath(path)
+    path, limits = os.fspath(path), limits or Limits()
     if path.startswith("tfds:"):
         return tfds_rows(path.removeprefix("tfds:"), split or "train")
-    rows = _open(path)
+    rows = [
+        row
+        if row.read is None
+        # A reader of a row takes no argument any more.
+        else dataclasses.replace(
+            row, read=functools.partial(row.read, limits.max_bytes)
+        )
+        for row in _open(path, limits)
+    ]
     if split is None:
         return rows
     return [row for row in rows if row.problem or _is_in_split(row, split)]
 
 
-def _open(path):
+def _open(path, limits):
     if os.path.isdir(path):
-        tars = sorted(glob.glob(os.path.join(glob.escape(path), "*.tar")))
-        return _shard_rows(tars) if tars else pair_files(folder_files(path))
+        files = folder_files(path)
+        tars = [
+            os.path.join(path, name)
+            for name in files.readers
+            if name.lower().endswith(".tar") and "/" not in name
+        ]
+        # What lies beside shards describes them, unless it is pictures.
+        loose = (
+            [] if tars and not has_images(files) else pair_files(files, limits)
+        )
+        return loose + _shard_rows(tars, limits)
     lowered = path.lower()
     if lowered.endswith((".csv", ".tsv")):
-        return csv_file_rows(_existing(path))
+        return csv_file_rows(_existing(path), limits)
     if lowered.endswith(".zip"):
-        return pair_files(zip_files(_existing(path)))
+        return pair_files(zip_files(_existing(path)), limits)
     if lowered.endswith(".tar"):
-        return _shard_rows(_expand(path))
+        return _shard_rows(_expand(path), limits)
     raise ValueError(
         "`path` must be a folder, a .csv, .tsv, .zip or (uncompressed) .tar "
         "file, a pattern of .tar files, or 'tfds:' and a name. Received: "
@@ -61,8 +83,8 @@ def _open(path):
     )
 
 
-def _shard_rows(paths):
-    rows = [pair_files(*tar_files(path)) for path in paths]
+def _shard_rows(paths, limits):
+    rows = [pair_files(tar_files(path), limits) for path in paths]
     return list(itertools.chain.from_iterable(rows))
 
 

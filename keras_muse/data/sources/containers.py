@@ -1,73 +1,218 @@
-"""Folders, tars and zips, all seen as `{name: function that reads it}`.
+"""Folders, tars and zips, all seen as files by name.
 
 Archives are never extracted: a member is read by its place in the file, so
 its name never becomes a path. The readers are picklable, for worker processes.
+Only plain files are read: a pipe would never end, nor would `/dev/zero`.
 """
 
+import dataclasses
 import functools
 import os
+import posixpath
+import stat
 import tarfile
 import zipfile
+import zlib
+
+from keras_muse.data.sources.row import Row
+
+# What systems and programs put beside pictures.
+_OTHERS_FOLDERS = ("__MACOSX", ".ipynb_checkpoints")
+
+
+@dataclasses.dataclass
+class Files:
+    """The files of a container.
+
+    Attributes:
+        readers: dict. Of names with `/` between folders, to functions of the
+            largest number of bytes that read the file.
+        problems: list of `Row`, each with a problem: what is there and cannot
+            be read.
+    """
+
+    readers: dict = dataclasses.field(default_factory=dict)
+    problems: list = dataclasses.field(default_factory=list)
+
+    def add(self, name, reader, problem=None):
+        """Adds a file by its name in the container, or what is wrong of it."""
+        name = clean_name(name)
+        if _is_others(name):
+            return
+        if name in self.readers:
+            problem = "the same name twice"
+        if problem:
+            self.problems.append(Row(name=name, problem=problem))
+        else:
+            self.readers[name] = reader
+
+
+def clean_name(name):
+    """A name as it is compared and shown: `./a.png` is `a.png`."""
+    name = posixpath.normpath(name.replace("\\", "/")).lstrip("/")
+    # Names of files may hold bytes that are no text.
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_others(name):
+    folders, _, base = name.rpartition("/")
+    return base.startswith("._") or any(
+        folder in _OTHERS_FOLDERS for folder in folders.split("/")
+    )
+
+
+# === Folders ===
 
 
 def folder_files(path):
-    """Every file under a folder, by its name relative to the folder."""
-    files = {}
-    for folder, _, names in os.walk(path):
-        for name in names:
-            full = os.path.join(folder, name)
-            relative = os.path.relpath(full, path).replace(os.sep, "/")
-            files[relative] = functools.partial(read_file, full)
-    return dict(sorted(files.items()))
+    """Every file under a folder; links to folders are followed once."""
+    files = Files()
+    _walk(path, "", files, set())
+    files.readers = dict(sorted(files.readers.items()))
+    return files
+
+
+def _walk(folder, prefix, files, seen):
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        files.add(prefix or folder, None, "unreadable folder")
+        return
+    place = status.st_dev, status.st_ino
+    if place in seen:  # a circle of links
+        return
+    seen.add(place)
+    for entry in entries:
+        name = prefix + entry.name
+        try:
+            mode = entry.stat().st_mode  # of what a link leads to
+        except OSError:
+            files.add(name, None, "missing file")
+            continue
+        if stat.S_ISDIR(mode):
+            if entry.name not in _OTHERS_FOLDERS:
+                _walk(entry.path, f"{name}/", files, seen)
+        elif stat.S_ISREG(mode):
+            files.add(name, functools.partial(read_file, entry.path))
+        else:
+            files.add(name, None, "no plain file")
+
+
+def read_file(path, max_bytes):
+    """The bytes of a plain file."""
+    # Asked before it is opened: to open a pipe is to wait for its writer.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("no plain file")
+    with open(path, "rb") as file:
+        return _read(file, max_bytes)
+
+
+def _read(file, max_bytes):
+    content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"more than max_bytes={max_bytes}")
+    return content
+
+
+# === Tars ===
 
 
 def tar_files(path):
-    """Every plain file in a tar, and what stopped the reading, if anything.
-
-    Returns:
-        `({name: reader}, problem or None)`.
-    """
-    files = {}
+    """Every plain file of a tar."""
+    files = Files()
+    name = os.path.basename(path)
     try:
         with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isreg() and not member.issparse():
-                    files[member.name] = functools.partial(
-                        read_span, path, member.offset_data, member.size
-                    )
-    except tarfile.TarError as error:
-        return files, f"{os.path.basename(path)}: {error}"
-    return files, None
+            _list_members(archive, path, files)
+            is_whole = _has_end(path, archive.offset)
+    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError):
+        is_whole = False
+    if not is_whole:
+        files.problems.append(Row(name=name, problem="damaged archive"))
+    return files
+
+
+def _list_members(archive, path, files):
+    last = -1
+    while (member := archive.next()) is not None:
+        # A negative size leads back, for ever.
+        if member.size < 0 or archive.offset <= last:
+            raise ValueError("members overlap")
+        last = archive.offset
+        if member.isdir():
+            continue
+        is_plain = member.isreg() and not member.issparse()
+        files.add(
+            member.name,
+            functools.partial(read_span, path, member.offset_data, member.size),
+            None if is_plain else "no plain file",
+        )
+
+
+def _has_end(path, offset):
+    """Whether a block of zeros ends the archive, as it must."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+
+
+def read_span(path, offset, size, max_bytes):
+    """Some bytes of a file."""
+    if size > max_bytes:
+        raise ValueError(f"more than max_bytes={max_bytes}")
+    with open(path, "rb") as file:
+        file.seek(offset)
+        content = file.read(size)
+    if len(content) < size:
+        raise ValueError("the archive is cut short")
+    return content
+
+
+# === Zips ===
 
 
 def zip_files(path):
-    """Every file in a zip, by its name."""
-    names = [
-        info.filename
-        for info in _open_zip(path, os.getpid()).infolist()
-        if info.file_size
-    ]
-    return {name: functools.partial(read_member, path, name) for name in names}
+    """Every file of a zip."""
+    files = Files()
+    try:
+        members = _open_zip(*_state(path)).infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        problem = Row(name=os.path.basename(path), problem="damaged archive")
+        files.problems.append(problem)
+        return files
+    for member in members:
+        if not member.is_dir():
+            files.add(
+                member.filename,
+                functools.partial(read_member, path, member.filename),
+            )
+    return files
 
 
-def read_file(path):
-    with open(path, "rb") as file:
-        return file.read()
+def read_member(path, name, max_bytes):
+    """The bytes of a member, unpacked."""
+    try:
+        with _open_zip(*_state(path)).open(name) as file:
+            return _read(file, max_bytes)
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+        *(RuntimeError, NotImplementedError),  # a password; Deflate64
+    ) as error:
+        raise ValueError(f"unreadable member: {error}") from error
 
 
-def read_span(path, offset, size):
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(size)
+def _state(path):
+    """What tells a zip from another of its name, and from another process.
 
-
-def read_member(path, name):
-    return _open_zip(path, os.getpid()).read(name)
+    ZipFile takes a lock around reads, so threads may share it. A process that
+    was forked may not: both would move the same place in the file.
+    """
+    status = os.stat(path)
+    return path, os.getpid(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=8)
-def _open_zip(path, process):
-    # Kept open, as listing the members again for each picture is slow;
-    # ZipFile takes a lock around reads, so threads may share it. A process
-    # that was forked may not: both would move the same place in the file.
+def _open_zip(path, *state):
+    # Kept open, as listing the members again for each picture is slow.
     return zipfile.ZipFile(path)

@@ -1,111 +1,144 @@
 """Pairs the pictures of a container with their captions."""
 
 import json
-import os
 import posixpath
 import re
 
+from keras_muse.data.sources.containers import clean_name
+from keras_muse.data.sources.limits import MAX_TABLE_BYTES
+from keras_muse.data.sources.row import IMAGE_ENDINGS
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_records
 from keras_muse.data.sources.tables import jsonl_records
 from keras_muse.data.sources.tables import record_rows
 from keras_muse.data.sources.tables import texts_of
 
-IMAGE_EXTENSIONS = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+CAPTION_ENDINGS = (".txt", ".caption", ".json")
 TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 
 
-def pair_files(files, problem=None):
-    """Rows from `{name: reader}`.
+def pair_files(files, limits):
+    """Rows of the files of a container.
 
     A `metadata.jsonl` or `metadata.csv` anywhere among the files gives the
     captions; without one, the file beside a picture with the same name and
-    the ending `.txt` or `.json` does.
+    the ending `.txt`, `.caption` or `.json` does.
 
     Args:
-        files: dict of name to a function that reads the file.
-        problem: string or None. What stopped the listing of the files.
+        files: `Files`.
+        limits: `Limits`.
 
     Returns:
         A list of `Row`.
     """
-    tables = [name for name in files if posixpath.basename(name) in TABLES]
-    rows = _table_rows(files, tables) if tables else _sidecar_rows(files)
-    if problem:
-        rows.append(Row(name=problem, problem="damaged archive"))
+    readers = files.readers
+    tables = [name for name in readers if posixpath.basename(name) in TABLES]
+    if tables:
+        rows = _table_rows(readers, tables, limits)
+    else:
+        rows = _sidecar_rows(readers, limits)
+    stems = {posixpath.splitext(row.name)[0] for row in rows}
+    rows += [row for row in files.problems if _counts(row, stems)]
     return rows
 
 
-def _is_image(name):
-    return name.lower().endswith(IMAGE_EXTENSIONS)
+def has_images(files):
+    """Whether there are pictures among the files, readable or not."""
+    names = [*files.readers, *(row.name for row in files.problems)]
+    return any(_ending(name) in IMAGE_ENDINGS for name in names)
 
 
-def _table_rows(files, tables):
+def _ending(name):
+    return posixpath.splitext(name)[1].lower()
+
+
+def _counts(row, stems):
+    """Whether what cannot be read would be a row of the collection.
+
+    Args:
+        row: `Row` with a problem.
+        stems: set of names without endings, of what has a row.
+    """
+    if row.problem.endswith(("archive", "folder")):
+        return True
+    stem, ending = posixpath.splitext(row.name)
+    if (
+        posixpath.basename(row.name) in TABLES
+        or ending.lower() in IMAGE_ENDINGS
+    ):
+        return True
+    # A caption is a part of its picture's row.
+    return ending.lower() in CAPTION_ENDINGS and stem not in stems
+
+
+def _table_rows(readers, tables, limits):
     rows = []
     for table in tables:
         read_records = TABLES[posixpath.basename(table)]
         folder = posixpath.dirname(table)
+        try:
+            content = readers[table](MAX_TABLE_BYTES)
+        except (OSError, ValueError):
+            rows.append(Row(name=table, problem="unreadable table"))
+            continue
         rows += record_rows(
-            read_records(files[table]()),
+            read_records(content, limits.max_line_bytes),
             table,
-            lambda name, folder=folder: files.get(_beside(folder, name)),
+            lambda name, folder=folder: readers.get(_beside(folder, name)),
             lambda name, folder=folder: _beside(folder, name),
         )
     listed = {row.name for row in rows}
     rows += [
         Row(name=name, problem="no caption")
-        for name in files
-        if _is_image(name) and name not in listed
+        for name in readers
+        if _ending(name) in IMAGE_ENDINGS and name not in listed
     ]
     return rows
 
 
 def _beside(folder, name):
-    return posixpath.normpath(posixpath.join(folder, name))
+    return clean_name(posixpath.join(folder, name.replace("\\", "/")))
 
 
-def _sidecar_rows(files):
-    rows, used = [], set()
-    for name in filter(_is_image, files):
-        stem = os.path.splitext(name)[0]
-        sidecars = [
-            stem + ending
-            for ending in (".txt", ".json")
-            if stem + ending in files
-        ]
-        used.update(sidecars)
-        rows.append(_sidecar_row(name, sidecars, files))
+def _sidecar_rows(readers, limits):
+    sidecars = {}
+    for name in readers:
+        if _ending(name) in CAPTION_ENDINGS:
+            stem = posixpath.splitext(name)[0]
+            sidecars.setdefault(stem, []).append(name)
+    rows, stems = [], set()
+    for name in readers:
+        if _ending(name) in IMAGE_ENDINGS:
+            stem = posixpath.splitext(name)[0]
+            stems.add(stem)
+            rows.append(
+                _sidecar_row(name, sidecars.get(stem, []), readers, limits)
+            )
     rows += [
         Row(name=name, problem="no picture")
-        for name in files
-        if name.endswith((".txt", ".json")) and name not in used
+        for stem, names in sidecars.items()
+        if stem not in stems
+        for name in names
     ]
     return rows
 
 
-def _sidecar_row(name, sidecars, files):
+def _sidecar_row(name, sidecars, readers, limits):
     if not sidecars:
         return Row(name=name, problem="no caption")
     texts, metadata = [], {}
+    # Plain captions first, as they are in the order of the endings.
+    sidecars = sorted(sidecars, key=lambda s: CAPTION_ENDINGS.index(_ending(s)))
     try:
         for sidecar in sidecars:
-            content = files[sidecar]().decode("utf-8-sig")
-            if sidecar.endswith(".txt"):
-                texts += re.split(r"\r\n|\r|\n", content)
-            else:
+            content = readers[sidecar](limits.max_bytes).decode("utf-8-sig")
+            if _ending(sidecar) == ".json":
                 metadata = json.loads(content)
                 texts += [t for t in texts_of(metadata) if t not in texts]
-    except (AttributeError, TypeError, ValueError):
-        # Not UTF-8, not JSON, or JSON that is not an object.
+            else:
+                texts += re.split(r"\r\n|\r|\n", content)
+    except (OSError, TypeError, ValueError, RecursionError):
+        # Not to be read, not UTF-8, not JSON, or JSON that is no object.
         return Row(name=name, problem="unreadable caption")
     metadata = {"file_name": name, **metadata}
-    return Row(name, tuple(texts), files[name], metadata)
+    return Row(name, tuple(texts), readers[name], metadata)

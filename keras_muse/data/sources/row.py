@@ -3,6 +3,12 @@
 import collections.abc
 import dataclasses
 
+# What the names of pictures end in, in small letters.
+IMAGE_ENDINGS = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:

@@ -1,44 +1,160 @@
-"""Tables of pictures and captions: JSON lines, CSV and TSV."""
+"""Tables of pictures and captions: JSON lines, CSV and TSV.
 
-import csv
+Each line of a table is a record or a line of the report, whatever the others
+are: a line that cannot be read takes none with it.
+"""
+
 import functools
-import io
 import json
 import os
 
+from keras_muse.data.sources.containers import clean_name
 from keras_muse.data.sources.containers import read_file
+from keras_muse.data.sources.limits import MAX_TABLE_BYTES
+from keras_muse.data.sources.row import IMAGE_ENDINGS
 from keras_muse.data.sources.row import Row
 
 IMAGE_COLUMNS = ("file_name", "image", "image_path", "filename", "path")
 TEXT_COLUMNS = ("text", "texts", "caption", "captions")
+# Lines that one quoted cell may reach over.
+MAX_LINES_OF_CELL = 1000
 
 
-def jsonl_records(content):
-    """One dict per line; a line that is not one becomes None."""
+# === Lines to records ===
+
+
+def jsonl_records(content, max_line_bytes):
+    """One dict per line; a line that is not one becomes `None`."""
     records = []
     # Not `splitlines`: captions may hold other ends of lines, as JSON does.
-    for line in content.decode("utf-8-sig", errors="replace").split("\n"):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            records.append(record if isinstance(record, dict) else None)
+    for line in _lines(content, max_line_bytes):
+        if line is not None and not line.strip():
+            continue
+        try:
+            record = None if line is None else json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        records.append(record if isinstance(record, dict) else None)
     return records
 
 
-def csv_records(content, delimiter=","):
-    """One dict per line, by the names in the first line."""
-    text = content.decode("utf-8-sig", errors="replace")
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    return list(reader)
+def csv_records(content, max_line_bytes, delimiter=","):
+    """One dict per record, by the names in the first line, or `None`."""
+    lines = _lines(content, max_line_bytes)
+    if not lines or lines[0] is None:
+        return []
+    columns, _ = _cells(lines, 0, delimiter)
+    columns = [column.strip() for column in columns]
+    records, i = [], 1
+    while i < len(lines):
+        if lines[i] is None:
+            records.append(None)
+            i += 1
+            continue
+        if not lines[i].strip():
+            i += 1
+            continue
+        cells, i = _record(lines, i, delimiter, columns)
+        fits = len(cells) <= len(columns)
+        # More cells than columns: a caption whose rest would be lost.
+        records.append(
+            dict(zip(columns, cells, strict=False)) if fits else None
+        )
+    return records
 
 
-def csv_file_rows(path):
+def _lines(content, max_line_bytes):
+    """Lines of text; `None` for one that is no text, or too long."""
+    lines = []
+    for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        line = line.removesuffix(b"\r")
+        try:
+            text = line.decode() if len(line) <= max_line_bytes else None
+        except UnicodeDecodeError:
+            text = None
+        lines.append(text)
+    return lines
+
+
+def _record(lines, start, delimiter, columns):
+    """The cells of the record that begins in a line, and the next line.
+
+    A quotation mark opens a cell that may hold delimiters and reach over
+    lines, if another one closes it. It is a letter where none does; and where
+    a line between would be a record of its own, for then the mark that closes
+    is of another cell.
+    """
+    cells, end = _cells(lines, start, delimiter)
+    inner = lines[start + 1 : end]
+    if any(
+        line is None or _is_record(line, delimiter, columns) for line in inner
+    ):
+        return lines[start].split(delimiter), start + 1
+    return cells, end
+
+
+def _is_record(line, delimiter, columns):
+    """Whether a line alone has all cells, and a picture among them."""
+    cells, _ = _cells([line], 0, delimiter)
+    record = dict(zip(columns, cells, strict=False))
+    name = _first_value(record, IMAGE_COLUMNS) or ""
+    is_image = name.lower().strip('"').endswith(IMAGE_ENDINGS)
+    return len(cells) == len(columns) and is_image
+
+
+def _cells(lines, start, delimiter):
+    """Cells from a line on, read by the rules of CSV, and the next line."""
+    cells, rest, next_line = [], lines[start], start + 1
+    while True:
+        if rest.startswith('"'):
+            closed = _quoted(lines, rest[1:], next_line, delimiter)
+            if closed is not None:
+                cell, rest, next_line = closed
+                cells.append(cell)
+                if rest is None:
+                    return cells, next_line
+                continue
+        cell, mark, rest = rest.partition(delimiter)
+        cells.append(cell)
+        if not mark:
+            return cells, next_line
+
+
+def _quoted(lines, rest, next_line, delimiter):
+    """A cell behind its opening mark: cell, rest of the line, next line.
+
+    `None` if no mark closes it; the rest is `None` at the end of a line.
+    """
+    parts = []
+    for _ in range(MAX_LINES_OF_CELL):
+        place = 0
+        while (place := rest.find('"', place)) >= 0:
+            if rest[place + 1 : place + 2] == '"':  # doubled: one of the cell
+                place += 2
+                continue
+            behind = rest[place + 1 :]
+            if behind == "" or behind.startswith(delimiter):
+                parts.append(rest[:place])
+                cell = "\n".join(parts).replace('""', '"')
+                after = behind[len(delimiter) :] if behind else None
+                return cell, after, next_line
+            place += 1
+        parts.append(rest)
+        if next_line >= len(lines) or lines[next_line] is None:
+            return None
+        rest, next_line = lines[next_line], next_line + 1
+    return None
+
+
+# === Records to rows ===
+
+
+def csv_file_rows(path, limits):
     """Rows of a .csv or .tsv file; pictures are named relative to it."""
     delimiter = "\t" if path.lower().endswith(".tsv") else ","
-    records = csv_records(read_file(path), delimiter)
-    columns = list(records[0]) if records else []
+    content = read_file(path, MAX_TABLE_BYTES)
+    records = csv_records(content, limits.max_line_bytes, delimiter)
+    columns = list(next((r for r in records if r is not None), []))
     for wanted in (IMAGE_COLUMNS, TEXT_COLUMNS):
         if not set(wanted) & set(columns):
             raise ValueError(
@@ -53,7 +169,7 @@ def csv_file_rows(path):
     )
 
 
-def record_rows(records, table_name, reader_of, full_name=str):
+def record_rows(records, table_name, reader_of, full_name=clean_name):
     """Rows of a table; lines that name the same picture are its captions.
 
     Args:
@@ -69,7 +185,7 @@ def record_rows(records, table_name, reader_of, full_name=str):
     rows, first_records, texts = [], {}, {}
     for line, record in enumerate(records, start=1):
         name = _first_value(record or {}, IMAGE_COLUMNS)
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             where = f"{table_name} line {line}"
             rows.append(Row(name=where, problem="unreadable line"))
             continue
@@ -93,8 +209,11 @@ def texts_of(record):
     """The captions of one record: a text, a list of them, or none.
 
     Raises:
-        TypeError, ValueError: if there is anything else, such as a number.
+        TypeError, ValueError: if there is anything else, such as a number,
+            or half an emoji, which no file can hold.
     """
+    if not isinstance(record, dict):
+        raise TypeError(f"A record must be a dict. Received: {record!r}")
     value = _first_value(record, TEXT_COLUMNS)
     if isinstance(value, dict):
         value = value.get("text")
@@ -108,6 +227,8 @@ def texts_of(record):
     ]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"Captions must be texts. Received: {value!r}")
+    for text in texts:
+        text.encode()  # raises for half of a pair of surrogates
     return texts
 
 

@@ -26,11 +26,11 @@ def tfds_rows(name, split):
     )
     rows = []
     for index in range(len(source)):
-        record = source[index]
         row_name = f"{name}/{split}/{index}"
         try:
+            record = source[index]
             texts = tuple(texts_of(record))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OSError):
             rows.append(Row(row_name, problem="unreadable caption"))
             continue
         metadata = {k: v for k, v in record.items() if k != "image"}
