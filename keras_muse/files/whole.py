@@ -1,13 +1,21 @@
 """Files and directories that appear whole or not at all."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
 import re
 import shutil
+import stat
+import sys
 import tempfile
 import uuid
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # What the names of files and directories begin with that are not whole yet.
 WRITING = ".writing_"
@@ -46,34 +54,141 @@ def write_json(path, contents):
 
 @contextlib.contextmanager
 def write_whole(directory):
-    """Gives a temporary directory whose files move to their place at the end.
+    """Gives a temporary directory that takes the place of another at the end.
 
-    After an error nothing has been written.
+    The change is one step: killed at any time, the directory is the old one
+    or the new one. After an error nothing has been written. What a kill left
+    behind is removed by the next that writes to the same place.
 
     Args:
         directory: string. Where the files shall be. New weights of a preset
             replace all files of earlier ones; other files stay.
     """
-    directory = os.path.abspath(directory)
-    parent = os.path.dirname(directory)
+    directory = os.path.realpath(directory)
+    parent, name = os.path.split(directory)
     os.makedirs(parent, exist_ok=True)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=WRITING)
-    try:
-        yield temporary
-        # Weights before what names them, parts before the whole.
-        for root, _, file_names in os.walk(temporary, topdown=False):
-            target = os.path.join(directory, os.path.relpath(root, temporary))
-            os.makedirs(target, exist_ok=True)
-            new = set(filter(_WEIGHTS.fullmatch, file_names))
-            old = set(filter(_WEIGHTS.fullmatch, os.listdir(target)))
-            for file_name in sorted(
-                file_names, key=lambda name: name.endswith(".json")
-            ):
-                os.replace(
-                    os.path.join(root, file_name),
-                    os.path.join(target, file_name),
+    prefix = f"{WRITING}{name}_"
+    _remove_abandoned(parent, prefix)
+    temporary = tempfile.mkdtemp(dir=parent, prefix=prefix)
+    with _claimed(temporary):
+        try:
+            yield temporary
+            _add_what_stays(directory, temporary)
+            _exchange(temporary, directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _add_what_stays(old, new):
+    """Brings files of an old directory into the new one, without copying."""
+    for root, _, names in os.walk(old):
+        target = os.path.join(new, os.path.relpath(root, old))
+        os.makedirs(target, exist_ok=True)
+        there = set(os.listdir(target))
+        has_weights = any(map(_WEIGHTS.fullmatch, there))
+        for name in set(names) - there:
+            if has_weights and _WEIGHTS.fullmatch(name):
+                continue
+            source = os.path.join(root, name)
+            try:
+                os.link(
+                    source, os.path.join(target, name), follow_symlinks=False
                 )
-            for stale in old - new if new else ():
-                os.remove(os.path.join(target, stale))
+            except OSError:  # a file system without links
+                shutil.copy2(
+                    source, os.path.join(target, name), follow_symlinks=False
+                )
+
+
+def _exchange(new, old):
+    """Puts a directory in the place of another, in one step."""
+    if not os.path.isdir(old):
+        mode = 0o777 & ~_umask()
+        os.chmod(new, mode)
+        os.rename(new, old)
+        return
+    os.chmod(new, stat.S_IMODE(os.stat(old).st_mode))
+    working = os.path.realpath(os.getcwd())
+    if os.path.commonpath([working, old]) == old:
+        _move_files(new, old)  # somebody stands in it: it stays where it is
+    elif not _swap(new, old):
+        _move_aside(new, old)
+
+
+def _swap(new, old):
+    """Whether the system has exchanged two directories."""
+    if sys.platform != "linux":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    paths = os.fsencode(new), os.fsencode(old)
+    return library.renameat2(here, paths[0], here, paths[1], exchange) == 0
+
+
+def _move_aside(new, old):
+    """Exchanges in two steps, where the system knows no single one."""
+    aside = tempfile.mkdtemp(dir=os.path.dirname(old), prefix=WRITING)
+    try:
+        os.rename(old, aside)
+        os.rename(new, old)
+    except OSError:  # a directory that cannot be moved
+        _move_files(new, old)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_files(new, old):
+    """Moves file by file; what names the others comes last."""
+    for root, _, names in os.walk(new, topdown=False):
+        target = os.path.join(old, os.path.relpath(root, new))
+        os.makedirs(target, exist_ok=True)
+        for name in sorted(names, key=lambda name: name.endswith(".json")):
+            os.replace(os.path.join(root, name), os.path.join(target, name))
+        if any(map(_WEIGHTS.fullmatch, names)):
+            for stale in set(os.listdir(target)) - set(names):
+                if _WEIGHTS.fullmatch(stale):
+                    os.remove(os.path.join(target, stale))
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+# === What a kill leaves ===
+
+
+@contextlib.contextmanager
+def _claimed(directory):
+    """Holds a lock on a directory, which ends with the process."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent, prefix):
+    """Removes temporary directories that no process claims any more."""
+    if fcntl is None:
+        return
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        if not name.startswith(prefix) or not os.path.isdir(path):
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # its writer is at work
+        finally:
+            os.close(descriptor)

@@ -49,6 +49,8 @@ class MuseModel(keras.Model):
     # Those that come and go in a training. They do not count in the loss of
     # `evaluate`, which must be comparable from the first epoch to the last.
     passing_losses = ()
+    # Names of metrics that are the better, the larger they are.
+    larger_is_better = ()
     # Into how many parts a training step cuts its batch.
     gradient_accumulation_steps = 1
 
@@ -290,6 +292,28 @@ class MuseModel(keras.Model):
             )
         super().compile(optimizer=optimizer, **kwargs)
 
+    # Names of the arguments of `compile` beside Keras' own, as attributes.
+    compile_arguments = ()
+
+    def get_compile_config(self):
+        if not self.compiled or not self.compile_arguments:
+            return {}
+        config = {
+            name: value
+            for name, value in super().get_compile_config().items()
+            if name not in TARGET_LOSSES
+        }
+        own = {name: getattr(self, name) for name in self.compile_arguments}
+        # What random numbers come next: Keras saves no such state.
+        seed = keras.ops.convert_to_numpy(self.seed_generator.state)
+        return {**config, **own, "seed_state": seed.tolist()}
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.seed_generator.state.assign(config.pop("seed_state"))
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
     def check_data(self, x, argument):
         """Refuses data that cannot be trained on, before the first step.
 
@@ -326,9 +350,24 @@ class MuseModel(keras.Model):
             if not any(isinstance(c, NaNGuard) for c in callbacks):
                 # First: it ends the training before another one saves.
                 callbacks.insert(0, NaNGuard())
+            for callback in callbacks:
+                self._set_mode(callback)
             options["callbacks"] = callbacks
         with self._kept_variables():
             return super().fit(**options)
+
+    def _set_mode(self, callback):
+        """Tells a callback whether what it monitors is to rise or to fall.
+
+        By itself Keras knows it of its own metrics only, and fails after an
+        epoch.
+        """
+        if getattr(callback, "mode", None) == "auto":
+            name = callback.monitor.removeprefix("val_")
+            if name in self.larger_is_better:
+                callback.mode = "max"
+            elif name.endswith("loss"):
+                callback.mode = "min"
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate`, without targets."""

@@ -111,7 +111,9 @@ def prophoto():
         content += bytes(-len(content) % 4)
         table += name + struct.pack(">2I", offset + len(body), len(content))
         body += content
-    head = struct.pack(">4x4sI4s4s4s", b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(
+        ">4x4sI4s4s4s", b"", 0x02400000, b"mntr", b"RGB ", b"XYZ "
+    )
     head = head.ljust(36, b"\0") + b"acsp"
     head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
     profile = head.ljust(128, b"\0") + struct.pack(">I", len(tags))

@@ -1,7 +1,12 @@
 import os
+import pathlib
+import shutil
+import subprocess
+import sys
 
 import pytest
 
+from keras_muse.files import whole
 from keras_muse.files.whole import write_whole
 
 
@@ -52,3 +57,113 @@ def test_what_else_is_there_stays(tmp_path):
     mine.remove("model.weights.h5")
     names = {*mine, "scores.json", "model_00000.weights.h5"}
     assert set(os.listdir(tmp_path)) == names
+
+
+KILLED = """
+import os, sys
+from keras_muse.files import whole
+from keras_muse.files.whole import write_whole
+target, last = sys.argv[1], int(sys.argv[2])
+count = 0
+def kill(event, arguments):
+    global count
+    if event == "open" or event.startswith(("os.", "shutil.", "ctypes.")):
+        count += 1
+        if count > last:
+            os._exit(9)
+with write_whole(target) as directory:
+    os.makedirs(directory + "/part")
+    for name in ("config.json", "part/model.weights.h5", "part/config.json"):
+        with open(directory + "/" + name, "w") as file:
+            file.write("new")
+    sys.addaudithook(kill)
+"""
+
+
+def contents(directory):
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_kill_at_any_call_leaves_the_old_or_the_new(tmp_path):
+    names = ["config.json", "part/model_00000.weights.h5", "part/config.json"]
+    old = {name: "old" for name in names} | {"README.md": "mine"}
+    new = {
+        **{"config.json": "new", "README.md": "mine"},
+        **{"part/model.weights.h5": "new", "part/config.json": "new"},
+    }
+    outcomes, last = [], 0
+    while not outcomes or outcomes[-1] != (0, new):
+        target = tmp_path / "preset"
+        shutil.rmtree(target, ignore_errors=True)
+        for name, text in old.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_text(text)
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED, str(target), str(last)]
+        )
+        outcomes.append((process.returncode, contents(target)))
+        assert outcomes[-1] in ((9, old), (9, new), (0, new)), last
+        last += 1
+    # It was killed before the change, and after it.
+    assert (9, old) in outcomes and (9, new) in outcomes
+    # What the kills left behind is gone.
+    assert os.listdir(tmp_path) == ["preset"]
+
+
+def test_what_another_writer_holds_is_left_alone(tmp_path):
+    with write_whole(tmp_path / "preset") as first:
+        (pathlib.Path(first) / "a").write_text("first")
+        with write_whole(tmp_path / "preset") as second:
+            (pathlib.Path(second) / "b").write_text("second")
+        assert (pathlib.Path(first) / "a").exists()
+    assert contents(tmp_path / "preset") == {"a": "first", "b": "second"}
+
+
+def test_the_place_may_be_a_link_and_where_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with write_whole(tmp_path / "link") as directory:
+        (pathlib.Path(directory) / "a").write_text("x")
+    assert (tmp_path / "link").is_symlink()
+    assert contents(tmp_path / "real") == {"a": "x"}
+    monkeypatch.chdir(tmp_path / "real")
+    (tmp_path / "real/model_00000.weights.h5").write_text("old")
+    with write_whole(".") as directory:
+        (pathlib.Path(directory) / "model.weights.h5").write_text("y")
+    assert contents(tmp_path / "real") == {"a": "x", "model.weights.h5": "y"}
+    assert sorted(os.listdir(".")) == ["a", "model.weights.h5"]
+
+
+@pytest.mark.parametrize("renames", [True, False])
+def test_without_an_exchange_it_works_too(tmp_path, monkeypatch, renames):
+    target = tmp_path / "preset"
+    target.mkdir()
+    (target / "README.md").write_text("mine")
+    monkeypatch.setattr(whole, "_swap", lambda *paths: False)
+    if not renames:
+
+        def refuse(*paths):
+            raise OSError("busy")
+
+        monkeypatch.setattr(os, "rename", refuse)
+    with write_whole(target) as directory:
+        (pathlib.Path(directory) / "config.json").write_text("new")
+    assert contents(target) == {"README.md": "mine", "config.json": "new"}
+    assert os.listdir(tmp_path) == ["preset"]
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    with write_whole(tmp_path / "preset"):
+        pass
+    mask = os.umask(0)
+    os.umask(mask)
+    mode = (tmp_path / "preset").stat().st_mode
+    assert mode & 0o777 == 0o777 & ~mask
+    (tmp_path / "preset").chmod(0o750)
+    with write_whole(tmp_path / "preset"):
+        pass
+    assert (tmp_path / "preset").stat().st_mode & 0o777 == 0o750

@@ -183,7 +183,7 @@ def test_regularization_moves_the_critic_only(regularization):
     # small pictures make some of it. A slope of the penalty would be as large
     # as the rest.
     np.testing.assert_allclose(
-        other_picture, picture, atol=0.03 * size([picture])
+        other_picture, picture, atol=0.1 * size([picture])
     )
     difference = [a - b for a, b in zip(critic, other_critic, strict=True)]
     assert size(difference) > 1e-6

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -237,3 +239,85 @@ def test_masked_token_models_are_guarded_too():
     model.compile(text_dropout=0)
     with pytest.raises(RuntimeError, match="loss=nan"):
         model.fit(data, batch_size=4, verbose=0)
+
+
+# === Keras' own callbacks, and saving ===
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "accuracy", "val_loss"])
+def test_callbacks_know_the_direction_of_what_they_monitor(tmp_path, monitor):
+    model = tiny.tiny_base(num_layers=1)
+    data = tiny.tiny_data(model, 4)
+    model.compile()
+    model.fit(
+        data,
+        validation_data=data,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping(monitor),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / "best.keras", monitor, save_best_only=True
+            ),
+            keras.callbacks.ReduceLROnPlateau("loss"),
+        ],
+    )
+    assert (tmp_path / "best.keras").exists()
+
+
+@pytest.mark.parametrize(
+    "monitor", ["val_codebook_usage", "val_reconstruction_loss", "val_loss"]
+)
+def test_so_they_do_of_a_tokenizer(monitor):
+    tokenizer, images = tiny.tiny_tokenizer(), tiny.tiny_images(4)
+    tokenizer.compile(perceptual=None, adversarial_weight=0)
+    tokenizer.fit(
+        images,
+        validation_data=images,
+        verbose=0,
+        callbacks=[keras.callbacks.EarlyStopping(monitor)],
+    )
+
+
+def test_a_model_that_is_saved_while_it_trains_goes_on(tmp_path):
+    """As if never saved: with its options, and the optimizer's state."""
+    model = tiny.tiny_base(num_layers=1)
+    data = tiny.tiny_data(model, 8)
+    model.compile(
+        keras.optimizers.Adam(1e-2), label_smoothing=0.1, text_dropout=0.5
+    )
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    model.fit(data, **options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.compiled and loaded.label_smoothing == 0.1
+    assert loaded.text_dropout == 0.5
+    expected, actual = (m.fit(data, **options).history for m in (model, loaded))
+    assert actual["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    for a, b in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-5)
+
+
+@pytest.mark.parametrize("batches", ["filter", "repeat"])
+def test_datasets_that_do_not_know_their_length(batches):
+    tf = pytest.importorskip("tensorflow")
+    for model, x in (
+        (tiny.tiny_base(num_layers=1), None),
+        (tiny.tiny_tokenizer(), tiny.tiny_images(4)),
+    ):
+        set_up(model)
+        x = tiny.tiny_data(model, 4) if x is None else x
+        dataset = tf.data.Dataset.from_tensor_slices(x).batch(2)
+        if batches == "filter":
+            dataset, options = dataset.filter(lambda x: True), {}
+        else:
+            dataset = dataset.repeat()
+            options = {
+                "steps_per_epoch": 2,
+                "validation_data": dataset,
+                "validation_steps": 1,
+            }
+        with warnings.catch_warnings():
+            # Keras: of the order, which is the dataset's, and of its end.
+            warnings.simplefilter("ignore")
+            history = model.fit(dataset, verbose=0, **options).history
+        assert np.isfinite(history["loss"][0])

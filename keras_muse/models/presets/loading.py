@@ -1,6 +1,7 @@
 """Models from presets and to presets, in KerasHub's format."""
 
 import contextlib
+import inspect
 import os
 
 from keras_muse.files import hub
@@ -23,6 +24,7 @@ def load_model(cls, preset, load_weights, kwargs):
         load_weights: bool.
         kwargs: dict. Constructor arguments to override.
     """
+    check_options(cls, kwargs)
     if preset in ARCHITECTURES:
         return _from_architecture(cls, preset, load_weights, kwargs)
     directory = local_directory(preset, cls)
@@ -49,6 +51,24 @@ def load_model(cls, preset, load_weights, kwargs):
             "The weights of `preset` cannot be read; the file may be cut "
             f"short: {error}. Received: preset={preset!r}"
         ) from error
+
+
+def check_options(cls, options):
+    """Refuses options of `from_preset` that no constructor takes.
+
+    Args:
+        cls: class of the model, or one that models inherit from.
+        options: dict.
+    """
+    known = {"name", "dtype", "trainable"}
+    for one in (cls, *cls.__subclasses__()):
+        known |= set(inspect.signature(one.__init__).parameters)
+    known -= {"self", "kwargs", "inputs", "outputs"}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(
+            f"`from_preset` takes arguments of {cls.__name__} only, "
+            f"{sorted(known)}. Received: {', '.join(unknown)}"
+        )
 
 
 def _from_architecture(cls, name, load_weights, kwargs):

@@ -12,6 +12,7 @@ from keras_muse.files import hub
 from keras_muse.files.whole import write_whole
 from keras_muse.layers import initializers
 from keras_muse.models.presets import published
+from keras_muse.models.presets.loading import check_options
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import CompiledFunctions
@@ -244,6 +245,7 @@ class TextEncoder(keras_hub.models.Backbone):
             ValueError: if the preset holds another kind of model, or a weight
                 is missing, damaged or of the wrong shape (it is named).
         """
+        check_options(cls, kwargs)
         classes = [c for c in encoder_classes() if issubclass(c, cls)]
         source = preset
         for encoder_class in classes:

@@ -46,6 +46,11 @@ class MaskedTokenModel(MuseModel):
     term_weights = {"masked_token_loss": 1.0}
     # Set by `compile`; losses can be computed without.
     label_smoothing, text_dropout, remat = 0.0, 0.1, False
+    larger_is_better = ("accuracy",)
+    compile_arguments = (
+        *("label_smoothing", "text_dropout", "remat"),
+        "gradient_accumulation_steps",
+    )
     # Where the noise of decoding begins to count steps: it keeps apart two
     # models which decode with the same seeds.
     first_noise_step = 0

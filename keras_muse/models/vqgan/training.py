@@ -24,6 +24,7 @@ class TokenizerTraining(MuseModel):
 
     # A critic that begins to count would else look like a worse tokenizer.
     passing_losses = ("adversarial_loss", "discriminator_loss")
+    larger_is_better = ("codebook_usage", "codebook_perplexity")
 
     def __init__(self, quantizer, **kwargs):
         super().__init__(**kwargs)

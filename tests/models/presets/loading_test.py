@@ -7,9 +7,11 @@ import keras_hub
 import numpy as np
 import pytest
 
+from keras_muse import MiniLMTextEncoder
 from keras_muse import MuseBase
 from keras_muse import MuseSuperRes
 from keras_muse import VQGANTokenizer
+from keras_muse.models import TextEncoder
 from tests.helpers import tiny
 from tests.helpers.tiny_muse import tiny_text_encoder
 
@@ -119,7 +121,7 @@ def test_another_class(saved):
         ):
             cls.from_preset(saved)
         with pytest.raises(ValueError, match="`MuseBase`, not a"):
-            cls.from_preset(saved, codebook_size=5, low_res_grid_size=(2, 2))
+            cls.from_preset(saved, codebook_size=5)
 
 
 def test_not_a_preset(tmp_path):
@@ -168,3 +170,13 @@ def test_nothing_is_written_after_an_error(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         tiny.tiny_base().save_to_preset(str(tmp_path / "preset"))
     assert os.listdir(tmp_path) == []
+
+
+def test_an_option_that_does_not_exist_is_named(saved):
+    with pytest.raises(ValueError, match="Received: sequence_lenght"):
+        MuseBase.from_preset(saved, sequence_lenght=64)
+    for cls in (MiniLMTextEncoder, TextEncoder):
+        with pytest.raises(ValueError, match="Received: sequence_lenght"):
+            cls.from_preset("all_minilm_l6_v2", sequence_lenght=64)
+    encoder = TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=9)
+    assert encoder.sequence_length == 9
