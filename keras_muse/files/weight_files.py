@@ -7,6 +7,7 @@ import ml_dtypes
 import safetensors
 
 from keras_muse.files import hub
+from keras_muse.files.hdf5 import check_hdf5
 from keras_muse.files.tensors import NamedTensors
 
 
@@ -138,6 +139,7 @@ class KerasWeightsFiles(WeightFiles):
     index_file = hub.WEIGHTS_INDEX_FILE
 
     def _open(self, path):
+        check_hdf5(path)
         return h5py.File(path, "r")
 
     def has_group(self, path):

@@ -296,7 +296,13 @@ class MuseModel(keras.Model):
     compile_arguments = ()
 
     def get_compile_config(self):
-        if not self.compiled or not self.compile_arguments:
+        # With LoRA the file has merged weights, which the optimizer has no
+        # state for.
+        if (
+            not self.compiled
+            or not self.compile_arguments
+            or lora.has_lora(self)
+        ):
             return {}
         config = {
             name: value

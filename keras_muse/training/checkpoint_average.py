@@ -6,6 +6,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.files.whole import write_whole_file
 from keras_muse.training.sharded_average import average_directories
 
@@ -82,7 +83,7 @@ def _average_files(paths, output_path, decay):
     _check_same_weights(paths)
     with write_whole_file(output_path) as temporary:
         with h5py.File(temporary, "w") as output:
-            with h5py.File(paths[-1], "r") as last:
+            with open_hdf5(paths[-1]) as last:
                 for name in last:
                     if name != "optimizer":
                         last.copy(name, output)
@@ -128,10 +129,10 @@ def _weight_shapes(file):
 
 
 def _check_same_weights(paths):
-    with h5py.File(paths[0], "r") as file:
+    with open_hdf5(paths[0]) as file:
         expected = _weight_shapes(file)
     for path in paths[1:]:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             shapes = _weight_shapes(file)
         different = [
             f"{name}: {expected.get(name, 'absent')} and "
@@ -150,7 +151,7 @@ def _check_same_weights(paths):
 def _average(paths, name, decay):
     average = None
     for path in paths:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             value = _read(file[name])
         if average is None or not _is_float(value):
             average = value

@@ -5,6 +5,7 @@ import inspect
 import os
 
 from keras_muse.files import hub
+from keras_muse.files.hdf5 import check_hdf5
 from keras_muse.files.whole import write_whole
 from keras_muse.layers import initializers
 from keras_muse.models.presets import published
@@ -44,9 +45,11 @@ def load_model(cls, preset, load_weights, kwargs):
             f"`{cls.__name__}`. Received: preset={preset!r}"
         )
     try:
+        if load_weights and hub.has_file(directory, hub.WEIGHTS_FILE):
+            check_hdf5(hub.local_file(directory, hub.WEIGHTS_FILE))
         with initializers.skip_random_weights(load_weights):
             return loader.load_backbone(saved_class, load_weights, **kwargs)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(
             "The weights of `preset` cannot be read; the file may be cut "
             f"short: {error}. Received: preset={preset!r}"

@@ -9,8 +9,10 @@ import os
 
 import h5py
 import keras
+import numpy as np
 from keras import ops
 
+from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.layers_by_path import layers_by_path
 from keras_muse.runtime.checks import check_int
@@ -189,19 +191,25 @@ def _read(filepath):
             values.setdefault(path, {})[part] = item[()]
 
     try:
-        with h5py.File(filepath, "r") as file:
+        with open_hdf5(filepath) as file:
             kind = file.attrs.get("model")
             file.visititems(collect)
-    except (OSError, RuntimeError) as error:
+    except ValueError as error:
         raise ValueError(
-            "The file at `filepath` cannot be read; it may be cut short: "
-            f"{error}. Received: filepath={filepath!r}"
+            f"The file at `filepath`, {error}. Received: filepath={filepath!r}"
         ) from error
-    wrong = [path for path, pair in values.items() if set(pair) != set(PARTS)]
+    wrong = [
+        path
+        for path, pair in values.items()
+        if set(pair) != set(PARTS)
+        or any(x.ndim != 2 or x.dtype.kind != "f" for x in pair.values())
+        or not all(np.isfinite(x).all() for x in pair.values())
+    ]
     if wrong or not values:
         raise ValueError(
             "The file at `filepath` must hold the two matrices of each layer, "
-            f"as `save_lora_weights` writes them; of {wrong} it has others. "
+            "of finite numbers, as `save_lora_weights` writes them; of "
+            f"{wrong} it has others. "
             f"Received: filepath={filepath!r}"
         )
     return kind, {
