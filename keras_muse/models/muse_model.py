@@ -51,6 +51,9 @@ class MuseModel(keras.Model):
     passing_losses = ()
     # Names of metrics that are the better, the larger they are.
     larger_is_better = ()
+    # Names of the arguments of `compile` beside Keras' own, as attributes. With
+    # any, a compiled model that is saved comes back compiled.
+    compile_arguments = ()
     # Into how many parts a training step cuts its batch.
     gradient_accumulation_steps = 1
 
@@ -291,9 +294,6 @@ class MuseModel(keras.Model):
                 f"Received: {wrong[0]}={given[wrong[0]]!r}"
             )
         super().compile(optimizer=optimizer, **kwargs)
-
-    # Names of the arguments of `compile` beside Keras' own, as attributes.
-    compile_arguments = ()
 
     def get_compile_config(self):
         # With LoRA the file has merged weights, which the optimizer has no

@@ -207,22 +207,6 @@ def test_an_interrupted_save_keeps_the_older_preset(preset, monkeypatch):
     assert Muse.from_preset(str(preset)).super_res is not None
 
 
-def test_the_root_files_move_last(tmp_path, monkeypatch):
-    moved = []
-    replace = os.replace
-
-    def record(source, target):
-        moved.append(os.path.relpath(target, tmp_path))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", record)
-    shared_muse().save_to_preset(str(tmp_path / "muse"))
-    final = [name for name in moved if name.startswith("muse/")]
-    # A process killed while files move leaves no `muse.json`.
-    parts = [name for name in final if name.count("/") > 1]
-    assert final.index("muse/muse.json") > max(map(final.index, parts))
-
-
 # === What KerasHub does with it ===
 
 
