@@ -53,7 +53,12 @@ class ConvNeXtBlock(keras.layers.Layer):
         channels, policy = input_shape[-1], self.dtype_policy
         wide_shape = (*input_shape[:-1], EXPANSION * channels)
         self.depthwise = keras.layers.DepthwiseConv2D(
-            3, padding="same", use_bias=False, dtype=policy, name="depthwise"
+            3,
+            data_format="channels_last",
+            padding="same",
+            use_bias=False,
+            dtype=policy,
+            name="depthwise",
         )
         self.norm = rms_norm("norm", policy)
         self.intermediate_dense = dense(

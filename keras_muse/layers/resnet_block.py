@@ -85,6 +85,7 @@ def conv(name, channels, kernel_size, use_bias, dtype, strides=1):
         kernel_size,
         strides=strides,
         padding="same",
+        data_format="channels_last",  # whatever Keras is set to
         use_bias=use_bias,
         kernel_initializer=initializers.VarianceScaling(
             scale=1.0, mode="fan_in", distribution="truncated_normal"

@@ -100,6 +100,8 @@ class VQGANDecoder(LayerStack):
         name, dtype = f"upsample_{level}", self.dtype_policy
         channels = self.base_channels * self.channel_multipliers[level]
         return [
-            keras.layers.UpSampling2D(2, dtype=dtype, name=name),
+            keras.layers.UpSampling2D(
+                2, "channels_last", dtype=dtype, name=name
+            ),
             conv(f"{name}_conv", channels, 3, True, dtype),
         ]

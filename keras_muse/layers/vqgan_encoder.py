@@ -113,7 +113,9 @@ class VQGANEncoder(LayerStack):
     def _downsample(self, level):
         name, dtype = f"downsample_{level}", self.dtype_policy
         if self.downsampling == "avg_pool":
-            return keras.layers.AveragePooling2D(2, dtype=dtype, name=name)
+            return keras.layers.AveragePooling2D(
+                2, data_format="channels_last", dtype=dtype, name=name
+            )
         channels = self.base_channels * self.channel_multipliers[level - 1]
         # Of an even side, "same" pads one row at the end, as others do.
         return conv(name, channels, 3, self.use_bias, dtype, strides=2)

@@ -165,7 +165,9 @@ class PerceptualNetwork(keras.layers.Layer):
         for stage in _STAGES[self.network]:
             for step in stage:
                 if step == _POOL:
-                    x = ops.max_pool(x, _POOL_SIZE[self.network], 2, "valid")
+                    x = ops.max_pool(
+                        x, _POOL_SIZE[self.network], 2, "valid", "channels_last"
+                    )
                 else:
                     kernel, bias = next(convolutions)
                     x = ops.relu(_convolve(x, kernel, step[-1]) + bias)

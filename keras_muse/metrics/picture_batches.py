@@ -4,15 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_muse.ops.images import check_range
 from keras_muse.ops.images import to_model_range
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_image_shape
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import compile_function
 from keras_muse.runtime.compiled import fetchable
-
-# A decoder overshoots [-1, 1] a little. Beyond this it is another range.
-_LARGEST_VALUE = 8.0
 
 
 def check_pictures(images, argument):
@@ -45,13 +43,8 @@ def clip_to_display_range(images):
     Values of a decoder outside that range are clipped, as they are when the
     pictures are stored.
     """
+    check_range(images)
     images = ops.convert_to_numpy(to_model_range(images))
-    if np.abs(images).max() > _LARGEST_VALUE:
-        raise ValueError(
-            "Float pictures must be in [-1, 1], and integer ones in [0, 255]. "
-            f"Received: values from {images.min()} to {images.max()}, after "
-            "integers were brought to [-1, 1]"
-        )
     return images.clip(-1.0, 1.0)
 
 

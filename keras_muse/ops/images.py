@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+MAX_FLOAT = 8.0  # beyond, it is another range
+
 
 def is_pixels(images):
     """Whether `images` are integers, people's pixels in [0, 255]."""
@@ -30,6 +32,29 @@ def check_in_model_range(images):
         raise ValueError(
             "Images must be of shape (batch, height, width, 3). "
             f"Received: images.shape={tuple(images.shape)}"
+        )
+
+
+def check_range(images, argument="images"):
+    """Raises unless floats are in [-1, 1], and integers in [0, 255].
+
+    A decoder overshoots a little, and is let through; pixels in [0, 255] that
+    were cast to float are not: they would count as enormous contrasts. What is
+    no number is not its affair.
+
+    Args:
+        images: array or tensor that holds values.
+        argument: string. What the caller calls it.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    values = ops.convert_to_numpy(images)
+    low, high = (0, 255) if is_pixels(images) else (-MAX_FLOAT, MAX_FLOAT)
+    if values.size and (values.min() < low or values.max() > high):
+        raise ValueError(
+            f"`{argument}` must be floats in [-1, 1] or integers in [0, 255]. "
+            f"Received: {values.dtype} from {values.min()} to {values.max()}"
         )
 
 

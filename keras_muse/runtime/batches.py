@@ -134,6 +134,30 @@ def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
         )
 
 
+def first_batch(x):
+    """The first inputs of what the user gave to `fit`, to be checked.
+
+    Args:
+        x: arrays, which are all returned; or a dataset.
+
+    Returns:
+        Nested numpy arrays; or `None` of what can be read only once, of a
+        dataset without a batch, and of our streams, which check their rows.
+    """
+    if are_arrays(x):
+        return x
+    if hasattr(x, "steps_per_epoch"):
+        return None
+    if isinstance(x, keras.utils.PyDataset):
+        batch = x[0] if x.num_batches != 0 else None
+    elif hasattr(x, "element_spec"):  # of `tf.data`
+        batch = next(iter(x), None)
+    else:
+        return None
+    inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, inputs)
+
+
 def _num_rows(batch):
     return len(keras.tree.flatten(batch)[0])
 

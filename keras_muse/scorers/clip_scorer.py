@@ -160,6 +160,7 @@ class CLIPScorer:
                 "`images` must be of shape (n, height, width, 3). Received: "
                 f"images.shape={images.shape}"
             )
+        image_ops.check_range(images)
         if not image_ops.is_pixels(images):
             images = image_ops.to_pixels(images)
         size = self._image_shape[0]

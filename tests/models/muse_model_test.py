@@ -321,3 +321,33 @@ def test_datasets_that_do_not_know_their_length(batches):
             warnings.simplefilter("ignore")
             history = model.fit(dataset, verbose=0, **options).history
         assert np.isfinite(history["loss"][0])
+
+
+def test_keras_settings_change_no_layout(tmp_path):
+    """Pictures are `(batch, height, width, channels)`, whatever Keras says."""
+    models = (tiny.tiny_tokenizer, tiny.tiny_uvit, tiny.tiny_discriminator)
+    inputs = (
+        tiny.tiny_images(2),
+        tiny.tiny_data(tiny.tiny_uvit(), 2),
+        np.zeros((2, 16, 16, 3), "float32"),
+    )
+    expected = [make()(x) for make, x in zip(models, inputs, strict=True)]
+    keras.config.set_image_data_format("channels_first")
+    try:
+        actual = [make()(x) for make, x in zip(models, inputs, strict=True)]
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    for a, b in zip(actual[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-5)
+    assert actual[2].shape == expected[2].shape
+
+
+def test_ids_of_another_codebook_are_refused_in_a_dataset():
+    tf = pytest.importorskip("tensorflow")
+    base = tiny.tiny_base(num_layers=1)
+    set_up(base)
+    data = tiny.tiny_data(base, 4)
+    data["token_ids"] = data["token_ids"] + base.codebook_size
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(2)
+    with pytest.raises(ValueError, match="`token_ids` must be clean tokens"):
+        base.fit(dataset, verbose=0)

@@ -9,6 +9,7 @@ from keras_muse.losses.masked_cross_entropy import token_cross_entropy
 from keras_muse.ops import masking
 from keras_muse.ops import noise
 from keras_muse.ops.parts import map_parts
+from keras_muse.runtime.batches import first_batch
 from keras_muse.runtime.checks import check_int
 
 MAX_LOGITS = 2**27  # of a batch at a time: 512 MiB
@@ -174,7 +175,7 @@ def check_training_data(x, argument, id_ranges, text_dim):
 
     Args:
         x: what the user gave to `fit`: a dict of arrays, token shards, or any
-            other dataset, of which only the length is checked.
+            other dataset, of which the first batch is checked.
         argument: string. What it is called there.
         id_ranges: dict. For each input of token ids, `(part, codebook_size,
             grid_size)`, with `part` its name in the metadata of token shards.
@@ -182,9 +183,13 @@ def check_training_data(x, argument, id_ranges, text_dim):
     """
     if hasattr(x, "metadata"):
         _check_shards(x, argument, id_ranges, text_dim)
-    elif isinstance(x, dict | list | tuple) or hasattr(x, "shape"):
-        check_inputs(x, [*id_ranges, "text_embeddings", "text_mask"], argument)
-        _check_arrays(x, argument, id_ranges)
+    else:
+        is_nest = isinstance(x, dict | list | tuple)
+        batch = x if is_nest else first_batch(x)
+        if batch is not None:
+            names = [*id_ranges, "text_embeddings", "text_mask"]
+            check_inputs(batch, names, argument)
+            _check_arrays(batch, argument, id_ranges)
     if _num_batches(x) == 0:
         raise ValueError(
             f"`{argument}` must not be empty. Received: {argument} of type "

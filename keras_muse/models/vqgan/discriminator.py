@@ -61,7 +61,9 @@ class Discriminator(keras.Model):
             self.shortcuts.append(
                 conv(f"level_{level}_shortcut", width, 1, False, dtype)
             )
-        self.halve = keras.layers.AveragePooling2D(2, dtype=dtype, name="halve")
+        self.halve = keras.layers.AveragePooling2D(
+            2, data_format="channels_last", dtype=dtype, name="halve"
+        )
         self.conv_out = conv("conv_out", 1, 3, True, "float32")
         self.build()
 

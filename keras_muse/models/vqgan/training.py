@@ -12,6 +12,8 @@ from keras_muse.metrics.codebook_usage import CodebookPerplexity
 from keras_muse.metrics.codebook_usage import CodebookUsage
 from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.vqgan.discriminator import Discriminator
+from keras_muse.ops import images as image_ops
+from keras_muse.runtime.batches import first_batch
 
 
 class TokenizerTraining(MuseModel):
@@ -141,12 +143,15 @@ class TokenizerTraining(MuseModel):
         self._tracker.lock()
 
     def check_data(self, x, argument):
-        """Refuses empty data."""
+        """Refuses empty data, and floats that are no pictures in [-1, 1]."""
         if hasattr(x, "shape") and 0 in x.shape:
             raise ValueError(
                 f"`{argument}` must not be empty. Received: {argument}.shape="
                 f"{tuple(x.shape)}"
             )
+        images = first_batch(x)
+        if images is not None:
+            image_ops.check_range(images, argument)
 
     @property
     def term_weights(self):

@@ -264,6 +264,10 @@ class VQGANTokenizer(TokenizerTraining):
                 f"downsampling factor {factor}. Received: images.shape={shape}"
             )
 
+    def predict(self, x, *args, **kwargs):
+        self.check_data(x, "x")
+        return super().predict(x, *args, **kwargs)
+
     # === Tokens ===
 
     def encode(self, images, batch_size=32):
@@ -281,6 +285,12 @@ class VQGANTokenizer(TokenizerTraining):
         """
         images = np.asarray(images)
         self._check_images(images)
+        image_ops.check_range(images)
+        if np.isnan(images).any():
+            raise ValueError(
+                "`images` must be numbers. Received: pictures with NaN, "
+                f"{np.isnan(images).any(axis=(1, 2, 3)).sum()} of {len(images)}"
+            )
         encode = self._compiled.get(
             "encode", lambda x: fetchable(self._codes(x)["token_ids"])
         )

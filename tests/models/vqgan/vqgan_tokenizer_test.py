@@ -152,6 +152,43 @@ def test_pictures_that_do_not_fit_raise(trained, images, message):
             trained(images)
 
 
+FLOAT_PIXELS = IMAGES.astype("float32")  # in [0, 255], as Keras' loader has
+
+
+class FloatPixels(keras.utils.PyDataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return FLOAT_PIXELS
+
+
+def float_pixels_dataset():
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensors(FLOAT_PIXELS)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [lambda: FLOAT_PIXELS, FloatPixels, float_pixels_dataset],
+    ids=["array", "PyDataset", "tf.data"],
+)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+def test_floats_that_are_pixels_are_refused(trained, pictures, verb):
+    with pytest.raises(ValueError, match=r"`x` must be floats in \[-1, 1\]"):
+        getattr(trained, verb)(pictures())
+
+
+def test_other_values_than_pictures_have_no_tokens(trained):
+    for images in (FLOAT_PIXELS, IMAGES.astype("int32") - 256):
+        with pytest.raises(ValueError, match="`images` must be floats in"):
+            trained.encode(images)
+    nan = np.zeros_like(FLOAT_PIXELS)
+    nan[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="`images` must be numbers.*1 of 8"):
+        trained.encode(nan)
+
+
 @pytest.mark.parametrize(
     "token_ids, message",
     [
