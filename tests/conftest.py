@@ -4,15 +4,13 @@ import gc
 import os
 import tempfile
 
+from tests.helpers.xla_flags import xla_flags
+
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Programs that run once or twice are not worth optimizing. The models are
-# tiny, and each process of pytest-xdist has a core: threads would fight.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
-)
+os.environ.setdefault("XLA_FLAGS", xla_flags())
+# Each process of pytest-xdist has a core: threads would fight.
 for name in (
     "OMP_NUM_THREADS",
     "TF_NUM_INTEROP_THREADS",

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.helpers.xla_flags import xla_flags
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -119,7 +121,7 @@ print(json.dumps(hlo_traffic.collective_bytes(compiled.as_text())))
 """
     result = run(
         ["-c", script],
-        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+        XLA_FLAGS=xla_flags(4),
     )
     found = json.loads(result.stdout)
     weights = 64 * 32 * 4
@@ -236,7 +238,7 @@ print("done")
 """
     result = run(
         ["-c", script],
-        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+        XLA_FLAGS=xla_flags(4),
     )
     assert result.stdout.endswith("done\n")
 

@@ -16,6 +16,7 @@ from PIL import Image
 from keras_muse.data import read_token_shards
 from tests.data import tokenize_runs
 from tests.helpers import tiny
+from tests.helpers.xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -26,11 +27,6 @@ def start(directory, num_records=(0,), num_devices=1):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     count = len(num_records)
-    # Programs that run once are not worth optimizing.
-    flags = (
-        f"--xla_force_host_platform_device_count={num_devices} "
-        "--xla_backend_optimization_level=0"
-    )
     directory.mkdir(exist_ok=True)
     return [
         subprocess.Popen(
@@ -44,7 +40,7 @@ def start(directory, num_records=(0,), num_devices=1):
                 **os.environ,
                 "KERAS_BACKEND": "jax",
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": flags,
+                "XLA_FLAGS": xla_flags(num_devices),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -23,6 +23,7 @@ from tests.data.image_text_dataset_test import make_rows as make_pictures
 from tests.data.token_shards_test import make_rows
 from tests.data.token_shards_test import write
 from tests.helpers import tiny
+from tests.helpers.xla_flags import xla_flags
 from tests.training import checkpoint_runs as runs
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -425,10 +426,6 @@ def cache(tmp_path_factory):
 
 
 def start(*arguments, num_devices=1, backend="jax", **environment):
-    flags = (
-        f"--xla_force_host_platform_device_count={num_devices} "
-        "--xla_backend_optimization_level=0"
-    )
     return subprocess.Popen(
         [sys.executable, "-m", runs.__name__, *map(str, arguments)],
         cwd=ROOT,
@@ -436,7 +433,7 @@ def start(*arguments, num_devices=1, backend="jax", **environment):
             **os.environ,
             "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": flags,
+            "XLA_FLAGS": xla_flags(num_devices),
             **environment,
         },
         stdout=subprocess.PIPE,

@@ -18,6 +18,7 @@ from keras_muse.training import data_parallel
 from keras_muse.training import distribution
 from keras_muse.training import model_parallel
 from tests.helpers import tiny
+from tests.helpers.xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RUNS = "tests.training.distribution_runs"
@@ -26,11 +27,6 @@ LAYOUTS = ["8", "1x8", "2x4", "4x2", "sharded"]
 
 
 def start(num_devices, *arguments):
-    # Programs that run once are not worth optimizing.
-    flags = (
-        f"--xla_force_host_platform_device_count={num_devices} "
-        "--xla_backend_optimization_level=0"
-    )
     return subprocess.Popen(
         [sys.executable, "-m", RUNS, *map(str, arguments)],
         cwd=ROOT,
@@ -38,7 +34,7 @@ def start(num_devices, *arguments):
             **os.environ,
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": flags,
+            "XLA_FLAGS": xla_flags(num_devices),
             # Nobody listens there, and no process is to be found by it.
             "http_proxy": "http://127.0.0.1:9",
         },
