@@ -1,9 +1,10 @@
 """Muse in Keras: text to image with masked transformers.
 
 Public names are resolved on first use, so that `import keras_muse` is quick
-and imports no backend.
+and imports no backend. Keras knows the classes all the same.
 """
 
+from keras_muse import registered
 from keras_muse.lazy import lazy_names
 from keras_muse.version import __version__
 
@@ -36,3 +37,4 @@ _MODULES = {
 
 __all__ = ["__version__", *_MODULES]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)
+registered.make_known()
