@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from keras_muse.files.published_weights import DIFFUSERS
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
-from keras_muse.files.weight_files import DiffusersFiles
 from keras_muse.models.presets import published
 from keras_muse.runtime.messages import say
 
@@ -58,7 +59,7 @@ def load_weights(model, preset, folder=""):
     What the empty text is, a text encoder must tell: of a pipeline its own is
     asked, while a transformer alone is left without.
     """
-    with DiffusersFiles(preset, folder) as files:
+    with open_weights(preset, folder, DIFFUSERS) as files:
         load_layers(files, _layers(model))
     if published.is_pipeline(preset):
         # Imported here: it imports its own converter from this package.

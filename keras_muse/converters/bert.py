@@ -1,8 +1,8 @@
 """BERT of Hugging Face, as in the `sentence-transformers` of MiniLM."""
 
 from keras_muse.converters import tokenizer_files
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
-from keras_muse.files.weight_files import SafetensorsFiles
 
 # Constructor argument -> name in `config.json`.
 _SETTINGS = {
@@ -50,7 +50,7 @@ def tokenizer_arguments(preset, folder=""):
 
 
 def load_weights(model, preset, folder=""):
-    """Fills a `MiniLMTextEncoder` from safetensors files."""
+    """Fills a `MiniLMTextEncoder` from safetensors, or `.bin`."""
     table = {
         "embeddings.word_embeddings": model.token_embedding,
         "embeddings.LayerNorm": model.embedding_norm,
@@ -65,7 +65,7 @@ def load_weights(model, preset, folder=""):
         table[f"{name}.intermediate.dense"] = layer.intermediate_dense
         table[f"{name}.output.dense"] = layer.output_dense
         table[f"{name}.output.LayerNorm"] = layer.feed_forward_norm
-    with SafetensorsFiles(preset, folder) as files:
+    with open_weights(preset, folder) as files:
         load_layers(files, table, _IGNORED)
         # A prompt is one segment, so its vector joins the positions.
         positions, segments = files.read(_POSITIONS), files.read(_SEGMENTS)

@@ -3,7 +3,7 @@
 Names and defaults are those of `transformers`.
 """
 
-import json
+import os
 
 import tokenizers
 from tokenizers import normalizers
@@ -11,8 +11,10 @@ from tokenizers import pre_tokenizers
 from tokenizers import processors
 
 from keras_muse.converters import tokenizer_files
+from keras_muse.files.damage import reading
+from keras_muse.files.json_files import read_object
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
-from keras_muse.files.weight_files import SafetensorsFiles
 
 _LAYER_NORM_EPSILON = 1e-5
 _START, _END = "<|startoftext|>", "<|endoftext|>"
@@ -73,7 +75,7 @@ def constructor_arguments(config):
 
 
 def load_weights(model, preset, folder=""):
-    """Fills a `CLIPTextEncoder` from safetensors files."""
+    """Fills a `CLIPTextEncoder` from safetensors, or `.bin`."""
     table = {
         "text_model.embeddings.token_embedding": (
             model.embedding.token_embedding
@@ -105,7 +107,7 @@ def load_weights(model, preset, folder=""):
             table[f"{dense_name}.bias"] = _WithoutHeads(
                 dense.bias, (hidden_dim,)
             )
-    with SafetensorsFiles(preset, folder) as files:
+    with open_weights(preset, folder) as files:
         load_layers(files, table, _IGNORED)
 
 
@@ -136,7 +138,8 @@ def tokenizer_arguments(preset, folder=""):
     if path is None:
         tokenizer = _from_vocabulary_and_merges(preset, folder)
     else:
-        tokenizer = tokenizers.Tokenizer.from_file(path)
+        with reading(path):
+            tokenizer = tokenizers.Tokenizer.from_file(path)
     padding_token = _padding_token(preset, folder)
     padding_token_id = tokenizer.token_to_id(padding_token)
     if padding_token_id is None:
@@ -156,10 +159,11 @@ def _padding_token(preset, folder):
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = tokenizer_files.find(preset, folder, [name])
         if path is not None:
-            with open(path, encoding="utf-8") as file:
-                token = json.load(file).get("pad_token")
-            if token is not None:
-                return token["content"] if isinstance(token, dict) else token
+            token = read_object(path).get("pad_token")
+            if isinstance(token, dict):
+                token = token.get("content")
+            if isinstance(token, str):
+                return token
     return _END
 
 
@@ -169,13 +173,14 @@ def _from_vocabulary_and_merges(preset, folder):
         tokenizer_files.find_required(preset, folder, [name])
         for name in ("vocab.json", "merges.txt")
     )
-    model = tokenizers.models.BPE.from_file(
-        vocabulary,
-        merges,
-        unk_token=_END,
-        continuing_subword_prefix="",
-        end_of_word_suffix="</w>",
-    )
+    with reading(os.path.dirname(vocabulary)):
+        model = tokenizers.models.BPE.from_file(
+            vocabulary,
+            merges,
+            unk_token=_END,
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
+        )
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.add_special_tokens([_START, _END])
     tokenizer.normalizer = normalizers.Sequence(

@@ -1,15 +1,11 @@
 """The `VQModel` of diffusers, which is also aMUSEd's."""
 
-import os
-
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
-from keras_muse.files import hub
+from keras_muse.files.published_weights import DIFFUSERS
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
-from keras_muse.files.torch_files import TorchFiles
-from keras_muse.files.weight_files import DiffusersFiles
 
-PICKLE_FILE = "diffusion_pytorch_model.bin"
 _ENCODER = {
     "conv_in": "encoder.conv_in",
     "block": "encoder.down_blocks.{level}.resnets.{block}",
@@ -131,7 +127,7 @@ def _attention_levels(config, name, plain_type):
 
 def load_weights(model, preset, folder=""):
     """Fills a `VQGANTokenizer`."""
-    with _open_files(preset, folder) as files:
+    with open_weights(preset, folder, DIFFUSERS) as files:
         is_old = any(".proj_attn." in name for name in files.names())
         inner_names = {**_BLOCK, **(_OLD_ATTENTION if is_old else _ATTENTION)}
         layers = {
@@ -141,14 +137,3 @@ def load_weights(model, preset, folder=""):
         }
         load_layers(files, layers)
     model.quantizer.mark_initialized()
-
-
-def _open_files(preset, folder):
-    """The safetensors, or a pickle where there are none."""
-    pickle_file = os.path.join(folder, PICKLE_FILE)
-    safe_files = (DiffusersFiles.single_file, DiffusersFiles.index_file)
-    if not any(
-        hub.has_file(preset, os.path.join(folder, name)) for name in safe_files
-    ) and hub.has_file(preset, pickle_file):
-        return TorchFiles(preset, PICKLE_FILE, folder)
-    return DiffusersFiles(preset, folder)

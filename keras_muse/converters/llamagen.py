@@ -13,9 +13,10 @@ from keras_muse.converters.taming import INNER_NAMES
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
 from keras_muse.files import hub
+from keras_muse.files.damage import reading
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
 from keras_muse.files.torch_files import TorchFiles
-from keras_muse.files.weight_files import SafetensorsFiles
 
 _ENCODER = {
     "conv_in": "encoder.conv_in",
@@ -55,7 +56,7 @@ def read_config(preset):
     path = _pickle_file(preset)
     if path is None:
         return None
-    with TorchFiles(path) as files:
+    with reading(path), TorchFiles(path) as files:
         names = files.names()
         if "encoder.conv_blocks.0.res.0.conv1.weight" not in names:
             return None
@@ -124,7 +125,7 @@ def load_weights(model, preset, folder=""):
 def _open_files(preset, folder):
     config_file = os.path.join(folder, hub.CONFIG_FILE)
     if hub.has_file(preset, config_file):
-        return SafetensorsFiles(preset, folder)
+        return open_weights(preset, folder)
     return TorchFiles(_pickle_file(preset))
 
 

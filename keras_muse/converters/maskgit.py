@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_muse.converters.vqgan_layers import check_settings
+from keras_muse.files.damage import reading
 from keras_muse.files.flax_files import FlaxFiles
 from keras_muse.files.tensors import load_layers
 from keras_muse.layers.resnet_block import ResnetBlock
@@ -57,7 +58,7 @@ def read_config(preset):
     path = _checkpoint_file(preset)
     if path is None:
         return None
-    with MaskGITFiles(path) as files:
+    with reading(path), MaskGITFiles(path) as files:
         num_blocks = sum(
             name.startswith("encoder.ResBlock_")
             and name.endswith(".Conv_0.kernel")

@@ -1,8 +1,8 @@
 """The encoder half of T5 and flan-T5 of Hugging Face."""
 
 from keras_muse.converters import tokenizer_files
+from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
-from keras_muse.files.weight_files import SafetensorsFiles
 
 # Constructor argument -> name in `config.json`.
 _SETTINGS = {
@@ -61,8 +61,8 @@ def tokenizer_arguments(preset, folder=""):
 
 
 def load_weights(model, preset, folder=""):
-    """Fills a `T5TextEncoder` from safetensors files."""
-    with SafetensorsFiles(preset, folder) as files:
+    """Fills a `T5TextEncoder` from safetensors, or `.bin`."""
+    with open_weights(preset, folder) as files:
         names = files.names()
         embeddings = [name for name in _EMBEDDINGS if f"{name}.weight" in names]
         table = {

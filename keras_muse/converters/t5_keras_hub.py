@@ -2,7 +2,7 @@
 
 from keras_muse.converters import tokenizer_files
 from keras_muse.files import hub
-from keras_muse.files.weight_files import KerasWeightsFiles
+from keras_muse.files.published_weights import open_keras_weights
 
 # Constructor arguments that have the same name there.
 _SETTINGS = (
@@ -49,7 +49,7 @@ def load_weights(model, preset, folder=""):
     first. That order is checked, for decoder layers have tensors of the same
     names and shapes.
     """
-    with KerasWeightsFiles(preset, folder) as files:
+    with open_keras_weights(preset, folder) as files:
         groups = _check_layers(files, model.num_layers)
         table = {
             "layers/reversible_embedding": model.token_embedding.embeddings,

@@ -11,6 +11,7 @@ import yaml
 
 from keras_muse.converters.vqgan_layers import check_settings
 from keras_muse.converters.vqgan_layers import published_layers
+from keras_muse.files.damage import reading
 from keras_muse.files.tensors import load_layers
 from keras_muse.files.torch_files import TorchFiles
 
@@ -68,7 +69,7 @@ def read_config(preset):
             directory = os.path.dirname(directory)
     for pattern in ("configs/*.yaml", "*.yaml"):
         for path in sorted(glob.glob(os.path.join(directory, pattern))):
-            with open(path) as file:
+            with reading(path), open(path, encoding="utf-8") as file:
                 config = yaml.safe_load(file)
             if isinstance(config, dict) and recognizes(config):
                 return config

@@ -10,6 +10,10 @@ import contextlib
 import os
 
 import h5py
+import ml_dtypes
+
+from keras_muse.files.damage import check_numbers
+from keras_muse.files.damage import reading
 
 # Weights hardly compress; what unpacks to more is not weights.
 MAX_EXPANSION = 1000
@@ -31,20 +35,48 @@ def open_hdf5(path):
             and what is wrong are named.
     """
     path = os.fspath(path)
-    try:
+    with reading(path):
         with h5py.File(path, "r") as file:
             _check_group(file)
             yield file
-    except (OSError, RuntimeError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{path!r} cannot be read; it may be cut short: {error}"
-        ) from error
 
 
 def check_hdf5(path):
     """Raises unless `open_hdf5` opens a file."""
     with open_hdf5(path):
         pass
+
+
+def check_weights(path, largest):
+    """Raises unless a file holds finite weights, none of them too large.
+
+    Args:
+        path: string or path.
+        largest: int. The most bytes that one of them may have.
+    """
+
+    def check(name, item):
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.nbytes > max(SMALL, largest):
+            raise ValueError(
+                f"Tensor `{name}` of shape {item.shape} is larger than any of "
+                "the model's"
+            )
+        if item.dtype.kind not in "OS":
+            check_numbers(read_array(item), name)
+
+    with open_hdf5(path) as file:
+        file.visititems(check)
+
+
+def read_array(dataset):
+    """What is in a dataset, also in Keras' form of bfloat16."""
+    value = dataset[()]
+    # HDF5 has no bfloat16: Keras writes its bytes and says so beside them.
+    if dataset.attrs.get("dtype") == "bfloat16":
+        value = value.view(ml_dtypes.bfloat16)
+    return value
 
 
 def _check_group(group):

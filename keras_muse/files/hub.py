@@ -4,14 +4,14 @@ KerasHub finds and fetches them; its private module `preset_utils` is imported
 here and nowhere else, and only when it is needed: it takes seconds.
 """
 
-import json
+from keras_muse.files.json_files import check_file_name
+from keras_muse.files.json_files import read_object
 
 CONFIG_FILE = "config.json"
 METADATA_FILE = "metadata.json"
 WEIGHTS_FILE = "model.weights.h5"
 WEIGHTS_INDEX_FILE = "model.weights.json"
 SAFETENSORS_FILE = "model.safetensors"
-SAFETENSORS_INDEX_FILE = "model.safetensors.index.json"
 TOKENIZER_DIRECTORY = "assets/tokenizer"
 
 
@@ -30,28 +30,55 @@ def local_file(preset, path):
     return _preset_utils().get_file(preset, path)
 
 
-def read_json(preset, path=CONFIG_FILE):
-    """A file of a preset that must hold a JSON object, as a dict."""
-    local_path = local_file(preset, path)
+def read_json(preset, path=CONFIG_FILE, **types):
+    """A file of a preset that must hold a JSON object, as a dict.
+
+    Args:
+        preset: string. A directory or a handle.
+        path: string. The file's place in it.
+        **types: types by the names of entries that must be there.
+    """
     try:
-        with open(local_path, encoding="utf-8") as file:
-            contents = json.load(file)
-    except (ValueError, RecursionError) as error:
+        return read_object(local_file(preset, path), **types)
+    except ValueError as error:
         raise ValueError(
-            f"The file `{path}` of `preset` is no JSON: {error}. Received: "
+            f"The file `{path}` of `preset` is damaged: {error}. Received: "
             f"preset={preset!r}"
         ) from error
-    if not isinstance(contents, dict):
-        raise ValueError(
-            f"The file `{path}` of `preset` must hold a JSON object. "
-            f"Received: preset={preset!r}, with a {type(contents).__name__}"
-        )
-    return contents
 
 
 def loader(preset):
     """KerasHub's loader of a preset of Keras."""
     return _preset_utils().get_preset_loader(preset)
+
+
+def weight_files(preset):
+    """Local paths of the weights of a preset of Keras, fetched if need be.
+
+    Returns:
+        List of paths: a file; or an index, and all the files that it names.
+    """
+    if has_file(preset, WEIGHTS_FILE):
+        return [local_file(preset, WEIGHTS_FILE)]
+    if not has_file(preset, WEIGHTS_INDEX_FILE):
+        raise ValueError(
+            f"`preset` has neither `{WEIGHTS_FILE}` nor "
+            f"`{WEIGHTS_INDEX_FILE}`. Received: preset={preset!r}"
+        )
+    index = local_file(preset, WEIGHTS_INDEX_FILE)
+    names = set()
+    for value in read_object(index, weight_map=dict)["weight_map"].values():
+        names.update([value] if isinstance(value, str) else value)
+    for name in names:
+        check_file_name(name, index)
+    return [index, *(local_file(preset, name) for name in sorted(names))]
+
+
+def load_weights(model, path):
+    """Loads weights of Keras into a model that has not been used yet."""
+    # JAX would keep both the old and the new.
+    _preset_utils().jax_memory_cleanup(model)
+    model.load_weights(path)
 
 
 def saver(directory):

@@ -5,6 +5,9 @@ import re
 import keras
 import numpy as np
 
+from keras_muse.files.damage import check_numbers
+from keras_muse.files.damage import reading
+
 
 class NamedTensors:
     """Tensors of a file, or of several, by name.
@@ -35,12 +38,19 @@ class NamedTensors:
         """A tensor as an array, or `None` if there is none of this name."""
         raise NotImplementedError
 
+    def _path(self, name):
+        """The path of the file that has a tensor, for messages."""
+        return self.source
+
     def read(self, name):
-        """A tensor as a float32 numpy array."""
-        tensor = self._find(name)
-        if tensor is None:
-            raise ValueError(f"Tensor `{name}` is missing. {self.received}")
-        return np.asarray(tensor).astype("float32")
+        """A tensor of finite numbers as a float32 numpy array."""
+        with reading(self._path(name), f"has no tensor `{name}` that is whole"):
+            tensor = self._find(name)
+            if tensor is None:
+                raise ValueError(f"Tensor `{name}` is missing. {self.received}")
+            tensor = np.asarray(tensor)
+            check_numbers(tensor, name)
+            return tensor.astype("float32")
 
     def assign(self, variable, name, tensor=None):
         """Puts a tensor into a variable, or refuses it by its name."""

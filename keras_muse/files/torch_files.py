@@ -5,13 +5,14 @@ import os
 from keras_muse.files import _torch
 from keras_muse.files import hub
 from keras_muse.files.tensors import NamedTensors
+from keras_muse.files.weight_files import WeightFiles
 
 # Where training scripts keep the weights in a checkpoint, best first.
 _WEIGHTS = ("ema", "model", "state_dict")
 
 
 class TorchFiles(NamedTensors):
-    """Tensors of a `.ckpt`, `.pt`, `.pth` or `.bin` file by name.
+    """Tensors of a `.ckpt`, `.pt` or `.pth` file by name.
 
     PyTorch reads it with `weights_only`: a pickle that asks for any function
     or class beyond tensors is refused. With the class as a context manager,
@@ -38,32 +39,54 @@ class TorchFiles(NamedTensors):
             if not hub.has_file(preset, path):
                 raise ValueError(f"`preset` has no `{path}`. {self.received}")
             path = hub.local_file(preset, path)
-        self._tensors = _tensors_of(_torch.load_checkpoint(path), path)
+        self._local_path = path
+        self._tensors = load_tensors(path)
 
     def names(self):
         return set(self._tensors)
 
+    def _path(self, name):
+        return self._local_path
+
     def _find(self, name):
-        tensor = self._tensors.get(name)
-        return None if tensor is None else tensor.float().numpy()
+        return _find(self._tensors, name)
 
     def close(self):
         self._tensors = {}
 
 
-def _tensors_of(checkpoint, path):
-    """The weights in a checkpoint: a dict of tensors by name."""
-    tensors = checkpoint
+class TorchWeightFiles(WeightFiles):
+    """The `.bin` files of Hugging Face: one, or many with an index."""
+
+    def _open(self, path):
+        return load_tensors(path)
+
+    def _names_in(self, tensors):
+        return set(tensors)
+
+    def _find_in(self, tensors, name):
+        return _find(tensors, name)
+
+
+def load_tensors(path):
+    """The weights in a file of PyTorch: a dict of tensors by name."""
+    checkpoint = tensors = _torch.load_checkpoint(path)
     if isinstance(checkpoint, dict):
         for key in _WEIGHTS:
             if isinstance(checkpoint.get(key), dict):
                 tensors = checkpoint[key]
                 break
     if not isinstance(tensors, dict) or not all(
-        hasattr(tensor, "numpy") for tensor in tensors.values()
+        isinstance(name, str) and hasattr(tensor, "numpy")
+        for name, tensor in tensors.items()
     ):
         raise ValueError(
             f"`{path}` holds no tensors by name. Received: a "
             f"{type(checkpoint).__name__}"
         )
     return tensors
+
+
+def _find(tensors, name):
+    tensor = tensors.get(name)
+    return None if tensor is None else _torch.to_numpy(tensor, name)

@@ -1,13 +1,17 @@
 """Weights of presets: safetensors and HDF5, in one file or many."""
 
+import contextlib
+import functools
 import os
 
-import h5py
-import ml_dtypes
 import safetensors
 
 from keras_muse.files import hub
-from keras_muse.files.hdf5 import check_hdf5
+from keras_muse.files.damage import reading
+from keras_muse.files.hdf5 import open_hdf5
+from keras_muse.files.hdf5 import read_array
+from keras_muse.files.json_files import check_entries
+from keras_muse.files.json_files import check_file_name
 from keras_muse.files.tensors import NamedTensors
 
 
@@ -15,59 +19,88 @@ class WeightFiles(NamedTensors):
     """Tensors of a preset, read one at a time.
 
     Shards are downloaded and opened when the first of their tensors is asked
-    for.
+    for. A subclass knows a format: `_open`, `_names_in` and `_find_in`.
 
     Args:
         preset: string. A directory, a handle or a name that KerasHub knows.
-        folder: string. Where in the preset the files are. Defaults to its
-            root.
+        file: string. The place in it of the weights, or of a `.json` that
+            names the file of each tensor.
     """
 
-    # A single file, or an index with the file of each tensor.
-    single_file = None
-    index_file = None
-
-    def __init__(self, preset, folder=""):
+    def __init__(self, preset, file):
         super().__init__(preset)
-        self.folder = folder
-        self._file_of_tensor = None
+        self.folder, self.file = os.path.split(file)
         self._open_files = {}
-        single_file, index_file = (
-            os.path.join(folder, name)
-            for name in (self.single_file, self.index_file)
-        )
-        if not hub.has_file(preset, single_file):
-            if not hub.has_file(preset, index_file):
-                raise ValueError(
-                    f"`preset` has neither `{single_file}` nor "
-                    f"`{index_file}`. {self.received}"
-                )
-            index = hub.read_json(preset, index_file)
-            self._file_of_tensor = index["weight_map"]
+        self._closing = contextlib.ExitStack()
+        self._files_of_tensor = None
+        if file.endswith(".json"):
+            self._files_of_tensor = self._read_index(file)
 
-    def read(self, name):
-        try:
-            return super().read(name)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise ValueError(
-                f"Tensor `{name}` cannot be read: {error}. {self.received}"
-            ) from error
+    def _read_index(self, file):
+        """Names of files, a list, by those of tensors."""
+        path = hub.local_file(self.source, file)
+        index = hub.read_json(self.source, file, weight_map=dict)
+        files = {}
+        for name, names in index["weight_map"].items():
+            files[name] = [names] if isinstance(names, str) else names
+            check_entries({name: files[name]}, path, **{name: list})
+            for one in files[name]:
+                check_file_name(one, path)
+        return files
 
     def _open(self, path):
         """A file that is open, by its local path."""
         raise NotImplementedError
 
-    def _file(self, file_name):
-        if file_name not in self._open_files:
-            path = os.path.join(self.folder, file_name)
+    def _names_in(self, opened):
+        """Names of the tensors in a file, a set."""
+        raise NotImplementedError
+
+    def _find_in(self, opened, name):
+        """A tensor of a file as an array, or `None`."""
+        raise NotImplementedError
+
+    def names(self):
+        if self._files_of_tensor is not None:
+            return set(self._files_of_tensor)
+        return self._single_names
+
+    @functools.cached_property
+    def _single_names(self):
+        with reading(self._place(self.file)):
+            return self._names_in(self._file(self.file))
+
+    def _find(self, name):
+        # The variables of one layer of Keras may be spread over many.
+        for file in self._files(name):
+            tensor = self._find_in(self._file(file), name)
+            if tensor is not None:
+                return tensor
+        return None
+
+    def _files(self, name):
+        """Names of the files that a tensor may be in, a list."""
+        if self._files_of_tensor is None:
+            return [self.file]
+        return self._files_of_tensor.get(name, [])
+
+    def _path(self, name):
+        return self._place((self._files(name) or [self.file])[0])
+
+    def _place(self, file):
+        return os.path.join(self.source, self.folder, file)
+
+    def _file(self, file):
+        if file not in self._open_files:
+            path = os.path.join(self.folder, file)
             path = hub.local_file(self.source, path)
-            self._open_files[file_name] = self._open(path)
-        return self._open_files[file_name]
+            with reading(path):
+                self._open_files[file] = self._open(path)
+        return self._open_files[file]
 
     def close(self):
-        for file in self._open_files.values():
-            file.__exit__(None, None, None)
         self._open_files.clear()
+        self._closing.close()
 
 
 class SafetensorsFiles(WeightFiles):
@@ -77,27 +110,24 @@ class SafetensorsFiles(WeightFiles):
     neighbours in a row.
     """
 
-    single_file = hub.SAFETENSORS_FILE
-    index_file = hub.SAFETENSORS_INDEX_FILE
-
     def _open(self, path):
-        return safetensors.safe_open(path, framework="np").__enter__()
+        return self._closing.enter_context(
+            safetensors.safe_open(path, framework="np")
+        )
 
-    def names(self):
-        if self._file_of_tensor is not None:
-            return set(self._file_of_tensor)
-        try:
-            return set(self._file(self.single_file).keys())
-        except (OSError, safetensors.SafetensorError) as error:
-            raise ValueError(
-                f"`{self.single_file}` cannot be read: {error}. {self.received}"
-            ) from error
+    def _names_in(self, opened):
+        return set(opened.keys())
 
-    def _find(self, name):
-        if name not in self.names():
+    def _find_in(self, opened, name):
+        if name not in opened.keys():
             return None
-        file_name = (self._file_of_tensor or {}).get(name, self.single_file)
-        tensor = self._file(file_name).get_tensor(name)
+        dtype = opened.get_slice(name).get_dtype()
+        if dtype.startswith(("F8", "F6", "F4")):
+            raise ValueError(
+                f"Tensor `{name}` is of {dtype}: floats of 8 bits and fewer "
+                "are not read, take the weights in 16 or 32 bits"
+            )
+        tensor = opened.get_tensor(name)
         if tensor.dtype == "int8":
             scale = self.read(f"{name}.scale")[:, :, None]
             groups = tensor.reshape(*scale.shape[:2], -1)
@@ -115,60 +145,41 @@ class SafetensorsFile(SafetensorsFiles):
     argument = "weights"
 
     def __init__(self, path):
-        directory, self.single_file = os.path.split(os.path.abspath(path))
-        super().__init__(directory)
+        directory, file = os.path.split(os.path.abspath(path))
+        super().__init__(directory, file)
         self.source = os.fspath(path)
 
-    def _file(self, file_name):
+    def _place(self, file):
+        return self.source
+
+    def _file(self, file):
         if not self._open_files:
-            self._open_files[file_name] = self._open(self.source)
-        return self._open_files[file_name]
-
-
-class DiffusersFiles(SafetensorsFiles):
-    """The files of a model of `diffusers`."""
-
-    single_file = "diffusion_pytorch_model.safetensors"
-    index_file = "diffusion_pytorch_model.safetensors.index.json"
+            with reading(self.source):
+                self._open_files[file] = self._open(self.source)
+        return self._open_files[file]
 
 
 class KerasWeightsFiles(WeightFiles):
     """Keras's format, where a name is a path such as `layers/dense/vars/0`."""
 
-    single_file = hub.WEIGHTS_FILE
-    index_file = hub.WEIGHTS_INDEX_FILE
-
     def _open(self, path):
-        check_hdf5(path)
-        return h5py.File(path, "r")
+        return self._closing.enter_context(open_hdf5(path))
 
     def has_group(self, path):
         """Whether any tensor lies under a path."""
-        if self._file_of_tensor is not None:
+        if self._files_of_tensor is not None:
             return any(
                 f"{name}/".startswith(f"/{path}/")
-                for name in self._file_of_tensor
+                for name in self._files_of_tensor
             )
-        try:
-            return path in self._file(self.single_file)
-        except OSError as error:
-            raise ValueError(
-                f"`{self.single_file}` cannot be read: {error}. {self.received}"
-            ) from error
+        with reading(self._place(self.file)):
+            return path in self._file(self.file)
 
-    def _find(self, name):
-        file_names = self.single_file
-        if self._file_of_tensor is not None:
-            group = name.rpartition("/")[0]
-            file_names = self._file_of_tensor.get(f"/{group}", [])
-        # The variables of one layer may be spread over several shards.
-        if isinstance(file_names, str):
-            file_names = [file_names]
-        for file_name in file_names:
-            file = self._file(file_name)
-            if name in file:
-                tensor = file[name][...]
-                if file[name].attrs.get("dtype") == "bfloat16":
-                    tensor = tensor.view(ml_dtypes.bfloat16)
-                return tensor
-        return None
+    def _find_in(self, opened, name):
+        return read_array(opened[name]) if name in opened else None
+
+    def _files(self, name):
+        if self._files_of_tensor is None:
+            return [self.file]
+        group = name.rpartition("/")[0]
+        return self._files_of_tensor.get(f"/{group}", [])

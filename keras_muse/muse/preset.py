@@ -9,12 +9,14 @@ import keras
 import keras_hub
 
 from keras_muse.files import hub
+from keras_muse.files.damage import reading
 from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import published
 from keras_muse.models.presets.architectures import BUNDLED
 from keras_muse.models.presets.loading import MUSE_FILE
 from keras_muse.models.presets.loading import fetch_part
+from keras_muse.models.presets.loading import read_parts
 from keras_muse.models.presets.weight_quantization import is_quantized
 from keras_muse.models.text_encoders.clip_text_encoder import CLIPTextEncoder
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
@@ -129,8 +131,11 @@ def load_defaults(preset):
     preset = BUNDLED.get(preset, preset)
     if published.is_pipeline(preset):
         return {}
-    contents = hub.read_json(preset, MUSE_FILE)
-    return draw_options.from_json(contents.get("generation_defaults", {}))
+    contents = read_parts(preset)
+    with reading(os.path.join(preset, MUSE_FILE), "has wrong defaults"):
+        return draw_options.check_defaults(
+            draw_options.from_json(contents.get("generation_defaults", {}))
+        )
 
 
 def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
@@ -157,7 +162,7 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
             f"`preset` is not one of a Muse: it has neither {MUSE_FILE} nor "
             f"{published.PIPELINE_FILE}. Received: preset={preset!r}"
         )
-    contents = hub.read_json(preset, MUSE_FILE)
+    contents = read_parts(preset)
     if contents["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"`preset` must have the format version {FORMAT_VERSION}; a newer "
@@ -187,7 +192,7 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
                 cls.from_preset,
                 entry["preset"],
                 sequence_length=entry["sequence_length"],
-                **entry.get("options", {}),
+                **entry["options"],
                 **options,
             )
         else:

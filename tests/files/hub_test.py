@@ -11,7 +11,8 @@ def test_the_names_are_those_of_keras_hub():
     index = preset_utils.SHARDED_MODEL_WEIGHTS_CONFIG_FILE
     assert hub.WEIGHTS_INDEX_FILE == index
     assert hub.SAFETENSORS_FILE == preset_utils.SAFETENSOR_FILE
-    assert hub.SAFETENSORS_INDEX_FILE == preset_utils.SAFETENSOR_CONFIG_FILE
+    index = f"{hub.SAFETENSORS_FILE}.index.json"
+    assert index == preset_utils.SAFETENSOR_CONFIG_FILE
     assert hub.TOKENIZER_DIRECTORY == preset_utils.TOKENIZER_ASSET_DIR
 
 

@@ -2,10 +2,16 @@
 
 import contextlib
 import inspect
+import math
 import os
 
+import keras
+
 from keras_muse.files import hub
-from keras_muse.files.hdf5 import check_hdf5
+from keras_muse.files.damage import reading
+from keras_muse.files.hdf5 import check_weights
+from keras_muse.files.json_files import check_entries
+from keras_muse.files.json_files import check_file_name
 from keras_muse.files.whole import write_whole
 from keras_muse.layers import initializers
 from keras_muse.models.presets import published
@@ -37,23 +43,65 @@ def load_model(cls, preset, load_weights, kwargs):
         return transfer.transfer(source, changes)
     if found is not None:
         return published.load(cls, directory, found, load_weights, kwargs)
-    loader = hub.loader(directory)
-    saved_class = loader.check_backbone_class()
+    saved_class = own_class(directory)
     if not issubclass(saved_class, cls):
         raise ValueError(
             f"`preset` holds a `{saved_class.__name__}`, not a "
             f"`{cls.__name__}`. Received: preset={preset!r}"
         )
     try:
-        if load_weights and hub.has_file(directory, hub.WEIGHTS_FILE):
-            check_hdf5(hub.local_file(directory, hub.WEIGHTS_FILE))
-        with initializers.skip_random_weights(load_weights):
-            return loader.load_backbone(saved_class, load_weights, **kwargs)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        return load_own(saved_class, directory, load_weights, kwargs)
+    except ValueError as error:
+        raise ValueError(f"{error}. Received: preset={preset!r}") from error
+
+
+# === Presets of this package ===
+
+
+def own_class(directory):
+    """The class of the model in a preset of this package.
+
+    Args:
+        directory: string. A directory or a handle.
+    """
+    name = hub.read_json(directory, registered_name=str, config=dict)
+    cls = keras.saving.get_registered_object(name["registered_name"])
+    if not isinstance(cls, type):
         raise ValueError(
-            "The weights of `preset` cannot be read; the file may be cut "
-            f"short: {error}. Received: preset={preset!r}"
-        ) from error
+            f"`preset` holds a model of type {name['registered_name']!r}, "
+            f"which is unknown. Received: preset={directory!r}"
+        )
+    return cls
+
+
+def load_own(cls, directory, load_weights, kwargs):
+    """A model from a preset of this package.
+
+    Args:
+        cls: class of the model, as `own_class` gives it.
+        directory: string. A directory or a handle.
+        load_weights: bool.
+        kwargs: dict. Constructor arguments to override.
+    """
+    config_file = hub.local_file(directory, hub.CONFIG_FILE)
+    with (
+        reading(config_file, published.NO_MODEL),
+        initializers.skip_random_weights(load_weights),
+    ):
+        model = hub.loader(directory).load_backbone(cls, False, **kwargs)
+    if load_weights:
+        files = hub.weight_files(directory)
+        for file in files:
+            if not file.endswith(".json"):
+                check_weights(file, largest_variable(model))
+        with reading(files[0], "cannot be loaded into the model"):
+            hub.load_weights(model, files[0])
+    return model
+
+
+def largest_variable(model):
+    """Bytes of the largest variable of a model, if it were in 64 bits."""
+    return 8 * max(math.prod(v.shape) for v in model.variables)
 
 
 def check_options(cls, options):
@@ -115,7 +163,7 @@ def local_directory(preset, cls):
     preset = BUNDLED.get(preset, preset)
     if not hub.has_file(preset, MUSE_FILE):
         return preset
-    parts = hub.read_json(preset, MUSE_FILE)["parts"]
+    parts = read_parts(preset)["parts"]
     for name, part in parts.items():
         if part["class_name"] == cls.__name__ and "files" in part:
             return fetch_part(preset, name, part)
@@ -124,6 +172,26 @@ def local_directory(preset, cls):
         f"{sorted(part['class_name'] for part in parts.values())}. "
         f"Received: preset={preset!r}"
     )
+
+
+def read_parts(preset):
+    """What `muse.json` says, of which the names and types are checked."""
+    contents = hub.read_json(preset, MUSE_FILE, format_version=int, parts=dict)
+    path = os.path.join(preset, MUSE_FILE)
+    for name, part in contents["parts"].items():
+        check_file_name(name, path)
+        kinds = {"class_name": str}
+        if isinstance(part, dict) and "preset" in part:
+            kinds |= {"preset": str, "sequence_length": int}
+            part.setdefault("options", {})
+            kinds["options"] = dict
+        else:
+            kinds["files"] = list
+        check_entries(part, path, f"the part {name!r}", **kinds)
+        for file in part.get("files", ()):
+            for one in str(file).split("/"):
+                check_file_name(one, path)
+    return contents
 
 
 def fetch_part(preset, name, part):
@@ -143,7 +211,7 @@ def fetch_part(preset, name, part):
 def _saved_config(directory, found):
     """Constructor arguments of what lies there, as a dict."""
     if found is not None:
-        return found.converter.constructor_arguments(found.config)
+        return found.constructor_arguments()
     config_file = hub.CONFIG_FILE
     if not hub.has_file(directory, config_file):
         raise ValueError(
@@ -151,7 +219,7 @@ def _saved_config(directory, found):
             "is read from local paths only. Received: "
             f"preset={directory!r}"
         )
-    return hub.read_json(directory).get("config", {})
+    return hub.read_json(directory, config=dict)["config"]
 
 
 def _shape_changes(config, kwargs):

@@ -6,9 +6,12 @@ import os
 import types
 
 from keras_muse.files import hub
+from keras_muse.files.damage import reading
+from keras_muse.files.json_files import check_file_name
 from keras_muse.layers import initializers
 
 PIPELINE_FILE = "model_index.json"
+NO_MODEL = "describes no model that can be made"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +22,18 @@ class Published:
         converter: module that knows the format.
         folder: string. Where in the preset the model is; `""` is its root.
         config: dict. Its configuration.
+        place: string. The path of what it was read from.
     """
 
     converter: types.ModuleType
     folder: str
     config: dict
+    place: str
+
+    def constructor_arguments(self):
+        """Arguments of the model's constructor, as a dict."""
+        with reading(self.place, NO_MODEL):
+            return self.converter.constructor_arguments(self.config)
 
 
 def find(preset, converters, class_name):
@@ -48,7 +58,8 @@ def find(preset, converters, class_name):
     for folder, config in _configs(preset):
         for converter in modules:
             if converter.recognizes(config):
-                return Published(converter, folder, config)
+                place = os.path.join(preset, folder, hub.CONFIG_FILE)
+                return Published(converter, folder, config, place)
         kinds = ("_class_name", "model_type", "registered_name")
         found.append(next((config[k] for k in kinds if k in config), None))
     if found:
@@ -59,7 +70,7 @@ def find(preset, converters, class_name):
     for converter in modules:
         config = _read_config(converter, preset)
         if config is not None:
-            return Published(converter, "", config)
+            return Published(converter, "", config, preset)
     return None
 
 
@@ -74,13 +85,17 @@ def load(cls, preset, found, load_weights, kwargs):
         kwargs: dict. Constructor arguments to override.
     """
     converter, folder = found.converter, found.folder
-    arguments = converter.constructor_arguments(found.config)
+    arguments = found.constructor_arguments()
     if hasattr(converter, "tokenizer_arguments") and "vocabulary" not in kwargs:
         arguments.update(converter.tokenizer_arguments(preset, folder))
-    with initializers.skip_random_weights(load_weights):
+    with (
+        reading(found.place, NO_MODEL),
+        initializers.skip_random_weights(load_weights),
+    ):
         model = cls(**{**arguments, **kwargs})
     if load_weights:
-        converter.load_weights(model, preset, folder)
+        with reading(os.path.join(preset, folder), "cannot be loaded"):
+            converter.load_weights(model, preset, folder)
     return model
 
 
@@ -136,4 +151,5 @@ def _folders(preset):
         index = hub.read_json(preset, PIPELINE_FILE)
         for name, value in index.items():
             if isinstance(value, list):  # a component, not a setting
+                check_file_name(name, os.path.join(preset, PIPELINE_FILE))
                 yield name

@@ -9,10 +9,10 @@ import numpy as np
 import tokenizers
 
 from keras_muse.files import hub
+from keras_muse.files.damage import reading
 from keras_muse.files.whole import write_whole
-from keras_muse.layers import initializers
+from keras_muse.models.presets import loading
 from keras_muse.models.presets import published
-from keras_muse.models.presets.loading import check_options
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import CompiledFunctions
@@ -245,7 +245,7 @@ class TextEncoder(keras_hub.models.Backbone):
             ValueError: if the preset holds another kind of model, or a weight
                 is missing, damaged or of the wrong shape (it is named).
         """
-        check_options(cls, kwargs)
+        loading.check_options(cls, kwargs)
         classes = [c for c in encoder_classes() if issubclass(c, cls)]
         source = preset
         for encoder_class in classes:
@@ -295,8 +295,10 @@ class TextEncoder(keras_hub.models.Backbone):
             self._set_vocabulary(path)
 
     def _set_vocabulary(self, vocabulary):
-        contents = self._read_vocabulary(vocabulary)
-        tokenizer, num_pieces = self._make_tokenizer(contents)
+        is_path = isinstance(vocabulary, str | os.PathLike)
+        with reading(vocabulary if is_path else "vocabulary"):
+            contents = self._read_vocabulary(vocabulary)
+            tokenizer, num_pieces = self._make_tokenizer(contents)
         if num_pieces > self.vocabulary_size:
             raise ValueError(
                 f"`vocabulary` has {num_pieces} pieces, more than the "
@@ -336,23 +338,23 @@ def encoder_classes(base=TextEncoder):
 
 def _load_own(source, base_class, load_weights, kwargs):
     """An encoder that `save_to_preset` wrote."""
-    config = hub.read_json(source)
+    config = hub.read_json(source, registered_name=str, config=dict)
     kind = config["registered_name"]
-    encoder_class = keras.saving.get_registered_object(kind)
-    if encoder_class is None or not issubclass(encoder_class, base_class):
+    encoder_class = loading.own_class(source)
+    if not issubclass(encoder_class, base_class):
         raise ValueError(
             f"`preset` holds a model of type {kind!r}, which "
             f"`{base_class.__name__}` cannot read. Received: "
             f"preset={source!r}"
         )
-    saved_dtype = config["config"].get("dtype") or {}
-    if saved_dtype.get("class_name") == "DTypePolicyMap":
+    saved_dtype = config["config"].get("dtype")
+    if (
+        isinstance(saved_dtype, dict)
+        and saved_dtype.get("class_name") == "DTypePolicyMap"
+    ):
         # KerasHub drops the policies of a quantized backbone.
         kwargs = {"dtype": saved_dtype, **kwargs}
-    with initializers.skip_random_weights(load_weights):
-        encoder = keras_hub.models.Backbone.from_preset(
-            source, load_weights, **kwargs
-        )
+    encoder = loading.load_own(encoder_class, source, load_weights, kwargs)
     path = f"{hub.TOKENIZER_DIRECTORY}/{encoder.vocabulary_file}"
     if hub.has_file(source, path):
         encoder.load_assets(os.path.dirname(hub.local_file(source, path)))

@@ -375,7 +375,7 @@ def test_damaged_hugging_face_tensors_are_refused_by_name(
     shutil.copytree(hugging_face[1], truncated)
     contents = (truncated / "model.safetensors").read_bytes()
     (truncated / "model.safetensors").write_bytes(contents[:-100])
-    with pytest.raises(ValueError, match="`model.safetensors` cannot be read"):
+    with pytest.raises(ValueError, match="/model.safetensors` cannot be read"):
         T5TextEncoder.from_preset(str(truncated))
     os.remove(truncated / "model.safetensors")
     with pytest.raises(ValueError, match="`preset` has neither"):
