@@ -5,6 +5,7 @@ and imports no backend.
 """
 
 from keras_muse.lazy import lazy_names
+from keras_muse.runtime.home import ensure_home
 from keras_muse.version import __version__
 
 _MODULES = {
@@ -33,6 +34,8 @@ _MODULES = {
     "samplers": "keras_muse.samplers",
     "training": "keras_muse.training",
 }
+
+ensure_home()  # before KerasHub asks for one
 
 __all__ = ["__version__", *_MODULES]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)
