@@ -6,6 +6,7 @@ and imports no backend. Keras knows the classes all the same.
 
 from keras_muse import registered
 from keras_muse.lazy import lazy_names
+from keras_muse.runtime.home import ensure_home
 from keras_muse.version import __version__
 
 _MODULES = {
@@ -34,6 +35,8 @@ _MODULES = {
     "samplers": "keras_muse.samplers",
     "training": "keras_muse.training",
 }
+
+ensure_home()  # before KerasHub asks for one
 
 __all__ = ["__version__", *_MODULES]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

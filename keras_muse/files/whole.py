@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -19,6 +20,8 @@ except ImportError:  # Windows
 
 # What the names of files and directories begin with that are not whole yet.
 WRITING = ".writing_"
+# Writing ends with these errors, which name no file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The names that Keras and KerasHub give to a preset's weights.
 _WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)")
 
@@ -38,11 +41,26 @@ def write_whole_file(path):
     # The endings stay: formats are told from them.
     name = f"{WRITING}{uuid.uuid4().hex[:8]}_{path.name}"
     temporary = path.with_name(name)
+    with _errors_name(path, temporary):
+        try:
+            yield str(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _errors_name(path, temporary):
+    """Errors of writing name the place that somebody asked for."""
     try:
-        yield str(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        name = "" if error.filename is None else str(error.filename)
+        if name.startswith(str(temporary)):
+            error.filename = f"{path}{name[len(str(temporary)) :]}"
+        elif not name and error.errno in _FULL:
+            error.filename = str(path)
+        raise
 
 
 def write_json(path, contents):
@@ -70,13 +88,39 @@ def write_whole(directory):
     prefix = f"{WRITING}{name}_"
     _remove_abandoned(parent, prefix)
     temporary = tempfile.mkdtemp(dir=parent, prefix=prefix)
-    with _claimed(temporary):
+    with _errors_name(directory, temporary), _claimed(temporary):
         try:
             yield temporary
             _add_what_stays(directory, temporary)
             _exchange(temporary, directory)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def write_whole_files(path):
+    """Gives a temporary path; it and all beside it move to the place of `path`.
+
+    For a file that names others, such as the index of weights in parts, which
+    are moved before it. After an error nothing has been written.
+
+    Args:
+        path: string or path. Where the file shall be; missing directories are
+            made.
+    """
+    directory, name = os.path.split(os.path.abspath(path))
+    os.makedirs(directory, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=WRITING) as new:
+        with _errors_name(directory, new):
+            yield os.path.join(new, name)
+            for other in sorted(os.listdir(new), key=_names_others):
+                os.replace(
+                    os.path.join(new, other), os.path.join(directory, other)
+                )
+
+
+def _names_others(name):
+    return name.endswith(".json")
 
 
 def _add_what_stays(old, new):
@@ -144,7 +188,7 @@ def _move_files(new, old):
     for root, _, names in os.walk(new, topdown=False):
         target = os.path.join(old, os.path.relpath(root, new))
         os.makedirs(target, exist_ok=True)
-        for name in sorted(names, key=lambda name: name.endswith(".json")):
+        for name in sorted(names, key=_names_others):
             os.replace(os.path.join(root, name), os.path.join(target, name))
         if any(map(_WEIGHTS.fullmatch, names)):
             for stale in set(os.listdir(target)) - set(names):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_muse.callbacks.nan_guard import NaNGuard
+from keras_muse.files import keras_files
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -100,6 +101,20 @@ class MuseModel(keras.Model):
                 Defaults to 10.
         """
         loading.save_model(self, preset_dir, max_shard_size)
+
+    # === Files of Keras ===
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """`keras.Model.save`; the file appears whole or not at all."""
+        keras_files.save(
+            super().save, self, filepath, overwrite, zipped, **kwargs
+        )
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """`keras.Model.save_weights`; nothing is written half."""
+        keras_files.save_weights(
+            super().save_weights, self, filepath, overwrite, max_shard_size
+        )
 
     # === LoRA and quantization, as KerasHub and Keras have them ===
 

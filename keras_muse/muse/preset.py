@@ -10,6 +10,8 @@ import keras_hub
 
 from keras_muse.files import hub
 from keras_muse.files.damage import reading
+from keras_muse.files.space import check_space
+from keras_muse.files.space import hdf5_size
 from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import published
@@ -81,6 +83,7 @@ def save(parts, generation_defaults, preset_dir):
         # KerasHub's upload asks for weights at the root; each part has its
         # own, so these are none.
         weights_file = os.path.join(directory, hub.WEIGHTS_FILE)
+        check_space(weights_file, hdf5_size([]))
         h5py.File(weights_file, "w").close()
         write_json(
             os.path.join(directory, hub.CONFIG_FILE),

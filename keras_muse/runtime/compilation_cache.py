@@ -7,6 +7,8 @@ import platform
 import sys
 import tempfile
 
+from keras_muse.runtime.home import user_cache_directory
+
 MAX_BYTES = 2**30
 SETTINGS = {
     # All programs: a small one takes longer to compile than to read, too.
@@ -38,7 +40,7 @@ def enable_compilation_cache():
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
-    except (OSError, RuntimeError) as error:  # or there is no home directory
+    except OSError as error:
         print(
             "keras-muse: compiled programs are not kept for the next time: "
             f"{error}. JAX_COMPILATION_CACHE_DIR names another place.",
@@ -49,17 +51,6 @@ def enable_compilation_cache():
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     return directory
-
-
-def user_cache_directory():
-    """Where this user's programs keep what they can make again."""
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        root = "~/Library/Caches"
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(root).expanduser() / "keras_muse"
 
 
 def processor_id():

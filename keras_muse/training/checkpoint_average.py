@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_muse.files.hdf5 import open_hdf5
+from keras_muse.files.space import check_space
 from keras_muse.files.whole import write_whole_file
 from keras_muse.training.sharded_average import average_directories
 
@@ -82,6 +83,7 @@ def average_checkpoints(paths, output_path, decay=0.7):
 def _average_files(paths, output_path, decay):
     _check_same_weights(paths)
     with write_whole_file(output_path) as temporary:
+        check_space(temporary, os.path.getsize(paths[-1]))
         with h5py.File(temporary, "w") as output:
             with open_hdf5(paths[-1]) as last:
                 for name in last:

@@ -1,6 +1,7 @@
 """Sheets of pictures with words under them."""
 
 import functools
+import io
 import math
 
 import numpy as np
@@ -214,4 +215,9 @@ def save_picture(picture, path):
             are made.
     """
     with write_whole_file(path) as temporary:
-        picture.save(temporary)
+        # On a full disk PIL itself cuts a JPEG short without a word.
+        encoded = io.BytesIO()
+        encoded.name = temporary  # from which it tells the format
+        picture.save(encoded)
+        with open(temporary, "wb") as file:
+            file.write(encoded.getbuffer())

@@ -7,8 +7,8 @@ import time
 
 import keras
 
+from keras_muse.files import keras_files
 from keras_muse.files.whole import write_json
-from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.lora import has_lora
 
 
@@ -107,8 +107,9 @@ class TimeBudget(keras.callbacks.Callback):
         return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
 
     def _save(self):
-        with write_whole_file(self._weights_path) as temporary:
-            self.model.save_weights(temporary)
+        keras_files.save_weights(
+            self.model.save_weights, self.model, self._weights_path
+        )
         clock = {"spent": self.spent, "seconds": self.seconds}
         write_json(self._clock_path, clock)
 

@@ -6,6 +6,8 @@ from PIL import Image
 
 from keras_muse.training import draw_grid
 from keras_muse.training import draw_sections
+from keras_muse.training.sheets import save_picture
+from tests.helpers.full_disk import full_disk
 
 
 def random_images(count, height=10, width=12):
@@ -111,3 +113,14 @@ def test_what_is_no_picture_raises():
         draw_grid(images, scale=0)
     with pytest.raises(ValueError, match=r"Received: sections=\[\]"):
         draw_sections([])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_picture_for_a_full_disk_is_not_cut_short(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+    picture = Image.fromarray(noise)
+    with full_disk(1000), pytest.raises(OSError, match=f"large: '.*/{name}'"):
+        save_picture(picture, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    save_picture(picture, tmp_path / name)
+    assert Image.open(tmp_path / name).size == (64, 64)

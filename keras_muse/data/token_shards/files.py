@@ -1,5 +1,6 @@
 """The files of token shards while they are written, by one process or many."""
 
+import contextlib
 import glob
 import json
 import os
@@ -129,10 +130,12 @@ class ShardFiles:
             try:
                 num_records = 0
                 for record in records:
-                    writer.write(record)
+                    with _readable_errors(path):
+                        writer.write(record)
                     num_records += 1
             finally:
-                writer.close()
+                with _readable_errors(path):
+                    writer.close()
         note = {
             "num_records": num_records,
             "num_bytes": os.path.getsize(path),
@@ -185,6 +188,16 @@ class ShardFiles:
         for path in _glob(self.directory, "tokens-*.array_record"):
             if os.path.basename(path) not in new:
                 os.remove(path)
+
+
+@contextlib.contextmanager
+def _readable_errors(path):
+    """What ArrayRecord says of a full disk, as an error of a file."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition(";")[0]
+        raise OSError(f"{path!r} cannot be written: {reason}") from error
 
 
 def _glob(directory, pattern):

@@ -13,6 +13,8 @@ import numpy as np
 from keras import ops
 
 from keras_muse.files.hdf5 import open_hdf5
+from keras_muse.files.space import check_space
+from keras_muse.files.space import hdf5_size
 from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.layers_by_path import layers_by_path
 from keras_muse.runtime.checks import check_int
@@ -74,7 +76,11 @@ def save_lora_weights(model, filepath):
             "There is nothing to save before `enable_lora`. Received: a "
             f"{type(model).__name__} without LoRA"
         )
+    parts = [
+        getattr(layer, part) for layer in layers.values() for part in PARTS
+    ]
     with write_whole_file(filepath) as temporary:
+        check_space(temporary, hdf5_size(parts))
         with h5py.File(temporary, "w") as file:
             file.attrs["model"] = _kind(model)
             for path, layer in layers.items():

@@ -10,6 +10,7 @@ import tokenizers
 
 from keras_muse.files import hub
 from keras_muse.files.damage import reading
+from keras_muse.files import keras_files
 from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import published
@@ -282,6 +283,18 @@ class TextEncoder(keras_hub.models.Backbone):
             assets = os.path.join(directory, hub.TOKENIZER_DIRECTORY)
             os.makedirs(assets)
             self.save_assets(assets)
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """`keras.Model.save`; the file appears whole or not at all."""
+        keras_files.save(
+            super().save, self, filepath, overwrite, zipped, **kwargs
+        )
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """`keras.Model.save_weights`; nothing is written half."""
+        keras_files.save_weights(
+            super().save_weights, self, filepath, overwrite, max_shard_size
+        )
 
     def save_assets(self, dir_path):
         if self._vocabulary is not None:
