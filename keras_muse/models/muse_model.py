@@ -17,6 +17,7 @@ from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.variables import check_finite
 from keras_muse.runtime.variables import kept
 
 # What Keras offers for losses between an output and a target. The losses here
@@ -98,8 +99,26 @@ class MuseModel(keras.Model):
             preset_dir: string. The directory; it appears whole or not at all.
             max_shard_size: int or float. Gigabytes of one weight file.
                 Defaults to 10.
+
+        Raises:
+            ValueError: if a weight is not finite; it is named, and a preset
+                that was there is kept.
         """
         loading.save_model(self, preset_dir, max_shard_size)
+
+    def save(self, filepath, *args, **kwargs):
+        """`keras.Model.save`, of finite weights only."""
+        check_finite(self._saved_variables())
+        super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs):
+        """`keras.Model.save_weights`, of finite weights only."""
+        check_finite(self._saved_variables())
+        super().save_weights(filepath, *args, **kwargs)
+
+    def _saved_variables(self):
+        optimizer = getattr(self, "optimizer", None)
+        return self.variables + (optimizer.variables if optimizer else [])
 
     # === LoRA and quantization, as KerasHub and Keras have them ===
 
@@ -350,15 +369,9 @@ class MuseModel(keras.Model):
             )
         if _is_stream(x):
             _follow_stream(x, options)
-        callbacks = options.get("callbacks")
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.tree.flatten(callbacks or [])
-            if not any(isinstance(c, NaNGuard) for c in callbacks):
-                # First: it ends the training before another one saves.
-                callbacks.insert(0, NaNGuard())
-            for callback in callbacks:
-                self._set_mode(callback)
-            options["callbacks"] = callbacks
+        options["callbacks"] = _guarded(options.get("callbacks"))
+        for callback in options["callbacks"]:
+            self._set_mode(callback)
         with self._kept_variables():
             return super().fit(**options)
 
@@ -440,6 +453,19 @@ def _arguments(method, args, kwargs):
     arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
     arguments.pop("self")
     return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def _guarded(callbacks):
+    """A list of callbacks that begins with a `NaNGuard`.
+
+    So it ends the training before another one saves.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    callbacks = keras.tree.flatten(callbacks or [])
+    guards = [c for c in callbacks if isinstance(c, NaNGuard)]
+    others = [c for c in callbacks if not isinstance(c, NaNGuard)]
+    return [*(guards or [NaNGuard()]), *others]
 
 
 def _check_no_targets(model, options):

@@ -10,6 +10,7 @@ import keras
 from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.lora import has_lora
+from keras_muse.runtime.variables import check_finite
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -29,7 +30,8 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, of a model with LoRA.
+        ValueError: during `fit`, of a model with LoRA, or of one with a
+            variable that is not finite; the last saved state is kept.
 
     Example:
     ```python
@@ -107,6 +109,8 @@ class TimeBudget(keras.callbacks.Callback):
         return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
 
     def _save(self):
+        model = self.model
+        check_finite(model.variables + model.optimizer.variables)
         with write_whole_file(self._weights_path) as temporary:
             self.model.save_weights(temporary)
         clock = {"spent": self.spent, "seconds": self.seconds}
