@@ -12,10 +12,11 @@ from keras_muse.files.space import hdf5_size
 from keras_muse.files.whole import write_whole
 from keras_muse.files.whole import write_whole_file
 from keras_muse.files.whole import write_whole_files
+from keras_muse.runtime.variables import check_finite
 
 
 def save(keras_save, model, filepath, overwrite=True, zipped=None, **kwargs):
-    """`keras.Model.save`, to be called by a model's own.
+    """`keras.Model.save` of finite weights, to be called by a model's own.
 
     Args:
         keras_save: bound method, Keras' own.
@@ -34,7 +35,7 @@ def save(keras_save, model, filepath, overwrite=True, zipped=None, **kwargs):
 def save_weights(
     keras_save, model, filepath, overwrite=True, max_shard_size=None
 ):
-    """`keras.Model.save_weights`, to be called by a model's own.
+    """`keras.Model.save_weights` of finite weights, likewise.
 
     Args:
         keras_save: bound method, Keras' own.
@@ -53,31 +54,24 @@ def save_weights(
 
 @contextlib.contextmanager
 def _place(write, model, filepath, overwrite):
-    """Where Keras shall write.
+    """Where Keras shall write, once it is known that it can.
 
     Itself where Keras refuses the name, asks the user whether to overwrite,
     or uploads.
     """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+    check_finite(variables)
+    num_bytes = hdf5_size([*variables, *model.metrics_variables])
     is_local = isinstance(filepath, str | os.PathLike) and (
         "://" not in str(filepath)
     )
     if not is_local or write is None:
         yield filepath
     elif not overwrite and os.path.exists(filepath):
-        check_space(filepath, _size(model))
+        check_space(filepath, num_bytes)
         yield filepath
     else:
         with write(filepath) as place:
-            check_space(place, _size(model))
+            check_space(place, num_bytes)
             yield place
-
-
-def _size(model):
-    optimizer = getattr(model, "optimizer", None)
-    return hdf5_size(
-        [
-            *model.variables,
-            *model.metrics_variables,
-            *(optimizer.variables if optimizer else ()),
-        ]
-    )

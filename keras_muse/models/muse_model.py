@@ -99,19 +99,23 @@ class MuseModel(keras.Model):
             preset_dir: string. The directory; it appears whole or not at all.
             max_shard_size: int or float. Gigabytes of one weight file.
                 Defaults to 10.
+
+        Raises:
+            ValueError: if a weight is not finite; it is named, and a preset
+                that was there is kept.
         """
         loading.save_model(self, preset_dir, max_shard_size)
 
     # === Files of Keras ===
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """`keras.Model.save`; the file appears whole or not at all."""
+        """`keras.Model.save` of finite weights; whole or not at all."""
         keras_files.save(
             super().save, self, filepath, overwrite, zipped, **kwargs
         )
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
-        """`keras.Model.save_weights`; nothing is written half."""
+        """`keras.Model.save_weights` of finite weights; never half."""
         keras_files.save_weights(
             super().save_weights, self, filepath, overwrite, max_shard_size
         )
@@ -365,15 +369,9 @@ class MuseModel(keras.Model):
             )
         if _is_stream(x):
             _follow_stream(x, options)
-        callbacks = options.get("callbacks")
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.tree.flatten(callbacks or [])
-            if not any(isinstance(c, NaNGuard) for c in callbacks):
-                # First: it ends the training before another one saves.
-                callbacks.insert(0, NaNGuard())
-            for callback in callbacks:
-                self._set_mode(callback)
-            options["callbacks"] = callbacks
+        options["callbacks"] = _guarded(options.get("callbacks"))
+        for callback in options["callbacks"]:
+            self._set_mode(callback)
         with self._kept_variables():
             return super().fit(**options)
 
@@ -455,6 +453,19 @@ def _arguments(method, args, kwargs):
     arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
     arguments.pop("self")
     return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def _guarded(callbacks):
+    """A list of callbacks that begins with a `NaNGuard`.
+
+    So it ends the training before another one saves.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    callbacks = keras.tree.flatten(callbacks or [])
+    guards = [c for c in callbacks if isinstance(c, NaNGuard)]
+    others = [c for c in callbacks if not isinstance(c, NaNGuard)]
+    return [*(guards or [NaNGuard()]), *others]
 
 
 def _check_no_targets(model, options):

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 
@@ -68,3 +69,15 @@ def distribute_inputs(inputs):
         )
 
     return keras.tree.map_structure(split, inputs)
+
+
+def is_finite(value):
+    """Whether all of an array is finite; the same answer in each process."""
+    if value.is_fully_addressable:
+        return np.isfinite(np.asarray(value)).all()
+    return bool(_all_finite(value))
+
+
+@jax.jit
+def _all_finite(value):
+    return jnp.isfinite(value).all()

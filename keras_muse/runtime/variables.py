@@ -1,8 +1,10 @@
-"""The values of variables: left away, moved, freed, kept."""
+"""The values of variables: left away, moved, freed, kept, finite."""
 
 import contextlib
+import importlib
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
 
 
@@ -67,3 +69,38 @@ def kept(variables):
             if variable._value is None and not value.is_deleted():
                 variable._value = value
         raise
+
+
+def check_finite(variables):
+    """Refuses to save what is spoilt, over what may be good.
+
+    Args:
+        variables: list of `keras.Variable`.
+
+    Raises:
+        ValueError: if a value is NaN or infinite; the variables are named.
+    """
+    spoilt = [
+        variable.path
+        for variable in variables
+        if keras.backend.is_float_dtype(variable.dtype)
+        and not is_finite(variable.value)
+    ]
+    if spoilt:
+        raise ValueError(
+            "Only finite values are saved; what was saved before is left as "
+            f"it is. Received: {len(spoilt)} of {len(variables)} variables "
+            f"with NaN or infinite values: {', '.join(spoilt[:5])}"
+            + ", ..."
+            * (len(spoilt) > 5)
+        )
+
+
+def is_finite(value):
+    """Whether all of an array or tensor is finite; alike in all processes."""
+    if isinstance(value, np.ndarray):
+        return np.isfinite(value).all()
+    if keras.config.backend() == "jax":
+        leaf = importlib.import_module("keras_muse.runtime._jax")
+        return leaf.is_finite(value)
+    return np.isfinite(keras.ops.convert_to_numpy(value)).all()

@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.variables import check_finite
 from keras_muse.training import saved_variables
 
 POSITION = "position"
@@ -49,7 +50,9 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError: before the first step, and with the model as it was, if
             the newest checkpoint is of another architecture, optimizer or
             data set; if an argument is out of range; or if `save_freq` counts
-            steps and the length of an epoch is unknown.
+            steps and the length of an epoch is unknown. During the training,
+            if a variable is to be saved that is not finite: the checkpoints
+            that are there are kept.
 
     Example:
 
@@ -208,6 +211,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.jax_state_sync()
         ocp = saved_variables.orbax()
         parts = saved_variables.parts_of(self.model)
+        for variables in parts.values():
+            check_finite(list(variables.values()))
         items = {
             part: ocp.args.StandardSave(saved_variables.values(variables))
             for part, variables in parts.items()

@@ -49,7 +49,7 @@ def average_checkpoints(paths, output_path, decay=0.7):
     Raises:
         ValueError: if `paths` is empty or no list of either kind, `decay` is
             out of range, or they hold weights of different names or shapes,
-            which are then named.
+            or values that are not finite, which are then named.
 
     Example:
 
@@ -155,6 +155,11 @@ def _average(paths, name, decay):
     for path in paths:
         with open_hdf5(path) as file:
             value = _read(file[name])
+        if _is_float(value) and not np.isfinite(value).all():
+            raise ValueError(
+                "`paths` must hold finite weights only. Received: "
+                f"{path!r}, in which {name!r} has NaN or infinite values"
+            )
         if average is None or not _is_float(value):
             average = value
         else:

@@ -29,7 +29,8 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, of a model with LoRA.
+        ValueError: during `fit`, of a model with LoRA, or of one with a
+            variable that is not finite; the last saved state is kept.
 
     Example:
     ```python

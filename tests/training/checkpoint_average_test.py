@@ -178,3 +178,13 @@ def test_unusable_arguments_raise(paths, tmp_path):
     for mixed in ("average.keras", "directory"):
         with pytest.raises(ValueError, match=rf"Received: \[.*{mixed}'"):
             average_checkpoints(paths[:1], tmp_path / mixed)
+
+
+def test_a_file_that_is_not_finite_is_named(paths, tmp_path):
+    model = make_model()
+    save_random(model, paths)
+    model.weights[0].assign(np.full(model.weights[0].shape, np.nan))
+    model.save_weights(paths[2])
+    with pytest.raises(ValueError, match=r"step_1100.*dense/vars/0.*NaN"):
+        average_checkpoints(paths, tmp_path / "average.weights.h5")
+    assert not (tmp_path / "average.weights.h5").exists()

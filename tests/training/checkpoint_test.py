@@ -359,6 +359,36 @@ def test_errors_while_saving_are_raised(tmp_path, monkeypatch):
         line.fit(dataset, verbose=0, callbacks=[checkpoint])
 
 
+class Spoil(keras.callbacks.Callback):
+    """As an update that overflows: the loss before it is finite."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            variable = self.of(self.model)
+            self.path = variable.path
+            variable.assign(np.full(variable.shape, np.inf))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [lambda line: line.weights[0], lambda line: line.optimizer.variables[2]],
+    ids=["weight", "state of the optimizer"],
+)
+def test_what_is_not_finite_takes_no_good_ones_place(tmp_path, of):
+    line, spoil = make_line(), Spoil(of)
+    checkpoint = Checkpoint(tmp_path, save_freq=1, max_to_keep=1)
+    with pytest.raises(ValueError, match="NaN or infinite values") as error:
+        line.fit(Stream(), verbose=0, callbacks=[spoil, checkpoint])
+    assert spoil.path in str(error.value)
+    checkpoint.close()
+    assert os.listdir(tmp_path) == ["2"]
+    load_checkpoint(make_line(), tmp_path)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"save_freq": 0}, {"save_freq": "step"}, {"max_to_keep": 0},
@@ -402,6 +432,23 @@ def test_only_one_models_checkpoints_are_averaged(tmp_path):
     line.fit(np.ones((4, 5)), verbose=0, callbacks=[Checkpoint(tmp_path / "b")])
     paths = [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(ValueError, match=r"kernel: \(3, 3\) and \(5, 5\)"):
+        average_checkpoints(paths, tmp_path / "average")
+    assert not (tmp_path / "average").exists()
+
+
+def test_an_average_is_not_spoilt_by_one_checkpoint(tmp_path, monkeypatch):
+    fit(tmp_path / "run", max_to_keep=None, epochs=1)
+    paths = [tmp_path / "run" / "1", tmp_path / "run" / "2"]
+    read = saved_variables.read
+
+    def spoilt(directory, places):
+        arrays = read(directory, places)
+        if directory.parent.name == "2":
+            arrays = {name: x * np.float32("nan") for name, x in arrays.items()}
+        return arrays
+
+    monkeypatch.setattr(saved_variables, "read", spoilt)
+    with pytest.raises(ValueError, match="run/2.*line/dense.*NaN"):
         average_checkpoints(paths, tmp_path / "average")
     assert not (tmp_path / "average").exists()
 

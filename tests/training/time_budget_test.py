@@ -251,3 +251,19 @@ def test_a_model_with_lora_is_refused(tmp_path):
     with pytest.raises(ValueError, match="LoRA.*Checkpoint.*Received"):
         base.fit(tiny_data(base, 4), callbacks=[budget], verbose=0)
     assert not (tmp_path / "state").exists()
+
+
+def test_what_is_not_finite_takes_no_good_states_place(train, tmp_path):
+    model = tiny_model()
+    train(model, seconds=5, learning_rate=1e-3)
+    before = to_numpy(model.weights[0])
+
+    def broken(y, prediction):
+        return keras.ops.mean(prediction) * np.nan
+
+    model = tiny_model(loss=broken)
+    with pytest.raises(ValueError, match=r"dense\w*/kernel"):
+        train(model, learning_rate=1e-3)
+    model = tiny_model()
+    TimeBudget(10, tmp_path / "state", 1e-3).restore(model)
+    np.testing.assert_array_equal(to_numpy(model.weights[0]), before)

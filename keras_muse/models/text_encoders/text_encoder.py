@@ -9,8 +9,8 @@ import numpy as np
 import tokenizers
 
 from keras_muse.files import hub
-from keras_muse.files.damage import reading
 from keras_muse.files import keras_files
+from keras_muse.files.damage import reading
 from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import published
