@@ -461,6 +461,23 @@ def test_members_of_zips_that_cannot_be_read(tmp_path):
     }
 
 
+@pytest.mark.parametrize("packing", ["STORED", "DEFLATED", "BZIP2", "LZMA"])
+@pytest.mark.parametrize("name", ["a.txt", "metadata.csv"])
+def test_a_zip_damaged_anywhere_is_reported(tmp_path, packing, name):
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", getattr(zipfile, f"ZIP_{packing}")) as file:
+        file.writestr(name, "file_name,text\na.png,one\n" * 5)
+        file.writestr("a.png", PICTURE)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for change in (1, 255):
+            content = bytearray(whole)
+            content[place] ^= change
+            path.write_bytes(content)
+            captions, reasons = loaded(path)
+            assert captions or reasons, place
+
+
 def test_a_zip_written_anew_under_its_name(tmp_path):
     for text in ("old", "and new"):
         with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:

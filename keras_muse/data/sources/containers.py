@@ -12,12 +12,12 @@ import posixpath
 import stat
 import tarfile
 import zipfile
-import zlib
 
 from keras_muse.data.sources.row import Row
 
 # What systems and programs put beside pictures.
 _OTHERS_FOLDERS = ("__MACOSX", ".ipynb_checkpoints")
+_ZIP_END_BYTES = 22 + 2**16  # a record, and a comment of any length
 
 
 @dataclasses.dataclass
@@ -175,12 +175,15 @@ def read_span(path, offset, size, max_bytes):
 def zip_files(path):
     """Every file of a zip."""
     files = Files()
+    members = []
     try:
         members = _open_zip(*_state(path)).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        is_whole = _has_as_many(path, len(members))
+    except Exception:  # of many kinds, as directories can be damaged
+        is_whole = False
+    if not is_whole:
         problem = Row(name=os.path.basename(path), problem="damaged archive")
         files.problems.append(problem)
-        return files
     for member in members:
         if not member.is_dir():
             files.add(
@@ -190,15 +193,29 @@ def zip_files(path):
     return files
 
 
+def _has_as_many(path, num_members):
+    """Whether a zip ends with the number of its members, as it must.
+
+    `zipfile` does not ask: a damaged directory hides members.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - _ZIP_END_BYTES))
+        end = file.read()
+    place = end.rindex(b"PK\x05\x06") + 10
+    number = int.from_bytes(end[place : place + 2], "little")
+    # Of more members it has the last digits, or says that it is elsewhere.
+    return number in (num_members % 2**16, 2**16 - 1)
+
+
 def read_member(path, name, max_bytes):
     """The bytes of a member, unpacked."""
     try:
         with _open_zip(*_state(path)).open(name) as file:
             return _read(file, max_bytes)
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, KeyError),
-        *(RuntimeError, NotImplementedError),  # a password; Deflate64
-    ) as error:
+    except (FileNotFoundError, ValueError):
+        raise
+    except Exception as error:
+        # Bad checksums, passwords, Deflate64: each decoder has its own errors.
         raise ValueError(f"unreadable member: {error}") from error
 
 
