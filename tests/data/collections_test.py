@@ -269,6 +269,38 @@ def test_a_line_that_is_no_text_is_reported(tmp_path, name):
     assert "unreadable line" in reasons.values()
 
 
+def test_the_first_line_alone_has_the_names(tmp_path):
+    write(tmp_path, {"t.csv": b"file_name,text\na.png\nb.png,other\n"})
+    write(tmp_path, {"a.png": PICTURE, "b.png": PICTURE})
+    captions, reasons = loaded(tmp_path / "t.csv")
+    assert captions == {"b.png": ["other"]}
+    assert reasons == {"a.png": "empty caption"}
+    write(tmp_path, {"t.csv": b"file_name,text\n"})
+    assert loaded(tmp_path / "t.csv") == ({}, {})
+
+
+def test_two_columns_of_one_name(tmp_path):
+    table = b"file_name,text,text\na.png,one,two\n"
+    write(tmp_path, {"t.csv": table, "f/metadata.csv": table})
+    with pytest.raises(ValueError, match="t.csv.* two columns .*'text'"):
+        load_image_text(tmp_path / "t.csv")
+    assert loaded(tmp_path / "f") == ({}, {"metadata.csv": "unreadable table"})
+
+
+def test_a_picture_that_several_tables_name_is_one_row(tmp_path):
+    write(
+        tmp_path,
+        {
+            "a.png": PICTURE,
+            "metadata.csv": b"file_name,text\na.png,one\n./a.png,two\n",
+            "metadata.jsonl": b'{"file_name": "a.png", "text": "three"}',
+        },
+    )
+    pairs = load_image_text(tmp_path)
+    assert pairs.rows[0]["texts"] == ["one", "two", "three"]
+    assert pairs.num_examples == 1
+
+
 def test_a_line_that_is_too_long_is_reported(tmp_path):
     table = b"file_name,text\na.png," + 300 * b"x" + b"\nb.png,other"
     write(tmp_path, {"t.csv": table, "a.png": PICTURE, "b.png": PICTURE})
@@ -311,6 +343,14 @@ def test_links_to_folders_are_followed_once(tmp_path):
     captions, reasons = loaded(tmp_path / "top")
     assert captions == {"link/sub/a.png": ["one"]}
     assert reasons == {"gone.png": "missing file"}
+
+
+def test_what_is_there_and_behind_a_link_keeps_its_own_name(tmp_path):
+    write(tmp_path, {"z/sub/a.png": PICTURE, "z/sub/a.txt": b"one"})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/link").symlink_to(tmp_path / "z")
+    (tmp_path / "link").symlink_to(tmp_path / "z/sub")
+    assert loaded(tmp_path) == ({"z/sub/a.png": ["one"]}, {})
 
 
 def test_a_table_behind_a_link(tmp_path):
@@ -363,6 +403,33 @@ def test_a_tar_beside_loose_pictures(tmp_path):
     write(tmp_path, {"a.png": PICTURE, "a.txt": b"one"})
     write_tar(tmp_path / "s.tar", {"b.png": PICTURE, "b.txt": b"two"})
     assert loaded(tmp_path) == ({"a.png": ["one"], "b.png": ["two"]}, {})
+
+
+def test_tars_in_folders_of_a_folder(tmp_path):
+    write(tmp_path, {"train/x": b"", "val/x": b""})
+    for split, text in (("train", b"one"), ("val", b"two")):
+        files = {"a.png": PICTURE, "a.txt": text}
+        write_tar(tmp_path / split / "s.tar", files)
+    captions = {"train/a.png": ["one"], "val/a.png": ["two"]}
+    assert loaded(tmp_path) == (captions, {})
+    assert loaded(tmp_path, split="val")[0] == {"val/a.png": ["two"]}
+
+
+@pytest.mark.parametrize("beside", ["a.png", "s.tar"])
+def test_archives_that_are_not_read_are_reported(tmp_path, beside):
+    files = {"a.png": PICTURE, "a.txt": b"one"}
+    if beside == "s.tar":
+        write_tar(tmp_path / beside, files)
+    else:
+        write(tmp_path, files)
+    names = ("b.zip", "sub/b.tgz", "b.tar.gz", "b.rar")
+    write(tmp_path, {name: b"" for name in names})
+    (tmp_path / "gone.tar").symlink_to(tmp_path / "nowhere.tar")
+    captions, reasons = loaded(tmp_path)
+    assert captions == {"a.png": ["one"]}
+    assert reasons.pop("gone.tar") == "missing file"
+    assert set(reasons) == set(names)
+    assert set(reasons.values()) == {"an archive that is not read here"}
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads all folders")

@@ -9,12 +9,14 @@ import functools
 import glob
 import itertools
 import os
+import posixpath
 import re
 
 from keras_muse.data.sources.containers import folder_files
 from keras_muse.data.sources.containers import tar_files
 from keras_muse.data.sources.containers import zip_files
 from keras_muse.data.sources.limits import Limits
+from keras_muse.data.sources.pairing import archive_rows
 from keras_muse.data.sources.pairing import has_images
 from keras_muse.data.sources.pairing import pair_files
 from keras_muse.data.sources.row import Row
@@ -58,24 +60,15 @@ def find_rows(path, split=None, limits=None):
 
 def _open(path, limits):
     if os.path.isdir(path):
-        files = folder_files(path)
-        tars = [
-            os.path.join(path, name)
-            for name in files.readers
-            if name.lower().endswith(".tar") and "/" not in name
-        ]
-        # What lies beside shards describes them, unless it is pictures.
-        loose = (
-            [] if tars and not has_images(files) else pair_files(files, limits)
-        )
-        return loose + _shard_rows(tars, limits)
+        return _folder_rows(path, limits)
     lowered = path.lower()
     if lowered.endswith((".csv", ".tsv")):
         return csv_file_rows(_existing(path), limits)
     if lowered.endswith(".zip"):
         return pair_files(zip_files(_existing(path)), limits)
     if lowered.endswith(".tar"):
-        return _shard_rows(_expand(path), limits)
+        rows = [_tar_rows(shard, limits) for shard in _expand(path)]
+        return list(itertools.chain.from_iterable(rows))
     raise ValueError(
         "`path` must be a folder, a .csv, .tsv, .zip or (uncompressed) .tar "
         "file, a pattern of .tar files, or 'tfds:' and a name. Received: "
@@ -83,9 +76,27 @@ def _open(path, limits):
     )
 
 
-def _shard_rows(paths, limits):
-    rows = [pair_files(tar_files(path), limits) for path in paths]
-    return list(itertools.chain.from_iterable(rows))
+def _folder_rows(path, limits):
+    files = folder_files(path)
+    tars = [name for name in files.readers if name.lower().endswith(".tar")]
+    for name in tars:
+        del files.readers[name]
+    if tars and not has_images(files):
+        # What lies beside shards describes them, and is no row.
+        rows = archive_rows(files)
+    else:
+        rows = pair_files(files, limits)
+    for name in tars:
+        folder = os.path.dirname(name)
+        rows += [
+            dataclasses.replace(row, name=posixpath.join(folder, row.name))
+            for row in _tar_rows(os.path.join(path, name), limits)
+        ]
+    return rows
+
+
+def _tar_rows(path, limits):
+    return pair_files(tar_files(path), limits)
 
 
 def _expand(pattern):

@@ -66,13 +66,16 @@ def _is_others(name):
 
 def folder_files(path):
     """Every file under a folder; links to folders are followed once."""
-    files = Files()
-    _walk(path, "", files, set())
+    files, seen, links = Files(), set(), []
+    _walk(path, "", files, seen, links)
+    # Last, and the list grows: what has a place of its own keeps that name.
+    for target, prefix in links:
+        _walk(target, prefix, files, seen, links)
     files.readers = dict(sorted(files.readers.items()))
     return files
 
 
-def _walk(folder, prefix, files, seen):
+def _walk(folder, prefix, files, seen, links):
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -90,9 +93,12 @@ def _walk(folder, prefix, files, seen):
         except OSError:
             files.add(name, None, "missing file")
             continue
-        if stat.S_ISDIR(mode):
-            if entry.name not in _OTHERS_FOLDERS:
-                _walk(entry.path, f"{name}/", files, seen)
+        if stat.S_ISDIR(mode) and entry.name in _OTHERS_FOLDERS:
+            continue
+        if stat.S_ISDIR(mode) and entry.is_symlink():
+            links.append((entry.path, f"{name}/"))
+        elif stat.S_ISDIR(mode):
+            _walk(entry.path, f"{name}/", files, seen, links)
         elif stat.S_ISREG(mode):
             files.add(name, functools.partial(read_file, entry.path))
         else:

@@ -1,5 +1,6 @@
 """Pairs the pictures of a container with their captions."""
 
+import dataclasses
 import json
 import posixpath
 import re
@@ -14,6 +15,11 @@ from keras_muse.data.sources.tables import record_rows
 from keras_muse.data.sources.tables import texts_of
 
 CAPTION_ENDINGS = (".txt", ".caption", ".json")
+# Among other files; a tar beside pictures is read before they are paired.
+ARCHIVE_ENDINGS = (
+    *(".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"),
+    *(".7z", ".rar"),
+)
 TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 
 
@@ -39,7 +45,21 @@ def pair_files(files, limits):
         rows = _sidecar_rows(readers, limits)
     stems = {posixpath.splitext(row.name)[0] for row in rows}
     rows += [row for row in files.problems if _counts(row, stems)]
-    return rows
+    return rows + archive_rows(files)
+
+
+def archive_rows(files):
+    """Lines of the report: archives among the files, which may hold rows."""
+    unread = [
+        Row(name=name, problem="an archive that is not read here")
+        for name in files.readers
+        if _is_archive(name)
+    ]
+    return unread + [row for row in files.problems if _is_archive(row.name)]
+
+
+def _is_archive(name):
+    return name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 def has_images(files):
@@ -59,7 +79,9 @@ def _counts(row, stems):
         row: `Row` with a problem.
         stems: set of names without endings, of what has a row.
     """
-    if row.problem.endswith(("archive", "folder")):
+    if _is_archive(row.name):
+        return False  # it is told by `archive_rows`
+    if row.problem.endswith("folder"):
         return True
     stem, ending = posixpath.splitext(row.name)
     if (
@@ -78,11 +100,12 @@ def _table_rows(readers, tables, limits):
         folder = posixpath.dirname(table)
         try:
             content = readers[table](MAX_TABLE_BYTES)
+            records = read_records(content, limits.max_line_bytes)
         except (OSError, ValueError):
             rows.append(Row(name=table, problem="unreadable table"))
             continue
         rows += record_rows(
-            read_records(content, limits.max_line_bytes),
+            records,
             table,
             lambda name, folder=folder: readers.get(_beside(folder, name)),
             lambda name, folder=folder: _beside(folder, name),
@@ -93,7 +116,21 @@ def _table_rows(readers, tables, limits):
         for name in readers
         if _ending(name) in IMAGE_ENDINGS and name not in listed
     ]
-    return rows
+    return _once_each(rows)
+
+
+def _once_each(rows):
+    """Several tables may name one picture: they give captions to one row."""
+    once, others = {}, []
+    for row in rows:
+        if row.problem:
+            others.append(row)
+        elif row.name in once:
+            texts = once[row.name].texts + row.texts
+            once[row.name] = dataclasses.replace(once[row.name], texts=texts)
+        else:
+            once[row.name] = row
+    return [*once.values(), *others]
 
 
 def _beside(folder, name):

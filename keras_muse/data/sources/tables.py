@@ -39,12 +39,13 @@ def jsonl_records(content, max_line_bytes):
 
 
 def csv_records(content, max_line_bytes, delimiter=","):
-    """One dict per record, by the names in the first line, or `None`."""
+    """One dict per record, by the names in the first line, or `None`.
+
+    Raises:
+        ValueError: see `csv_columns`.
+    """
+    columns = csv_columns(content, max_line_bytes, delimiter)
     lines = _lines(content, max_line_bytes)
-    if not lines or lines[0] is None:
-        return []
-    columns, _ = _cells(lines, 0, delimiter)
-    columns = [column.strip() for column in columns]
     records, i = [], 1
     while i < len(lines):
         if lines[i] is None:
@@ -61,6 +62,23 @@ def csv_records(content, max_line_bytes, delimiter=","):
             dict(zip(columns, cells, strict=False)) if fits else None
         )
     return records
+
+
+def csv_columns(content, max_line_bytes, delimiter=","):
+    """The names in the first line.
+
+    Raises:
+        ValueError: if they cannot be read, or if there are two of one name:
+            captions would be lost.
+    """
+    first = _lines(content.split(b"\n", 1)[0], max_line_bytes)[0]
+    if first is None:
+        raise ValueError("the first line cannot be read")
+    columns = [column.strip() for column in _cells([first], 0, delimiter)[0]]
+    for column in columns:
+        if column and columns.count(column) > 1:
+            raise ValueError(f"two columns are called {column!r}")
+    return columns
 
 
 def _lines(content, max_line_bytes):
@@ -153,8 +171,13 @@ def csv_file_rows(path, limits):
     """Rows of a .csv or .tsv file; pictures are named relative to it."""
     delimiter = "\t" if path.lower().endswith(".tsv") else ","
     content = read_file(path, MAX_TABLE_BYTES)
-    records = csv_records(content, limits.max_line_bytes, delimiter)
-    columns = list(next((r for r in records if r is not None), []))
+    try:
+        columns = csv_columns(content, limits.max_line_bytes, delimiter)
+    except ValueError as error:
+        raise ValueError(
+            "`path` must be a table whose first line has the names of its "
+            f"columns. Received: path={path!r}, in which {error}"
+        ) from error
     for wanted in (IMAGE_COLUMNS, TEXT_COLUMNS):
         if not set(wanted) & set(columns):
             raise ValueError(
@@ -163,7 +186,7 @@ def csv_file_rows(path, limits):
             )
     folder = os.path.dirname(path)
     return record_rows(
-        records,
+        csv_records(content, limits.max_line_bytes, delimiter),
         os.path.basename(path),
         lambda name: functools.partial(read_file, os.path.join(folder, name)),
     )
@@ -182,26 +205,25 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
     Returns:
         A list of `Row`.
     """
-    rows, first_records, texts = [], {}, {}
+    rows, first_records, texts = [], {}, {}  # the latter by the full name
     for line, record in enumerate(records, start=1):
         name = _first_value(record or {}, IMAGE_COLUMNS)
         if not isinstance(name, str) or not name.strip():
             where = f"{table_name} line {line}"
             rows.append(Row(name=where, problem="unreadable line"))
             continue
+        full = full_name(name)
         try:
             captions = texts_of(record)
         except (TypeError, ValueError):
-            rows.append(Row(full_name(name), problem="unreadable caption"))
+            rows.append(Row(full, problem="unreadable caption"))
             continue
-        first_records.setdefault(name, record)
-        texts.setdefault(name, []).extend(captions)
-    for name, record in first_records.items():
+        first_records.setdefault(full, (name, record))
+        texts.setdefault(full, []).extend(captions)
+    for full, (name, record) in first_records.items():
         reader = reader_of(name)
         problem = None if reader else "missing picture"
-        rows.append(
-            Row(full_name(name), tuple(texts[name]), reader, record, problem)
-        )
+        rows.append(Row(full, tuple(texts[full]), reader, record, problem))
     return rows
 
 
