@@ -80,7 +80,7 @@ class MaskedTokenModel(MuseModel):
 
     def hidden(self, inputs):
         """What the head takes, `(batch, num_tokens, hidden_dim)`."""
-        check_inputs(inputs, self._input_names)
+        check_inputs(inputs, self.input_names)
         token_ids = self._flat_token_ids(inputs)
         context, context_mask = self.context(inputs)
         return self.features(
@@ -111,7 +111,8 @@ class MaskedTokenModel(MuseModel):
         return flatten_grid(inputs["token_ids"], self.grid_size, "token_ids")
 
     @property
-    def _input_names(self):
+    def input_names(self):
+        """list of strings. The inputs of `call`, which takes a dict."""
         return [*self._id_ranges(), "text_embeddings", "text_mask"]
 
     def _id_ranges(self):
@@ -206,7 +207,7 @@ class MaskedTokenModel(MuseModel):
 
     def mask_inputs(self, inputs, training):
         """A batch of clean tokens as the loss needs it; see `mask_tokens`."""
-        check_inputs(inputs, self._input_names)
+        check_inputs(inputs, self.input_names)
         token_ids = self._flat_token_ids(inputs)
         inputs = {**inputs, "token_ids": token_ids}
         if training:
