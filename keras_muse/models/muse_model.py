@@ -343,7 +343,20 @@ class MuseModel(keras.Model):
                 f"without targets: `compile` takes no {', '.join(wrong)}. "
                 f"Received: {wrong[0]}={given[wrong[0]]!r}"
             )
+        self._check_trained_dtypes()
         super().compile(optimizer=optimizer, **kwargs)
+
+    def _check_trained_dtypes(self):
+        """Refuses float16 weights, which no optimizer here can train.
+
+        What they divide by, of gradients squared, is zero in float16.
+        """
+        if any(v.dtype == "float16" for v in self.trainable_variables):
+            raise ValueError(
+                "`dtype` must be another where a model is trained: take "
+                "'mixed_bfloat16', or 'mixed_float16', which keeps weights in "
+                f"float32. Received: dtype={self.dtype_policy.name!r}"
+            )
 
     def get_compile_config(self):
         # With LoRA the file has merged weights, which the optimizer has no

@@ -184,6 +184,25 @@ def test_pairs_are_refused_wherever_they_come_from(trained):
     model.fit(x, validation_data=(x,), verbose=0)
 
 
+@pytest.mark.parametrize("make", [tiny.tiny_base, tiny.tiny_tokenizer])
+def test_weights_in_float16_can_be_used_and_not_trained(make):
+    model = make(dtype="float16")
+    with pytest.raises(ValueError, match="`dtype` must.*dtype='float16'"):
+        set_up(model)
+    assert not model.compiled
+
+
+def test_mixed_float16_trains_as_float32_does():
+    losses = []
+    for dtype in ("float32", "mixed_float16"):
+        model = tiny.tiny_base(num_layers=1, random_weights=False, dtype=dtype)
+        model.compile()
+        data = tiny.tiny_data(model, 8)
+        history = model.fit(data, batch_size=4, epochs=2, verbose=0).history
+        losses.append(history["loss"])
+    np.testing.assert_allclose(*losses, atol=0.02)
+
+
 # === The objective ===
 
 
