@@ -203,6 +203,49 @@ def test_mixed_float16_trains_as_float32_does():
     np.testing.assert_allclose(*losses, atol=0.02)
 
 
+# === The paper's learning rate ===
+
+
+def rates(model, *steps):
+    optimizer = model.optimizer
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        (optimizer,) = {type(o): o for o in optimizer.optimizers}.values()
+    schedule = optimizer.get_config()["learning_rate"]
+    if isinstance(schedule, float):
+        return [schedule] * len(steps)
+    schedule = keras.optimizers.schedules.deserialize(schedule)
+    return [float(to_numpy(schedule(step))) for step in steps]
+
+
+@pytest.mark.parametrize(
+    "make, warmup", [(tiny.tiny_base, 5_000), (tiny.tiny_tokenizer, 10_000)]
+)
+def test_told_its_steps_the_default_optimizer_takes_the_papers_course(
+    make, warmup
+):
+    model = make()
+    options = {}
+    if isinstance(model, VQGANTokenizer):
+        critic = tiny.tiny_discriminator()
+        options = {"perceptual": None, "discriminator": critic}
+    model.compile(**options)
+    assert rates(model, 0, 100) == [pytest.approx(1e-4)] * 2
+    model.compile(total_steps=1_000_000, **options)
+    half = warmup + (1_000_000 - warmup) // 2
+    assert rates(model, warmup // 2, warmup, half, 1_000_000) == pytest.approx(
+        [5e-5, 1e-4, 5e-5, 0], abs=1e-9
+    )
+    # A short training warms up in a tenth of it.
+    model.compile(total_steps=100, **options)
+    assert rates(model, 5, 10, 55, 100) == pytest.approx(
+        [5e-5, 1e-4, 5e-5, 0], abs=1e-9
+    )
+    with pytest.raises(ValueError, match="`total_steps` is for the default"):
+        model.compile("adam", total_steps=100, **options)
+    with pytest.raises(ValueError, match="`total_steps` must be an integer"):
+        model.compile(total_steps=1.5, **options)
+
+
 # === The objective ===
 
 
