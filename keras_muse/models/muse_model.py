@@ -8,6 +8,9 @@ import numpy as np
 
 from keras_muse.callbacks.nan_guard import NaNGuard
 from keras_muse.files import keras_files
+from keras_muse.models.exporting import SeenInputs
+from keras_muse.models.exporting import check_format
+from keras_muse.models.exporting import check_signature
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -55,6 +58,8 @@ class MuseModel(keras.Model):
     # Names of the arguments of `compile` beside Keras' own, as attributes. With
     # any, a compiled model that is saved comes back compiled.
     compile_arguments = ()
+    # The inputs of `call`, where it takes a dict.
+    input_names = None
     # Into how many parts a training step cuts its batch.
     gradient_accumulation_steps = 1
 
@@ -62,6 +67,7 @@ class MuseModel(keras.Model):
         super().__init__(**kwargs)
         self._step = None
         self._compiled = CompiledFunctions(self)
+        self._seen_inputs = SeenInputs()
         self._loss_means = {}
 
     # === Presets ===
@@ -203,6 +209,45 @@ class MuseModel(keras.Model):
         """
         weight_quantization.quantize(self, super().quantize, config, filters)
 
+    # === Export ===
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Writes `model(inputs)` as an artifact for inference.
+
+        Args:
+            filepath: string or path.
+            format: string. As in `keras.Model.export`; of them
+                `"tf_saved_model"` is made on JAX and TensorFlow, `"torch"` on
+                Torch, and `"onnx"`, `"openvino"` and `"litert"` need their
+                own packages. Defaults to `"tf_saved_model"`.
+            verbose: bool or `None`. Whether to print a message.
+            input_signature: list of the structure of `keras.InputSpec` of the
+                inputs. Defaults to the shapes and dtypes of the first call,
+                with any number of rows; on Torch, with one.
+            **kwargs: other arguments of `keras.Model.export`.
+
+        Raises:
+            ValueError: if the model was never called and there is no
+                `input_signature`, or the backend does not make this format.
+        """
+        check_format(self, format)
+        signature = input_signature or self._seen_inputs.signature
+        check_signature(self, signature)
+        super().export(
+            filepath,
+            format=format,
+            verbose=verbose,
+            input_signature=signature,
+            **kwargs,
+        )
+
     # === Configuration ===
 
     def get_config(self):
@@ -227,6 +272,11 @@ class MuseModel(keras.Model):
     # === Forward passes ===
 
     def call(self, inputs, training=False):
+        outputs = self._call(inputs, training)
+        self._seen_inputs.look(inputs, self.input_names)
+        return outputs
+
+    def _call(self, inputs, training):
         if self._step in ("train", "test"):
             return self.loss_inputs(inputs, training)
         if self._step == "predict":
@@ -312,7 +362,20 @@ class MuseModel(keras.Model):
                 f"without targets: `compile` takes no {', '.join(wrong)}. "
                 f"Received: {wrong[0]}={given[wrong[0]]!r}"
             )
+        self._check_trained_dtypes()
         super().compile(optimizer=optimizer, **kwargs)
+
+    def _check_trained_dtypes(self):
+        """Refuses float16 weights, which no optimizer here can train.
+
+        What they divide by, of gradients squared, is zero in float16.
+        """
+        if any(v.dtype == "float16" for v in self.trainable_variables):
+            raise ValueError(
+                "`dtype` must be another where a model is trained: take "
+                "'mixed_bfloat16', or 'mixed_float16', which keeps weights in "
+                f"float32. Received: dtype={self.dtype_policy.name!r}"
+            )
 
     def get_compile_config(self):
         # With LoRA the file has merged weights, which the optimizer has no

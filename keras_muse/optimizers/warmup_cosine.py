@@ -2,6 +2,10 @@
 
 import keras
 
+from keras_muse.runtime.checks import check_int
+
+PEAK = 1e-4  # of all trainings of the paper
+
 
 def warmup_cosine(learning_rate, warmup_steps, total_steps):
     """Returns a schedule that climbs to `learning_rate`, then falls to zero.
@@ -46,3 +50,33 @@ def warmup_cosine(learning_rate, warmup_steps, total_steps):
         warmup_target=learning_rate,
         warmup_steps=warmup_steps,
     )
+
+
+def default_learning_rate(total_steps, warmup_steps, optimizer=None):
+    """The learning rate of an optimizer that nobody chose.
+
+    Args:
+        total_steps: int or `None`. What `compile` was told.
+        warmup_steps: int. The paper's. A training of less than ten times as
+            many steps warms up for a tenth of them.
+        optimizer: what somebody chose in its place, or `None`.
+
+    Returns:
+        The paper's schedule over `total_steps`, or its peak where they are not
+        known.
+
+    Raises:
+        ValueError: if `total_steps` is given together with an optimizer, which
+            has its own learning rate, or is no number of steps.
+    """
+    if total_steps is None:
+        return PEAK
+    if optimizer is not None:
+        raise ValueError(
+            "`total_steps` is for the default optimizer; give the one you "
+            "choose a schedule, such as `keras_muse.optimizers.warmup_cosine`. "
+            f"Received: total_steps={total_steps!r}, optimizer={optimizer!r}"
+        )
+    total_steps = check_int(total_steps, "total_steps", low=2)
+    warmup_steps = max(1, min(warmup_steps, total_steps // 10))
+    return warmup_cosine(PEAK, warmup_steps, total_steps)

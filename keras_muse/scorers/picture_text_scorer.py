@@ -65,6 +65,7 @@ class PictureTextScorer(MuseModel):
     """
 
     term_weights = {"contrastive_loss": 1.0}
+    input_names = ("image_features", "text_features")
 
     def __init__(
         self, hidden_dim=512, embedding_dim=256, dropout=0.3, **kwargs

@@ -184,6 +184,68 @@ def test_pairs_are_refused_wherever_they_come_from(trained):
     model.fit(x, validation_data=(x,), verbose=0)
 
 
+@pytest.mark.parametrize("make", [tiny.tiny_base, tiny.tiny_tokenizer])
+def test_weights_in_float16_can_be_used_and_not_trained(make):
+    model = make(dtype="float16")
+    with pytest.raises(ValueError, match="`dtype` must.*dtype='float16'"):
+        set_up(model)
+    assert not model.compiled
+
+
+def test_mixed_float16_trains_as_float32_does():
+    losses = []
+    for dtype in ("float32", "mixed_float16"):
+        model = tiny.tiny_base(num_layers=1, random_weights=False, dtype=dtype)
+        model.compile()
+        data = tiny.tiny_data(model, 8)
+        history = model.fit(data, batch_size=4, epochs=2, verbose=0).history
+        losses.append(history["loss"])
+    np.testing.assert_allclose(*losses, atol=0.02)
+
+
+# === The paper's learning rate ===
+
+
+def rates(model, *steps):
+    optimizer = model.optimizer
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        (optimizer,) = {type(o): o for o in optimizer.optimizers}.values()
+    schedule = optimizer.get_config()["learning_rate"]
+    if isinstance(schedule, float):
+        return [schedule] * len(steps)
+    schedule = keras.optimizers.schedules.deserialize(schedule)
+    return [float(to_numpy(schedule(step))) for step in steps]
+
+
+@pytest.mark.parametrize(
+    "make, warmup", [(tiny.tiny_base, 5_000), (tiny.tiny_tokenizer, 10_000)]
+)
+def test_told_its_steps_the_default_optimizer_takes_the_papers_course(
+    make, warmup
+):
+    model = make()
+    options = {}
+    if isinstance(model, VQGANTokenizer):
+        critic = tiny.tiny_discriminator()
+        options = {"perceptual": None, "discriminator": critic}
+    model.compile(**options)
+    assert rates(model, 0, 100) == [pytest.approx(1e-4)] * 2
+    model.compile(total_steps=1_000_000, **options)
+    half = warmup + (1_000_000 - warmup) // 2
+    assert rates(model, warmup // 2, warmup, half, 1_000_000) == pytest.approx(
+        [5e-5, 1e-4, 5e-5, 0], abs=1e-9
+    )
+    # A short training warms up in a tenth of it.
+    model.compile(total_steps=100, **options)
+    assert rates(model, 5, 10, 55, 100) == pytest.approx(
+        [5e-5, 1e-4, 5e-5, 0], abs=1e-9
+    )
+    with pytest.raises(ValueError, match="`total_steps` is for the default"):
+        model.compile("adam", total_steps=100, **options)
+    with pytest.raises(ValueError, match="`total_steps` must be an integer"):
+        model.compile(total_steps=1.5, **options)
+
+
 # === The objective ===
 
 

@@ -19,7 +19,10 @@ from keras_muse.models.transformers.training import mask_tokens
 from keras_muse.models.transformers.training import score_tokens
 from keras_muse.ops import noise
 from keras_muse.optimizers.adafactor import AdafactorMomentum
+from keras_muse.optimizers.warmup_cosine import default_learning_rate
 from keras_muse.runtime.checks import check_number
+
+WARMUP_STEPS = 5000  # of the paper, Table 4
 
 
 class MaskedTokenModel(MuseModel):
@@ -80,7 +83,7 @@ class MaskedTokenModel(MuseModel):
 
     def hidden(self, inputs):
         """What the head takes, `(batch, num_tokens, hidden_dim)`."""
-        check_inputs(inputs, self._input_names)
+        check_inputs(inputs, self.input_names)
         token_ids = self._flat_token_ids(inputs)
         context, context_mask = self.context(inputs)
         return self.features(
@@ -111,7 +114,8 @@ class MaskedTokenModel(MuseModel):
         return flatten_grid(inputs["token_ids"], self.grid_size, "token_ids")
 
     @property
-    def _input_names(self):
+    def input_names(self):
+        """list of strings. The inputs of `call`, which takes a dict."""
         return [*self._id_ranges(), "text_embeddings", "text_mask"]
 
     def _id_ranges(self):
@@ -123,6 +127,7 @@ class MaskedTokenModel(MuseModel):
         self,
         optimizer=None,
         *,
+        total_steps=None,
         label_smoothing=0.0,
         text_dropout=0.1,
         remat=False,
@@ -136,7 +141,13 @@ class MaskedTokenModel(MuseModel):
 
         Args:
             optimizer: Keras optimizer. Defaults to the paper's,
-                `keras_muse.optimizers.AdafactorMomentum()`.
+                `keras_muse.optimizers.AdafactorMomentum()`, at a learning rate
+                of 1e-4.
+            total_steps: int or `None`. Steps of the whole training, over which
+                the learning rate of the default optimizer takes the paper's
+                course: up to 1e-4 in 5,000 steps, or in a tenth of them if
+                they are fewer than 50,000; from there to zero along a cosine.
+                `None` keeps it constant. Defaults to `None`.
             label_smoothing: float in [0, 1). Defaults to `0`.
             text_dropout: float in [0, 1]. Part of the examples whose text is
                 hidden, so that guidance has an unconditional model to lean
@@ -152,8 +163,9 @@ class MaskedTokenModel(MuseModel):
             **kwargs: other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if an argument is out of its range, or if the optimizer
-                accumulates too.
+            ValueError: if an argument is out of its range, if the optimizer
+                accumulates too, if there is an optimizer beside `total_steps`,
+                or if the weights are float16.
 
         Example:
 
@@ -166,11 +178,21 @@ class MaskedTokenModel(MuseModel):
         text_encoder.release()
 
         base = keras_muse.MuseBase(codebook_size=8192)
-        base.compile(remat=True, gradient_accumulation_steps=4)
-        base.fit(keras_muse.data.read_token_shards("tokens/", batch_size=64))
+        dataset = keras_muse.data.read_token_shards("tokens/", batch_size=64)
+        base.compile(
+            total_steps=10 * len(dataset),
+            remat=True,
+            gradient_accumulation_steps=4,
+        )
+        base.fit(dataset, epochs=10)
         ```
         """
-        optimizer = keras.optimizers.get(optimizer or AdafactorMomentum())
+        learning_rate = default_learning_rate(
+            total_steps, WARMUP_STEPS, optimizer
+        )
+        optimizer = keras.optimizers.get(
+            optimizer or AdafactorMomentum(learning_rate)
+        )
         self.label_smoothing = check_number(
             label_smoothing, "label_smoothing", 0, 1, open_at="high"
         )
@@ -206,7 +228,7 @@ class MaskedTokenModel(MuseModel):
 
     def mask_inputs(self, inputs, training):
         """A batch of clean tokens as the loss needs it; see `mask_tokens`."""
-        check_inputs(inputs, self._input_names)
+        check_inputs(inputs, self.input_names)
         token_ids = self._flat_token_ids(inputs)
         inputs = {**inputs, "token_ids": token_ids}
         if training:

@@ -13,7 +13,10 @@ from keras_muse.metrics.codebook_usage import CodebookUsage
 from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.vqgan.discriminator import Discriminator
 from keras_muse.ops import images as image_ops
+from keras_muse.optimizers.warmup_cosine import default_learning_rate
 from keras_muse.runtime.batches import first_batch
+
+WARMUP_STEPS = 10_000  # of the paper, Table 5
 
 
 class TokenizerTraining(MuseModel):
@@ -42,6 +45,7 @@ class TokenizerTraining(MuseModel):
         optimizer=None,
         discriminator_optimizer=None,
         *,
+        total_steps=None,
         reconstruction="l2",
         perceptual="alexnet",
         perceptual_weight=0.05,
@@ -66,6 +70,11 @@ class TokenizerTraining(MuseModel):
                 `AdamW(1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4)`.
             discriminator_optimizer: Keras optimizer of the discriminator.
                 Defaults to the same settings.
+            total_steps: int or `None`. Steps of the whole training, over which
+                the learning rates of default optimizers take the paper's
+                course: up to 1e-4 in 10,000 steps, or in a tenth of them if
+                they are fewer than 100,000; from there to zero along a cosine.
+                `None` keeps them constant. Defaults to `None`.
             reconstruction: string. `"l2"` or `"l1"`.
             perceptual: `"alexnet"` (bundled), `"vgg16"`, a
                 `keras_muse.losses.LPIPS` or `None`.
@@ -85,12 +94,16 @@ class TokenizerTraining(MuseModel):
 
         Raises:
             ValueError: if an argument is out of its range, or weighs a loss
-                that the quantizer does not have.
+                that the quantizer does not have; if there is an optimizer
+                beside `total_steps`, or if the weights are float16.
         """
         weights = {
             "commitment_loss": commitment_weight,
             "entropy_loss": entropy_weight,
         }
+        learning_rate = default_learning_rate(
+            total_steps, WARMUP_STEPS, optimizer
+        )
         self._quantizer_weights = _weights_in_use(self.quantizer, weights)
         adversarial = None
         if adversarial_weight:
@@ -118,14 +131,17 @@ class TokenizerTraining(MuseModel):
                 name="tokenizer_loss",
             )
         )
-        optimizer = keras.optimizers.get(optimizer or default_optimizer())
+        optimizer = keras.optimizers.get(
+            optimizer or _default_optimizer(learning_rate)
+        )
         if adversarial is not None:
             optimizer = keras.optimizers.MultiOptimizer(
                 keras.optimizers.OptimizerMap(
                     optimizer,
                     {
                         paths_of(discriminator): keras.optimizers.get(
-                            discriminator_optimizer or default_optimizer()
+                            discriminator_optimizer
+                            or _default_optimizer(learning_rate)
                         )
                     },
                 )
@@ -196,8 +212,8 @@ def paths_of(model):
     return "|".join(re.escape(v.path) for v in model.trainable_variables)
 
 
-def default_optimizer():
+def _default_optimizer(learning_rate):
     """The paper's optimizer of tokenizers (Muse, Table 5)."""
     return keras.optimizers.AdamW(
-        1e-4, beta_1=0.9, beta_2=0.99, weight_decay=1e-4
+        learning_rate, beta_1=0.9, beta_2=0.99, weight_decay=1e-4
     )

@@ -1,0 +1,57 @@
+"""Models as artifacts for inference, through the exporters of Keras."""
+
+import keras
+
+
+class SeenInputs:
+    """Of which shapes and dtypes the first inputs of a model were.
+
+    Keras takes them from `build`, which here needs no inputs.
+    """
+
+    def __init__(self):
+        self._spec = None
+
+    def look(self, inputs, names=None):
+        """Remembers inputs, if they are the first.
+
+        Args:
+            inputs: tensor or dict of tensors.
+            names: list of strings or `None`. Those of a dict that count.
+        """
+        if self._spec is None:
+            if names is not None:
+                inputs = {name: inputs[name] for name in names}
+            self._spec = keras.tree.map_structure(_spec, inputs)
+
+    @property
+    def signature(self):
+        """List of the one argument of `call`, for any number of rows."""
+        return None if self._spec is None else [self._spec]
+
+
+def _spec(x):
+    return keras.InputSpec(
+        shape=(None, *x.shape[1:]),
+        dtype=keras.backend.standardize_dtype(x.dtype),
+    )
+
+
+def check_format(model, format):
+    """Refuses the format of TensorFlow on Torch, of which Keras makes none."""
+    if keras.config.backend() == "torch" and format == "tf_saved_model":
+        raise ValueError(
+            "`format` on the Torch backend must be another, such as 'torch': "
+            "Keras converts no such model to TensorFlow there. Received: "
+            f"format={format!r}, a {type(model).__name__}"
+        )
+
+
+def check_signature(model, signature):
+    """Refuses a model of which no shape is known."""
+    if signature is None:
+        raise ValueError(
+            "`input_signature` is needed, or a call of the model before, whose "
+            "shapes are taken. Received: input_signature=None, a "
+            f"{type(model).__name__} that was never called"
+        )
