@@ -36,9 +36,10 @@ def add_arguments(command):
     )
     command.add_argument(
         "--protocol",
-        choices=("emoji", "coco", "cc3m"),
-        default="emoji",
-        help="which metrics, with which networks, on how many pictures",
+        choices=("emoji", "pictures", "coco", "cc3m"),
+        help="which metrics, with which networks, on how many pictures (of "
+        "the emoji 'emoji', whose scorer knows nothing else; of other data "
+        "'pictures')",
     )
     command.add_argument(
         "--split",
@@ -86,6 +87,9 @@ def run(options):
     from keras_muse.evaluation.protocols import PROTOCOLS
     from keras_muse.muse.muse import Muse
 
+    if options.protocol is None:
+        is_emoji = options.data.partition(":")[0] == "emoji"
+        options.protocol = "emoji" if is_emoji else "pictures"
     protocol = PROTOCOLS[options.protocol]
     if options.num_prompts is not None:
         protocol = dataclasses.replace(

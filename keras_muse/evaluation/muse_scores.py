@@ -34,7 +34,8 @@ def evaluate(
     The prompts are the first captions of the rows. Row `i` is drawn with the
     seed `seed + i`, so that settings are compared on equal noise; seeds that
     are to be independent are further apart than there are rows. A row whose
-    picture cannot be decoded is left out, with a warning.
+    picture cannot be decoded is left out, with a warning; so is a metric that
+    has no value of so few rows or prompts, with a message.
 
     Args:
         muse: a `keras_muse.Muse`.
@@ -59,8 +60,7 @@ def evaluate(
         `"texts"`.
 
     Raises:
-        ValueError: if there are fewer rows than the protocol asks for, or
-            fewer different prompts than a picture is to be told by; before
+        ValueError: if there are fewer rows than the protocol asks for, before
             the first picture is drawn.
 
     Example:
@@ -77,8 +77,7 @@ def evaluate(
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
     pairs = _rows_of_protocol(pairs, protocol).readable()
-    scores = Scores(protocol)
-    scores.check_prompts(pairs)
+    scores = Scores(protocol, pairs)
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale

@@ -67,6 +67,8 @@ _EMOJI = Protocol(
     pair_metrics=lambda: [metrics.PerceptualDistance()],
     text_metrics=lambda: [metrics.RPrecision(_emoji_scorer())],
 )
+# Of any pictures: what does not depend on what they show.
+_PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
 _PAPER = Protocol(
     feature_network=networks.FIDInception,
     feature_metrics=lambda: [metrics.FrechetDistance()],
@@ -76,10 +78,12 @@ _PAPER = Protocol(
     num_prompts=30_000,
 )
 
-# "emoji" needs no network; the others are those of the paper's two tables
-# (section 3.1), on the validation pictures of COCO and of CC3M.
+# "emoji" and "pictures" need no network; the others are those of the paper's
+# two tables (section 3.1), on the validation pictures of COCO and of CC3M. Of
+# the latter the paper states no number: all that there are, once 15,840.
 PROTOCOLS = {
     "emoji": _EMOJI,
+    "pictures": _PICTURES,
     "coco": _PAPER,
-    "cc3m": _PAPER,
+    "cc3m": dataclasses.replace(_PAPER, num_prompts=None),
 }

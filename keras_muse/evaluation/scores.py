@@ -1,6 +1,7 @@
 """The metrics of a protocol, taken together."""
 
 from keras_muse.metrics.picture_batches import PictureBatches
+from keras_muse.runtime.messages import say
 
 BATCH_SIZE = 32  # of pictures that the feature network looks at at once
 
@@ -10,26 +11,16 @@ class Scores:
 
     Args:
         protocol: a `Protocol`.
+        pairs: the rows that are to be drawn. Metrics that have no value of so
+            few are left out, and named, before hours of drawing.
     """
 
-    def __init__(self, protocol):
+    def __init__(self, protocol, pairs):
         self._network = PictureBatches(protocol.feature_network(), BATCH_SIZE)
-        self._of_features = protocol.feature_metrics()
-        self._of_pairs = protocol.pair_metrics()
-        self._of_texts = protocol.text_metrics()
+        self._of_features = with_value(protocol.feature_metrics(), pairs)
+        self._of_pairs = with_value(protocol.pair_metrics(), pairs)
+        self._of_texts = with_value(protocol.text_metrics(), pairs)
         self._all = [*self._of_features, *self._of_pairs, *self._of_texts]
-
-    def check_prompts(self, pairs):
-        """Says what is missing before hours of drawing, not after."""
-        num_texts = len(set(pairs.texts))
-        for metric in self._of_texts:
-            needed = getattr(metric, "num_candidates", 0)
-            if needed > num_texts:
-                raise ValueError(
-                    f"`{metric.name}` needs at least {needed} different "
-                    f"prompts. Received: {num_texts} in "
-                    f"{pairs.num_examples} rows"
-                )
 
     def reset(self):
         for metric in self._all:
@@ -48,3 +39,23 @@ class Scores:
 
     def results(self):
         return {metric.name: float(metric.result()) for metric in self._all}
+
+
+def with_value(metrics, pairs):
+    """Those of some metrics that have a value of these rows; names others."""
+    there = {
+        "least_pictures": (pairs.num_examples, "pictures"),
+        "num_candidates": (len(set(pairs.texts)), "different prompts"),
+    }
+    kept = []
+    for metric in metrics:
+        missing = [
+            f"it needs {getattr(metric, name)} {what}, here are {number}"
+            for name, (number, what) in there.items()
+            if getattr(metric, name, 0) > number
+        ]
+        if missing:
+            say(f"{metric.name} is left out: {', and '.join(missing)}")
+        else:
+            kept.append(metric)
+    return kept

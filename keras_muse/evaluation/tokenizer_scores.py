@@ -1,6 +1,7 @@
 """`evaluate_tokenizer`: what is left of pictures that were tokens."""
 
 from keras_muse import metrics
+from keras_muse.evaluation.scores import with_value
 from keras_muse.ops.images import to_pixels
 
 BATCH_SIZE = 32
@@ -19,7 +20,8 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
     Returns:
         A dict of `"num_pictures"`, `"image_size"`, `"rfid"` (the Frechet
         distance in these features), `"psnr"`, `"perceptual_distance"`,
-        `"codebook_usage"` and `"codebook_perplexity"`.
+        `"codebook_usage"` and `"codebook_perplexity"`. One that has no value
+        of so few pictures is left out, with a message.
 
     Example:
     ```python
@@ -36,16 +38,19 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
     keras_muse.evaluation.evaluate_tokenizer(tokenizer, pairs, network)
     ```
     """
-    of_pictures = [
-        metrics.FrechetDistance(feature_network, name="rfid"),
-        metrics.PSNR(),
-        metrics.PerceptualDistance(),
-    ]
+    pairs = pairs.readable()
+    of_pictures = with_value(
+        [
+            metrics.FrechetDistance(feature_network, name="rfid"),
+            metrics.PSNR(),
+            metrics.PerceptualDistance(),
+        ],
+        pairs,
+    )
     of_tokens = [
         metrics.CodebookUsage(tokenizer.codebook_size),
         metrics.CodebookPerplexity(tokenizer.codebook_size),
     ]
-    pairs = pairs.readable()
     for start in range(0, pairs.num_examples, BATCH_SIZE):
         rows = range(start, min(start + BATCH_SIZE, pairs.num_examples))
         images, _ = pairs.select(rows).as_arrays()

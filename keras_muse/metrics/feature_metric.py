@@ -38,6 +38,8 @@ class FeatureMetric(keras.metrics.Metric):
 
     # What those that are merged have in common.
     _merged_by = ("feature_dim",)
+    # Of fewer pictures there is no value.
+    least_pictures = 2
 
     def __init__(self, feature_network=None, batch_size=32, name=None):
         super().__init__(name=name)
@@ -132,7 +134,8 @@ class FeatureMetric(keras.metrics.Metric):
             )
         return features
 
-    def _check_counts(self, least):
+    def _check_counts(self):
+        least = self.least_pictures
         if min(self.real.count, self.generated.count) < least:
             raise ValueError(
                 f"{type(self).__name__} needs at least {least} real and "

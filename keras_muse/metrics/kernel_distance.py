@@ -74,7 +74,7 @@ class KernelDistance(FeatureMetric):
         return FeatureRows(features)
 
     def result(self):
-        self._check_counts(2)
+        self._check_counts()
         real, generated = self.real.array(), self.generated.array()
         across = _kernel_sum(real, generated) / (len(real) * len(generated))
         within = _mean_of_others(real) + _mean_of_others(generated)

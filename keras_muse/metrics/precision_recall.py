@@ -79,12 +79,13 @@ class PrecisionRecall(FeatureMetric):
     ):
         super().__init__(feature_network, batch_size=batch_size, name=name)
         self.num_neighbors = check_int(num_neighbors, "num_neighbors")
+        self.least_pictures = self.num_neighbors + 1
 
     def new_set(self, features=None):
         return FeatureRows(features)
 
     def result(self):
-        self._check_counts(self.num_neighbors + 1)
+        self._check_counts()
         real, generated = self.real.array(), self.generated.array()
         # Distances do not change, and their rounding is less.
         center = real.mean(axis=0)

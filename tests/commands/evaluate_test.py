@@ -5,6 +5,7 @@ import json
 import zipfile
 
 import pytest
+from PIL import Image
 
 from keras_muse import cli
 from keras_muse import data
@@ -15,6 +16,7 @@ from keras_muse.evaluation import protocols
 from keras_muse.evaluation.scores import Scores
 from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
 from tests.evaluation.muse_scores_test import Colors
+from tests.helpers.tiny import tiny_images
 from tests.helpers.tiny_muse import shared_muse
 
 # The tiny language model takes few words.
@@ -116,8 +118,7 @@ def test_the_emoji_protocol_knows_true_drawings():
         split="test_pair", prompts="styled", shuffle=False
     ).select(range(0, 700, 7))
     images, texts = pairs.as_arrays()
-    scores = Scores(protocols.PROTOCOLS["emoji"])
-    scores.check_prompts(pairs)
+    scores = Scores(protocols.PROTOCOLS["emoji"], pairs)
     scores.update(images, images, texts)
     results = scores.results()
     assert results.pop("r_precision") > 0.75  # chance is 0.01
@@ -127,10 +128,38 @@ def test_the_emoji_protocol_knows_true_drawings():
     assert -0.1 < results["kernel_distance"] < 0
 
 
+def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
+    """Ten classes of a user's own: the scorer of emoji knows none of them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, image in enumerate(tiny_images(10, size=16)):
+        Image.fromarray(image).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"class {i}")
+    options = ("--num-steps", "1", "--super-res-num-steps", "1")
+    evaluate(preset, tmp_path / "all", "--data", str(folder), *options)
+    contents = json.loads((tmp_path / "all" / "scores.json").read_text())
+    assert contents["protocol"] == "pictures"
+    (row,) = contents["scores"]
+    assert row["num_pictures"] == 10 and "r_precision" not in row
+    assert row["frechet_distance"] > 0 and row["perceptual_distance"] > 0
+    evaluate(
+        *(preset, tmp_path / "one", "--data", str(folder)),
+        *("--num-prompts", "1", "--protocol", "emoji", *options),
+    )
+    (row,) = json.loads((tmp_path / "one/scores.json").read_text())["scores"]
+    assert "perceptual_distance" in row and "kernel_distance" not in row
+    said = capsys.readouterr().out
+    for line in (
+        "r_precision is left out: it needs 100 different prompts, here are 1",
+        "kernel_distance is left out: it needs 2 pictures, here are 1",
+        "rfid is left out: it needs 2 pictures, here are 1",
+    ):
+        assert line in said
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--split", "train", "--num-prompts", "9"], "100 different prompts"),
         (["--split", "test"], "`split` must be one of"),
         (["--data", "no/where", "--split", "all"], "no/where"),
         (["--protocol", "coco"], "30000 rows"),
