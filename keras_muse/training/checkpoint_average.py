@@ -6,7 +6,9 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_muse.files.damage import check_numbers
 from keras_muse.files.hdf5 import open_hdf5
+from keras_muse.files.hdf5 import read_array
 from keras_muse.files.whole import write_whole_file
 from keras_muse.training.sharded_average import average_directories
 
@@ -166,11 +168,9 @@ def _is_float(value):
 
 
 def _read(dataset):
-    value = dataset[()]
-    # HDF5 has no bfloat16: Keras writes its bytes and says so beside them.
-    if dataset.attrs.get("dtype") == "bfloat16":
-        value = value.view(ml_dtypes.bfloat16)
-    return np.asarray(value)
+    value = np.asarray(read_array(dataset))
+    check_numbers(value, dataset.name)
+    return value
 
 
 def _write(dataset, value):
