@@ -3,6 +3,7 @@
 import msgpack
 import numpy as np
 
+from keras_muse.files.damage import reading
 from keras_muse.files.tensors import NamedTensors
 
 _ARRAY, _SCALAR = 1, 3  # Flax's extension types; a complex number is 2
@@ -23,21 +24,18 @@ class FlaxFiles(NamedTensors):
 
     def __init__(self, path):
         super().__init__(path)
-        try:
+        with reading(path, "is damaged or no checkpoint of Flax"):
             with open(path, "rb") as file:
                 tree = msgpack.unpackb(
                     file.read(), ext_hook=_unpack, strict_map_key=False
                 )
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise ValueError(
-                f"`{path}` is damaged or no checkpoint of Flax: {error}"
-            ) from error
         if not isinstance(tree, dict) or "params" not in tree:
             raise ValueError(
                 f"`{path}` must hold `params` of Flax. Received: a "
                 f"{type(tree).__name__} without"
             )
-        self._tensors = dict(_flatten(tree["params"]))
+        with reading(path):
+            self._tensors = dict(_flatten(tree["params"]))
 
     def names(self):
         return set(self._tensors)

@@ -4,6 +4,10 @@ KerasHub finds and fetches them; its private module `preset_utils` is imported
 here and nowhere else, and only when it is needed: it takes seconds.
 """
 
+import os
+
+from keras_muse.files.damage import reading
+from keras_muse.files.json_files import check_entries
 from keras_muse.files.json_files import check_file_name
 from keras_muse.files.json_files import read_object
 
@@ -65,13 +69,30 @@ def weight_files(preset):
             f"`preset` has neither `{WEIGHTS_FILE}` nor "
             f"`{WEIGHTS_INDEX_FILE}`. Received: preset={preset!r}"
         )
-    index = local_file(preset, WEIGHTS_INDEX_FILE)
-    names = set()
-    for value in read_object(index, weight_map=dict)["weight_map"].values():
-        names.update([value] if isinstance(value, str) else value)
-    for name in names:
-        check_file_name(name, index)
-    return [index, *(local_file(preset, name) for name in sorted(names))]
+    files = [local_file(preset, WEIGHTS_INDEX_FILE)]
+    shards = weight_map(preset, WEIGHTS_INDEX_FILE).values()
+    for name in sorted(set().union(*shards)):
+        with reading(os.path.join(preset, name)):
+            files.append(local_file(preset, name))
+    return files
+
+
+def weight_map(preset, index):
+    """What an index of weights says: lists of files by the names of tensors.
+
+    Args:
+        preset: string. A directory or a handle.
+        index: string. The place of the index, which the files are beside.
+    """
+    path = local_file(preset, index)
+    files = {}
+    contents = read_json(preset, index, weight_map=dict)
+    for name, names in contents["weight_map"].items():
+        files[name] = [names] if isinstance(names, str) else names
+        check_entries(files, path, **{name: list})
+        for one in files[name]:
+            check_file_name(one, path)
+    return files
 
 
 def load_weights(model, path):

@@ -10,8 +10,6 @@ from keras_muse.files import hub
 from keras_muse.files.damage import reading
 from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.files.hdf5 import read_array
-from keras_muse.files.json_files import check_entries
-from keras_muse.files.json_files import check_file_name
 from keras_muse.files.tensors import NamedTensors
 
 
@@ -34,19 +32,7 @@ class WeightFiles(NamedTensors):
         self._closing = contextlib.ExitStack()
         self._files_of_tensor = None
         if file.endswith(".json"):
-            self._files_of_tensor = self._read_index(file)
-
-    def _read_index(self, file):
-        """Names of files, a list, by those of tensors."""
-        path = hub.local_file(self.source, file)
-        index = hub.read_json(self.source, file, weight_map=dict)
-        files = {}
-        for name, names in index["weight_map"].items():
-            files[name] = [names] if isinstance(names, str) else names
-            check_entries({name: files[name]}, path, **{name: list})
-            for one in files[name]:
-                check_file_name(one, path)
-        return files
+            self._files_of_tensor = hub.weight_map(preset, file)
 
     def _open(self, path):
         """A file that is open, by its local path."""

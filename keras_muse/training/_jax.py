@@ -45,6 +45,11 @@ def place(shape, dtype, sharding):
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
 
+def local_parts(array):
+    """The parts of an array that this process holds, as arrays of numpy."""
+    return [np.asarray(shard.data) for shard in array.addressable_shards]
+
+
 def stay_off_accelerators():
     """Keeps JAX on the processor where it is not the backend of Keras."""
     jax.config.update("jax_platforms", "cpu")

@@ -6,6 +6,8 @@ import warnings
 
 import keras
 
+from keras_muse.files.damage import reading
+from keras_muse.files.json_files import check_entries
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.variables import check_finite
 from keras_muse.training import saved_variables
@@ -107,7 +109,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         self._step = 0 if self.dataset is None else self.dataset.step
         self.model._initial_epoch = None
-        self._manager = _open_manager(self.directory, self.max_to_keep)
+        with reading(self.directory):
+            self._manager = _open_manager(self.directory, self.max_to_keep)
         if self._manager.latest_step() is not None:
             self._restore(self._manager.latest_step())
         self._saved_step = self._step
@@ -142,8 +145,18 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _read_position(self, directory):
         ocp = saved_variables.orbax()
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            position = reader.restore(directory / POSITION)
+        place = directory / POSITION
+        with reading(place):
+            with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+                position = reader.restore(place)
+        nothing = type(None)
+        check_entries(
+            position,
+            place,
+            dataset=(dict, nothing),
+            epoch=int,
+            rest_of_epoch=(int, nothing),
+        )
         if position["dataset"] != self._identity():
             raise ValueError(
                 "A training must go on with the data that it was begun with. "

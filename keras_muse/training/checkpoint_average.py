@@ -6,7 +6,9 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_muse.files.damage import check_numbers
 from keras_muse.files.hdf5 import open_hdf5
+from keras_muse.files.hdf5 import read_array
 from keras_muse.files.space import check_space
 from keras_muse.files.whole import write_whole_file
 from keras_muse.training.sharded_average import average_directories
@@ -155,11 +157,6 @@ def _average(paths, name, decay):
     for path in paths:
         with open_hdf5(path) as file:
             value = _read(file[name])
-        if _is_float(value) and not np.isfinite(value).all():
-            raise ValueError(
-                "`paths` must hold finite weights only. Received: "
-                f"{path!r}, in which {name!r} has NaN or infinite values"
-            )
         if average is None or not _is_float(value):
             average = value
         else:
@@ -173,11 +170,9 @@ def _is_float(value):
 
 
 def _read(dataset):
-    value = dataset[()]
-    # HDF5 has no bfloat16: Keras writes its bytes and says so beside them.
-    if dataset.attrs.get("dtype") == "bfloat16":
-        value = value.view(ml_dtypes.bfloat16)
-    return np.asarray(value)
+    value = np.asarray(read_array(dataset))
+    check_numbers(value, dataset.name)
+    return value
 
 
 def _write(dataset, value):

@@ -1,5 +1,6 @@
 """Weights out of a checkpoint, for a model that is not trained further."""
 
+from keras_muse.files.damage import reading
 from keras_muse.training import saved_variables
 from keras_muse.training.saved_variables import WEIGHTS
 
@@ -63,7 +64,8 @@ def find_checkpoint(path):
     if (directory / WEIGHTS).exists():
         return directory
     ocp = saved_variables.orbax()
-    steps = ocp.utils.checkpoint_steps(directory)
+    with reading(directory):
+        steps = ocp.utils.checkpoint_steps(directory)
     if not steps:
         raise ValueError(
             f"`path` must hold a whole checkpoint. Received: {str(path)!r}"

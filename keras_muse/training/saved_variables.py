@@ -13,6 +13,9 @@ import re
 import keras
 import numpy as np
 
+from keras_muse.files.damage import check_numbers
+from keras_muse.files.damage import reading
+
 WEIGHTS, OPTIMIZER = "weights", "optimizer"  # parts of a checkpoint
 
 
@@ -81,7 +84,8 @@ def values(variables):
 
 def saved_shapes(directory):
     """`{name: array metadata}` of what is in the directory of a part."""
-    return orbax().PyTreeCheckpointHandler().metadata(directory).tree
+    with reading(directory):
+        return dict(orbax().PyTreeCheckpointHandler().metadata(directory).tree)
 
 
 def check(directory, variables, may_have_more=False):
@@ -93,7 +97,8 @@ def check(directory, variables, may_have_more=False):
         may_have_more: bool. Whether the part may have more, of another
             model: names that begin as none of `variables`.
     """
-    saved = {k: tuple(v.shape) for k, v in saved_shapes(directory).items()}
+    with reading(directory):
+        saved = {k: tuple(v.shape) for k, v in saved_shapes(directory).items()}
     wanted = {k: tuple(v.shape) for k, v in variables.items()}
     if may_have_more:
         models = {name.split("/")[0] for name in wanted}
@@ -139,7 +144,7 @@ def place(shape, dtype, sharding=None):
 
 
 def read(directory, places):
-    """Reads some arrays of a part.
+    """Reads some arrays of a part, which must be of finite numbers.
 
     Args:
         directory: the directory of a part of a checkpoint.
@@ -149,8 +154,8 @@ def read(directory, places):
         dict of `{name: array}`, each in its place.
     """
     ocp = orbax()
-    with ocp.PyTreeCheckpointer() as reader:
-        return reader.restore(
+    with reading(directory), ocp.PyTreeCheckpointer() as reader:
+        arrays = reader.restore(
             directory,
             args=ocp.args.PyTreeRestore(
                 item=places,
@@ -160,3 +165,13 @@ def read(directory, places):
                 partial_restore=True,
             ),
         )
+        for name, array in arrays.items():
+            for part in _local_parts(array):
+                check_numbers(part, name)
+        return arrays
+
+
+def _local_parts(array):
+    if isinstance(array, np.ndarray):
+        return [array]
+    return _leaf().local_parts(array)

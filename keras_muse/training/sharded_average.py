@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from keras_muse.runtime.variables import is_finite
 from keras_muse.training import saved_variables
 from keras_muse.training.checkpoint_loading import find_checkpoint
 from keras_muse.training.saved_variables import WEIGHTS
@@ -61,12 +60,6 @@ def _average(directories, name, metadata, decay):
     average = None
     for directory in directories:
         value = _read(directory, name, metadata, wide)
-        if not is_finite(value):
-            raise ValueError(
-                "`paths` must hold finite weights only. Received: "
-                f"{str(directory)!r}, in which {name!r} has NaN or infinite "
-                "values"
-            )
         if average is None:
             average = value
         else:

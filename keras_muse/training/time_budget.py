@@ -1,6 +1,5 @@
 """Training by the clock, which goes on after a kill."""
 
-import json
 import math
 import os
 import time
@@ -8,8 +7,13 @@ import time
 import keras
 
 from keras_muse.files import keras_files
+from keras_muse.files.damage import reading
+from keras_muse.files.hdf5 import check_weights
+from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import write_json
+from keras_muse.models.presets.loading import largest_variable
 from keras_muse.models.presets.lora import has_lora
+from keras_muse.runtime.checks import check_number
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -64,8 +68,9 @@ class TimeBudget(keras.callbacks.Callback):
     def finished(self):
         """bool. Whether the budget was spent, in this process or before."""
         if os.path.exists(self._clock_path):
-            with open(self._clock_path) as file:
-                self.spent = json.load(file)["spent"]
+            clock = read_object(self._clock_path, spent=(float, int))
+            with reading(self._clock_path):
+                self.spent = check_number(clock["spent"], "spent", low=0)
         return self.spent >= self.seconds
 
     def restore(self, model):
@@ -73,7 +78,9 @@ class TimeBudget(keras.callbacks.Callback):
         _check_without_lora(model)
         if os.path.exists(self._clock_path):
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._weights_path)
+            check_weights(self._weights_path, largest_variable(model))
+            with reading(self._weights_path, "cannot be loaded"):
+                model.load_weights(self._weights_path)
         return self.finished
 
     def on_train_begin(self, logs=None):

@@ -1,14 +1,13 @@
 """What `read_token_shards` gives to `fit`: an endless stream, cut in epochs."""
 
 import json
-import os
 import zlib
 
 import grain
 import numpy as np
 
 from keras_muse.data.batch_stream import BatchStream
-from keras_muse.data.token_shards.records import unpack_record
+from keras_muse.data.token_shards.stored import StoredRecords
 
 
 class TokenDataset(BatchStream):
@@ -58,12 +57,7 @@ class TokenDataset(BatchStream):
         self._seed = seed
         self._text_encoder = text_encoder
         self._process = process_index, process_count
-        self._records = grain.sources.ArrayRecordDataSource(
-            [
-                os.path.join(directory, shard["name"])
-                for shard in metadata["shards"]
-            ]
-        )
+        self._records = StoredRecords(directory, metadata)
         order = grain.MapDataset.range(self.num_records)
         if shuffle:
             order = order.shuffle(seed)
@@ -109,9 +103,9 @@ class TokenDataset(BatchStream):
         indices = indices[index * share : (index + 1) * share]
         # Without shuffling nothing changes from pass to pass: evaluation.
         epoch = step // self._steps_per_pass if self._shuffle else 0
-        records = self._records.__getitems__([int(i) for i in indices])
+        records = self._records.read([int(i) for i in indices])
         rows = [
-            self._draw_view(unpack_record(record), epoch, int(i))
+            self._draw_view(record, epoch, int(i))
             for record, i in zip(records, indices, strict=True)
         ]
         batch = {

@@ -12,6 +12,7 @@ from keras_muse.data.token_shards.records import FORMAT
 from keras_muse.data.token_shards.records import FORMAT_VERSION
 from keras_muse.data.token_shards.records import METADATA_FILE
 from keras_muse.data.token_shards.records import read_metadata
+from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import WRITING
 from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole_file
@@ -207,5 +208,4 @@ def _glob(directory, pattern):
 def _read_json(path):
     if not os.path.isfile(path):
         return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    return read_object(path)

@@ -7,6 +7,10 @@ import ml_dtypes
 import numpy as np
 from safetensors import numpy as safetensors
 
+from keras_muse.files.json_files import check_entries
+from keras_muse.files.json_files import check_file_name
+from keras_muse.files.json_files import read_object
+
 FORMAT = "keras_muse.token_shards"
 FORMAT_VERSION = 1
 METADATA_FILE = "metadata.json"
@@ -80,8 +84,7 @@ def read_metadata(directory):
             "written last, when all is done). "
             f"Received: directory={directory}"
         )
-    with open(path, encoding="utf-8") as file:
-        metadata = json.load(file)
+    metadata = read_object(path)
     found = metadata.get("format"), metadata.get("format_version")
     if found != (FORMAT, FORMAT_VERSION):
         raise ValueError(
@@ -89,6 +92,7 @@ def read_metadata(directory):
             f"{FORMAT_VERSION}; this one has format={found[0]}, "
             f"format_version={found[1]}. Received: directory={directory}"
         )
+    _check_metadata(metadata, path)
     for shard in metadata["shards"]:
         path = os.path.join(directory, shard["name"])
         num_bytes = os.path.getsize(path) if os.path.isfile(path) else None
@@ -103,3 +107,61 @@ def read_metadata(directory):
                 f"Received: directory={directory}"
             )
     return metadata
+
+
+def _check_metadata(metadata, path):
+    nothing = type(None)
+    check_entries(
+        metadata,
+        path,
+        num_records=int,
+        shards=list,
+        low_res=dict,
+        high_res=(dict, nothing),
+        text=dict,
+    )
+    for size in ("low_res", "high_res"):
+        if metadata[size] is not None:
+            check_entries(
+                metadata[size],
+                path,
+                f"`{size}`",
+                codebook_size=int,
+                codebook_fingerprint=(str, nothing),
+                grid_size=list,
+            )
+            _check_sides(metadata[size]["grid_size"], path)
+    check_entries(
+        metadata["text"],
+        path,
+        "`text`",
+        store=str,
+        text_encoder=str,
+        text_dim=int,
+        sequence_length=int,
+    )
+    for name in ("text_dim", "sequence_length"):
+        if metadata["text"][name] < 1:
+            raise ValueError(
+                f"`{name}` in `{path}` must be positive. Received: "
+                f"{name}={metadata['text'][name]}"
+            )
+    for shard in metadata["shards"]:
+        check_entries(
+            shard, path, "`shards`", name=str, num_bytes=int, num_records=int
+        )
+        check_file_name(shard["name"], path)
+    total = sum(shard["num_records"] for shard in metadata["shards"])
+    if metadata["num_records"] != total or total < 1:
+        raise ValueError(
+            f"`{path}` must have the records of its shards, {total}. Received: "
+            f"num_records={metadata['num_records']}"
+        )
+
+
+def _check_sides(sides, path):
+    if len(sides) != 2 or any(type(s) is not int or s < 1 for s in sides):
+        raise ValueError(
+            f"`grid_size` in `{path}` must be two positive integers. "
+            f"Received: grid_size={sides!r}"
+        )

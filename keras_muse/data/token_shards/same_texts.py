@@ -1,12 +1,9 @@
 """Whether a text encoder is the one that token shards were written with."""
 
-import os
-
-import grain
 import numpy as np
 from keras import ops
 
-from keras_muse.data.token_shards.records import unpack_record
+from keras_muse.data.token_shards.stored import StoredRecords
 
 # Of the states, relative: bfloat16 or int8 stay below it, other weights of the
 # same architecture give about 1.
@@ -21,11 +18,7 @@ def check_same_texts(directory, metadata, text_encoder):
         metadata: dict, that of the shards.
         text_encoder: a text encoder.
     """
-    paths = [
-        os.path.join(directory, shard["name"]) for shard in metadata["shards"]
-    ]
-    records = grain.sources.ArrayRecordDataSource(paths)
-    record = unpack_record(records[0])
+    [record] = StoredRecords(directory, metadata).read([0])
     caption, stored = record["captions"][0], record["texts"][0]
     if metadata["text"]["store"] == "text_ids":
         tokens = text_encoder.tokenize([caption])

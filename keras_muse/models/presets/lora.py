@@ -9,9 +9,10 @@ import os
 
 import h5py
 import keras
-import numpy as np
 from keras import ops
 
+from keras_muse.files.damage import check_numbers
+from keras_muse.files.damage import reading
 from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.files.space import check_space
 from keras_muse.files.space import hdf5_size
@@ -103,30 +104,14 @@ def load_lora_weights(model, filepath):
             or another rank; they are named, and the model stays as it was.
     """
     filepath = _check_filepath(filepath)
-    kind, additions = _read(filepath)
-    if kind != _kind(model):
+    try:
+        additions = _read(filepath, model)
+    except ValueError as error:
         raise ValueError(
-            f"The file at `filepath` is for a {kind}, not for a "
-            f"{_kind(model)}. Received: filepath={filepath!r}"
-        )
-    layers = _lora_layers(model)
-    # A model with LoRA takes all that it has from the file.
-    missing = layers.keys() - additions.keys()
-    layers = layers or _dense_layers(model)
-    wrong = [f"{path} (not in the file)" for path in sorted(missing)]
-    for path, (a, b) in additions.items():
-        if path not in layers:
-            wrong.append(f"{path} (not in the model)")
-            continue
-        needed = _shapes(layers[path], rank=a.shape[-1])
-        if (a.shape, b.shape) != needed:
-            wrong.append(f"{path} ({a.shape}, {b.shape} instead of {needed})")
-    if wrong:
-        raise ValueError(
-            f"The file at `filepath` does not fit this {type(model).__name__}, "
-            f"first in {wrong[:3]}, {len(wrong)} layer(s) in all. "
-            f"Received: filepath={filepath!r}"
-        )
+            f"`filepath` cannot be loaded: {error}. Received: "
+            f"filepath={filepath!r}"
+        ) from error
+    layers = _lora_layers(model) or _dense_layers(model)
     if not _lora_layers(model):
         rank = next(iter(additions.values()))[0].shape[-1]
         _add_to_layers(model, rank, [layers[path] for path in additions])
@@ -187,41 +172,82 @@ def _shapes(layer, rank):
     return (input_dim, rank), (rank, output_dim)
 
 
-def _read(filepath):
-    """Kind of the model, and pairs of matrices by the path of their layer."""
-    values = {}
+def _read(filepath, model):
+    """Pairs of matrices by the path of their layer, that fit a model.
+
+    Shapes and types are looked at before any number is read.
+    """
+    with open_hdf5(filepath) as file, reading(filepath, "does not fit"):
+        found = _datasets(file)
+        _check_matrices(found)
+        _check_kind(file, model)
+        _check_fit(found, model)
+        return {
+            path: tuple(_finite(pair[part]) for part in PARTS)
+            for path, pair in found.items()
+        }
+
+
+def _check_kind(file, model):
+    kind = file.attrs.get("model")
+    if kind != _kind(model):
+        raise ValueError(f"it is for a {kind}, not for a {_kind(model)}")
+
+
+def _datasets(file):
+    """Dict of pairs of datasets, by the path of their layer."""
+    found = {}
 
     def collect(name, item):
         if isinstance(item, h5py.Dataset):
             path, _, part = name.rpartition("/")
-            values.setdefault(path, {})[part] = item[()]
+            found.setdefault(path, {})[part] = item
 
-    try:
-        with open_hdf5(filepath) as file:
-            kind = file.attrs.get("model")
-            file.visititems(collect)
-    except ValueError as error:
-        raise ValueError(
-            f"The file at `filepath`, {error}. Received: filepath={filepath!r}"
-        ) from error
+    file.visititems(collect)
+    return found
+
+
+def _check_matrices(found):
     wrong = [
         path
-        for path, pair in values.items()
+        for path, pair in found.items()
         if set(pair) != set(PARTS)
         or any(x.ndim != 2 or x.dtype.kind != "f" for x in pair.values())
-        or not all(np.isfinite(x).all() for x in pair.values())
     ]
-    if wrong or not values:
+    if wrong or not found:
         raise ValueError(
-            "The file at `filepath` must hold the two matrices of each layer, "
-            "of finite numbers, as `save_lora_weights` writes them; of "
-            f"{wrong} it has others. "
-            f"Received: filepath={filepath!r}"
+            "it must hold the two matrices of each layer, as "
+            f"`save_lora_weights` writes them; of {wrong} it has others"
         )
-    return kind, {
-        path: tuple(pair[part] for part in PARTS)
-        for path, pair in values.items()
-    }
+
+
+def _check_fit(found, model):
+    layers = _lora_layers(model)
+    # A model with LoRA takes all that it has from the file.
+    missing = layers.keys() - found.keys()
+    layers = layers or _dense_layers(model)
+    wrong = [f"{path} (not in the file)" for path in sorted(missing)]
+    rank = next(iter(found.values()))[PARTS[0]].shape[-1]
+    for path, pair in found.items():
+        if path not in layers:
+            wrong.append(f"{path} (not in the model)")
+            continue
+        shapes = tuple(pair[part].shape for part in PARTS)
+        needed = _shapes(layers[path], rank)
+        if shapes != needed or 0 in shapes[0]:
+            a, b = shapes
+            wrong.append(f"{path} ({a}, {b} instead of {needed})")
+    if wrong:
+        raise ValueError(
+            f"it does not fit this {type(model).__name__}, first in "
+            f"{wrong[:3]}, {len(wrong)} layer(s) in all"
+        )
+
+
+def _finite(dataset):
+    value = dataset[()]
+    check_numbers(value, dataset.name)
+    return value
 
 
 def _check_filepath(filepath):

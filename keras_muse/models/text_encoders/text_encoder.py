@@ -312,12 +312,12 @@ class TextEncoder(keras_hub.models.Backbone):
         with reading(vocabulary if is_path else "vocabulary"):
             contents = self._read_vocabulary(vocabulary)
             tokenizer, num_pieces = self._make_tokenizer(contents)
-        if num_pieces > self.vocabulary_size:
-            raise ValueError(
-                f"`vocabulary` has {num_pieces} pieces, more than the "
-                "embedding has rows. Received: "
-                f"vocabulary_size={self.vocabulary_size}"
-            )
+            if num_pieces > self.vocabulary_size:
+                raise ValueError(
+                    f"`vocabulary` has {num_pieces} pieces, more than the "
+                    "embedding has rows. Received: "
+                    f"vocabulary_size={self.vocabulary_size}"
+                )
         self._vocabulary = contents
         self._tokenizer = tokenizer
 
