@@ -443,7 +443,9 @@ def test_an_average_is_not_spoilt_by_one_checkpoint(tmp_path, monkeypatch):
     line = make_line()
     checkpoint = Checkpoint(tmp_path / "run", save_freq=1, max_to_keep=None)
     spoil = Spoil(lambda line: line.weights[0])
-    line.fit(Stream(), verbose=0, callbacks=[spoil, checkpoint])
+    with pytest.raises(RuntimeError, match="Not a finite loss"):
+        line.fit(Stream(), verbose=0, callbacks=[spoil, checkpoint])
+    checkpoint.close()
     paths = [tmp_path / "run" / "2", tmp_path / "run" / "3"]
     with pytest.raises(ValueError, match="run/3.*line/dense.*NaN"):
         average_checkpoints(paths, tmp_path / "average")
