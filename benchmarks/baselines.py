@@ -129,10 +129,11 @@ def train_keras(model, batches, steps):
     if isinstance(model, AutoregressiveBase):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss)
-        batches = NextTokens(batches)
+        # Keras would permute the batches.
+        model.fit(NextTokens(batches), shuffle=False, verbose=2)
     else:
         model.compile(optimizer)
-    model.fit(batches, shuffle=False, verbose=2)
+        model.fit(batches, verbose=2)
 
 
 class NextTokens(keras.utils.PyDataset):

@@ -18,6 +18,7 @@ from keras_muse.data import load_image_text
 from keras_muse.data import processes
 from keras_muse.data import write_token_shards
 from keras_muse.models import PictureTextScorer
+from keras_muse.muse import preset as muse_preset
 from keras_muse.samplers import ConfidenceSampler
 from keras_muse.training import distribution
 from tests.helpers.tiny import tiny_images
@@ -202,7 +203,7 @@ def test_tokenize_passes_its_options_on(
         values = value if isinstance(value, tuple) else (value,)
         options += [f"--{name.replace('_', '-')}", *map(str, values)]
     tokenize("emoji", preset, tmp_path, *options)
-    tokenize(pictures, preset, tmp_path)
+    tokenize(pictures, preset, tmp_path, "--other-grid")
     assert no_job == [("host:1", 2, 1), (None, None, None)]
     (args, kwargs), (own_args, own_kwargs) = calls
     assert kwargs.pop("high_res_tokenizer") is args[2]
@@ -221,10 +222,12 @@ def test_tokenize_passes_its_options_on(
     "options, words",
     [
         (["--preset", "no/such/preset"], "no/such/preset"),
-        (["--num-views", "0"], "`num_views`.*0"),
-        (["--store", "words"], "`store`.*words"),
+        (["--image-size", "16", "--num-views", "0"], "`num_views`.*0"),
+        (["--image-size", "16", "--store", "words"], "`store`.*words"),
         (["--split", "no such split"], "no such split"),
         (["--image-size", "17"], "downsampling"),
+        (["--image-size", "20"], "`image_size`.*16 x 16.*4 x 4.*of 20 x 20"),
+        ([], "`image_size`.*16 x 16.*of 40 x 40"),
     ],
 )
 def test_what_cannot_be_tokenized_is_said_in_one_line(
@@ -234,6 +237,21 @@ def test_what_cannot_be_tokenized_is_said_in_one_line(
         tokenize(pictures, preset, tmp_path / "out", *options)
     assert "\n" not in caught.value.code
     assert not (tmp_path / "out/metadata.json").exists()
+
+
+def test_large_pictures_must_have_the_grid_of_the_super_resolution(
+    pictures, preset, tmp_path, no_job, monkeypatch
+):
+    grids = {"base": (4, 4), "super_res": (8, 8)}
+    monkeypatch.setattr(muse_preset, "grid_sizes", lambda preset: grids)
+    with pytest.raises(
+        SystemExit, match="`high_res_image_size`.*32 x 32.*8 x 8.*of 64 x 64"
+    ):
+        tokenize(
+            *(pictures, preset, tmp_path / "out"),
+            *("--image-size", "16", "--high-res-image-size", "64"),
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_job_without_an_address_is_not_taken_for_none(
@@ -263,6 +281,7 @@ def test_two_processes_tokenize_with_one_command(pictures, preset, tmp_path):
                 *(sys.executable, "-c", RUN, "tokenize", pictures),
                 *("--preset", preset, "--output", str(tmp_path / "out")),
                 *("--rows-per-shard", "3", "--coordinator", address),
+                "--other-grid",
                 *("--num-processes", "2", "--process-id", str(i)),
             ],
             env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},

@@ -316,7 +316,6 @@ def fit(options, model, batches, *held_out):
         model.fit(
             batches,
             epochs=10**6,
-            shuffle=False,
             verbose=0,
             callbacks=[budget, curve],
         )

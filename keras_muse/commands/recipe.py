@@ -257,7 +257,6 @@ def train_transformer(model, batches, budget):
         model.fit(
             batches,
             epochs=10**6,
-            shuffle=False,
             verbose=0,
             callbacks=[budget],
         )

@@ -32,6 +32,12 @@ def add_arguments(command):
         type=int,
         help="pixels a side, for the super-resolution model's tokens (none)",
     )
+    command.add_argument(
+        "--other-grid",
+        action="store_true",
+        help="at a size that the preset's transformers do not have, for those "
+        "of another grid",
+    )
     command.add_argument("--num-views", type=int, default=1)
     command.add_argument(
         "--crop-scale", type=float, nargs=2, default=(0.7, 1.0)
@@ -62,6 +68,7 @@ def run(options):
     processes.join(
         options.coordinator, options.num_processes, options.process_id
     )
+    from keras_muse.muse.preset import grid_sizes
     from keras_muse.muse.preset import load_parts
 
     pairs = _load_pictures(options)
@@ -74,6 +81,17 @@ def run(options):
         high_res_tokenizer = None
     elif "high_res_image_tokenizer" in parts:
         high_res_tokenizer = parts["high_res_image_tokenizer"]
+    if not options.other_grid:
+        grids = grid_sizes(options.preset)
+        size = options.image_size or _size_of_first(pairs)
+        _check_grid("image_size", size, tokenizer, grids.get("base"))
+        if high_res_tokenizer is not None:
+            _check_grid(
+                "high_res_image_size",
+                options.high_res_image_size,
+                high_res_tokenizer,
+                grids.get("super_res"),
+            )
     report = write_token_shards(
         pairs,
         options.output,
@@ -105,3 +123,33 @@ def _load_pictures(options):
     if options.pictures == "emoji":
         return load_emoji(split=options.split or "train")
     return load_image_text(options.pictures, split=options.split, verify=None)
+
+
+def _size_of_first(pairs):
+    """`(height, width)` of the first picture that can be decoded."""
+    for row in pairs.iterate_rows():
+        return row["image"].shape[:2]
+    return None
+
+
+def _check_grid(argument, size, tokenizer, grid_size):
+    """Refuses a size whose tokens no transformer of the preset takes.
+
+    Args:
+        argument: string. What the size is called.
+        size: int, pair of ints `(height, width)`, or `None`, not known.
+        tokenizer: `VQGANTokenizer`.
+        grid_size: pair of ints, or `None` where there is no transformer.
+    """
+    height, width = (size, size) if isinstance(size, int) else size or (0, 0)
+    factor = tokenizer.downsampling_factor
+    if grid_size is None or size is None or height % factor or width % factor:
+        return  # what no tokenizer takes, it says itself
+    right = tuple(side * factor for side in grid_size)
+    if (height, width) != right:
+        raise ValueError(
+            f"`{argument}` must be {right[0]} x {right[1]} pixels, of which "
+            f"the preset's model has the grid {grid_size[0]} x {grid_size[1]}; "
+            "pass `--other-grid` for a model of another. Received: "
+            f"{argument} of {height} x {width}"
+        )

@@ -1,6 +1,10 @@
 """`BatchStream`: an endless stream of batches, cut in epochs for Keras."""
 
+import contextlib
+
 import keras
+
+from keras_muse.runtime.checks import check_int
 
 
 class BatchStream(keras.utils.PyDataset):
@@ -21,7 +25,13 @@ class BatchStream(keras.utils.PyDataset):
     Attributes:
         step: int. The number of the batch that `stream[0]` is.
         steps_per_epoch: int.
+        shuffle: bool or `None`. Whether the rows are in a new order in every
+            epoch. `None` is what `fit` of our models says, by default yes, and
+            else no.
     """
+
+    shuffle = None
+    _fit_shuffles = False
 
     def __init__(self, steps_per_epoch, **kwargs):
         super().__init__(**kwargs)
@@ -48,6 +58,41 @@ class BatchStream(keras.utils.PyDataset):
         self._epoch_length = epoch_length
         self._is_running = False
         self._num_seen = 0
+
+    @property
+    def is_shuffled(self):
+        """bool. Whether, as things are now, the rows are in new orders."""
+        return self._fit_shuffles if self.shuffle is None else self.shuffle
+
+    @contextlib.contextmanager
+    def in_training(self, shuffle=None, steps_per_epoch=None):
+        """A scope in which the stream is what a `fit` wants.
+
+        Args:
+            shuffle: bool or `None`. What `fit` was told; `None` for nothing.
+            steps_per_epoch: int or `None`. The same.
+
+        Raises:
+            ValueError: if the stream was made with another `shuffle`.
+        """
+        if None not in (shuffle, self.shuffle) and shuffle != self.shuffle:
+            raise ValueError(
+                "`shuffle` of `fit` must be that of the dataset, which has an "
+                "order of its own: change it where the dataset is read, or "
+                f"leave it away in `fit`. Received: shuffle={shuffle!r}, and a "
+                f"dataset with shuffle={self.shuffle}"
+            )
+        before = self.steps_per_epoch
+        if steps_per_epoch is not None:
+            self.steps_per_epoch = check_int(steps_per_epoch, "steps_per_epoch")
+        self._fit_shuffles = shuffle is None or bool(shuffle)
+        # Keras counts whole epochs, also if the last `fit` was broken off.
+        self.resume(self.step)
+        try:
+            yield
+        finally:
+            self._fit_shuffles = False
+            self.steps_per_epoch = before
 
     def batch(self, step):
         """Batch number `step` of the stream."""

@@ -57,7 +57,8 @@ def load_emoji(
             `"<text>"`, or `"both"`: one of the two at random in training
             order, else the styled one. Defaults to `"both"`.
         batch_size: int. Defaults to `32`.
-        shuffle: bool. Defaults to `None`: only the training split.
+        shuffle: bool. Defaults to `True` for the training split, else to
+            `None`; see `load_image_text`.
         seed, augment, balance, **kwargs: see `load_image_text`.
             `balance="concept"` draws every thing equally often, however many
             drawings of it there are.
@@ -106,7 +107,7 @@ def load_emoji(
         [_with_prompts(row, PROMPTS[prompts]) for row in rows],
         image_size=image_size,
         batch_size=batch_size,
-        shuffle=split == "train" if shuffle is None else shuffle,
+        shuffle=True if shuffle is None and split == "train" else shuffle,
         seed=seed,
         augment=augment,
         balance=balance,

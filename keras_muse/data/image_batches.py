@@ -33,6 +33,9 @@ class ImageBatches(keras.utils.PyDataset):
     def resume(self, step, epoch_length=None):
         self.pairs.resume(step, epoch_length)
 
+    def in_training(self, shuffle=None, steps_per_epoch=None):
+        return self.pairs.in_training(shuffle, steps_per_epoch)
+
     @property
     def step(self):
         return self.pairs.step

@@ -15,7 +15,7 @@ def load_image_text(
     path,
     image_size=None,
     batch_size=32,
-    shuffle=False,
+    shuffle=None,
     seed=0,
     split=None,
     augment=False,
@@ -64,7 +64,9 @@ def load_image_text(
         batch_size: int. Pictures a batch. Defaults to `32`.
         shuffle: bool. Whether to draw a new order for every epoch, and one
             caption for every picture in it. Otherwise the order of the
-            source and the first captions are used. Defaults to `False`.
+            source and the first captions are used. Defaults to `None`: so it
+            is in `fit` of the models here, unless it is told
+            `shuffle=False`, and nowhere else.
         seed: int. Order, captions and augmentation are a function of the
             seed and the epoch alone. Defaults to `0`.
         split: string. Keeps the rows with this value in their `split` column

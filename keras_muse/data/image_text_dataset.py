@@ -60,7 +60,7 @@ class ImageTextDataset(BatchStream):
         rows,
         image_size=None,
         batch_size=32,
-        shuffle=False,
+        shuffle=None,
         seed=0,
         augment=False,
         balance=None,
@@ -243,7 +243,7 @@ class ImageTextDataset(BatchStream):
             "image_size": self.image_size and list(self.image_size),
             "augment": self._augment and {**self._augment},
             "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
+            "shuffle": self.is_shuffled,
             "balance": self.balance,
             "seed": self.seed,
             "steps_per_epoch": self.steps_per_epoch,
@@ -276,7 +276,7 @@ class ImageTextDataset(BatchStream):
 
     def _order(self, epoch):
         """Which row is at which place in a pass over the pictures."""
-        if not self.shuffle:
+        if not self.is_shuffled:
             return range(self.num_examples)
         last = self._last_order  # read once: there may be threads
         if last is None or last[0] != epoch:
@@ -287,7 +287,7 @@ class ImageTextDataset(BatchStream):
 
     def _readable(self, epoch, order, place, size):
         """Picture and caption at a place of the order, or the next ones."""
-        num_tries = len(order) if self.shuffle else 1
+        num_tries = len(order) if self.is_shuffled else 1
         for skipped in range(num_tries):
             row = order[(place + skipped) % len(order)]
             image = self._image(row, size)
@@ -312,7 +312,7 @@ class ImageTextDataset(BatchStream):
 
     def _caption(self, row, epoch, place):
         captions = self._captions[row]
-        if not self.shuffle or len(captions) == 1:
+        if not self.is_shuffled or len(captions) == 1:
             return captions[0]
         seed = self._draw_seed(epoch, _CAPTION, place)
         return captions[seed % len(captions)]

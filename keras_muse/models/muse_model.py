@@ -18,7 +18,6 @@ from keras_muse.runtime.batches import DEFAULT_BATCH_SIZE
 from keras_muse.runtime.batches import are_arrays
 from keras_muse.runtime.batches import check_whole_batches
 from keras_muse.runtime.batches import map_batches
-from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
 from keras_muse.runtime.variables import kept
@@ -430,12 +429,18 @@ class MuseModel(keras.Model):
                 options.get("validation_batch_size")
                 or options.get("batch_size"),
             )
+        in_training = contextlib.nullcontext()
         if _is_stream(x):
-            _follow_stream(x, options)
+            # Which is then in the order that is wanted: batches inside an
+            # epoch are not permuted.
+            in_training = x.in_training(
+                options.get("shuffle"), options.pop("steps_per_epoch", None)
+            )
+            options["shuffle"] = False
         options["callbacks"] = _guarded(options.get("callbacks"))
         for callback in options["callbacks"]:
             self._set_mode(callback)
-        with self._kept_variables():
+        with in_training, self._kept_variables():
             return super().fit(**options)
 
     def _set_mode(self, callback):
@@ -541,23 +546,6 @@ def _check_no_targets(model, options):
             )
 
 
-# === Streams of batches, which have an order of their own ===
-
-
 def _is_stream(x):
     """Whether `x` is a `keras_muse.data` stream, known by what it has."""
-    return hasattr(x, "step") and hasattr(x, "steps_per_epoch")
-
-
-def _follow_stream(stream, options):
-    """Changes options of `fit` so that a stream keeps its order.
-
-    Batches inside an epoch are not permuted, and `steps_per_epoch` is the
-    stream's affair.
-    """
-    steps_per_epoch = options.pop("steps_per_epoch", None)
-    if steps_per_epoch is not None:
-        stream.steps_per_epoch = check_int(steps_per_epoch, "steps_per_epoch")
-    # Keras counts whole epochs, also if the last `fit` was broken off.
-    stream.resume(stream.step)
-    options["shuffle"] = False
+    return hasattr(x, "step") and hasattr(x, "in_training")

@@ -141,6 +141,27 @@ def load_defaults(preset):
         )
 
 
+def grid_sizes(preset):
+    """Token grids of the transformers of a `Muse`, none of which is loaded.
+
+    Args:
+        preset: string, as in `load_parts`.
+
+    Returns:
+        A dict of `(height, width)` by the names of the parts; of those whose
+        configuration is not there, none.
+    """
+    preset = BUNDLED.get(preset, preset)
+    configs = {
+        name: hub.read_json(preset, f"{name}/{hub.CONFIG_FILE}")["config"]
+        for name in ("base", "super_res")
+        if hub.has_file(preset, f"{name}/{hub.CONFIG_FILE}")
+    }
+    return {
+        name: tuple(config["grid_size"]) for name, config in configs.items()
+    }
+
+
 def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
     """What loads the parts of a `Muse`, one by one.
 

@@ -275,6 +275,18 @@ def test_fit_takes_every_record_once_an_epoch(shards, recwarn, shuffle):
     assert history.history["val_loss"][-1] == pytest.approx(losses[0])
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_order_of_shards_is_settled_when_they_are_read(shards, shuffle):
+    """`fit` of our models asks for it so."""
+    dataset = read_token_shards(shards, 2, shuffle=shuffle)
+    with pytest.raises(ValueError, match="`shuffle` of `fit` must be that of"):
+        with dataset.in_training(shuffle=not shuffle):
+            pass
+    for same in (shuffle, None):
+        with dataset.in_training(shuffle=same):
+            assert dataset.is_shuffled == shuffle
+
+
 def test_fit_goes_on_with_the_stream_in_its_next_epoch(shards):
     """The second epoch of `fit` is the second of the stream, to the batch."""
     dataset = read_token_shards(shards, 2, steps_per_epoch=3)

@@ -53,7 +53,7 @@ class TokenDataset(BatchStream):
         self.stage = stage
         self._batch_size = batch_size
         self._drop_remainder = drop_remainder
-        self._shuffle = shuffle
+        self.shuffle = bool(shuffle)
         self._seed = seed
         self._text_encoder = text_encoder
         self._process = process_index, process_count
@@ -81,7 +81,7 @@ class TokenDataset(BatchStream):
             "stage": self.stage,
             "batch_size": self._batch_size,
             "drop_remainder": self._drop_remainder,
-            "shuffle": self._shuffle,
+            "shuffle": self.shuffle,
             "seed": self._seed,
             "steps_per_epoch": self.steps_per_epoch,
         }
@@ -102,7 +102,7 @@ class TokenDataset(BatchStream):
         share = -(-len(indices) // count)
         indices = indices[index * share : (index + 1) * share]
         # Without shuffling nothing changes from pass to pass: evaluation.
-        epoch = step // self._steps_per_pass if self._shuffle else 0
+        epoch = step // self._steps_per_pass if self.shuffle else 0
         records = self._records.read([int(i) for i in indices])
         rows = [
             self._draw_view(record, epoch, int(i))
