@@ -30,8 +30,18 @@ def has_file(preset, path):
 
 
 def local_file(preset, path):
-    """The local path of a file of a preset, fetched where that is needed."""
-    return _preset_utils().get_file(preset, path)
+    """The local path of a file of a preset, fetched where that is needed.
+
+    Raises:
+        ValueError: if it is no regular file: a pipe is waited for, for ever.
+    """
+    local_path = _preset_utils().get_file(preset, path)
+    if os.path.exists(local_path) and not os.path.isfile(local_path):
+        raise ValueError(
+            f"`{path}` of `preset` is no regular file. Received: "
+            f"preset={preset!r}"
+        )
+    return local_path
 
 
 def read_json(preset, path=CONFIG_FILE, **types):

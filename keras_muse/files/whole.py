@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import glob
 import json
 import os
 import pathlib
@@ -57,7 +58,8 @@ def _errors_name(path, temporary):
     except OSError as error:
         name = "" if error.filename is None else str(error.filename)
         if name.startswith(str(temporary)):
-            error.filename = f"{path}{name[len(str(temporary)) :]}"
+            rest = name[len(str(temporary)) :]
+            error.filename = f"{path}{rest if rest[:1] == os.sep else ''}"
         elif not name and error.errno in _FULL:
             error.filename = str(path)
         raise
@@ -76,7 +78,9 @@ def write_whole(directory):
 
     The change is one step: killed at any time, the directory is the old one
     or the new one. After an error nothing has been written. What a kill left
-    behind is removed by the next that writes to the same place.
+    behind is removed by the next that writes to the same place. A directory
+    that cannot be moved, as a file system of its own, keeps its place, and the
+    files are moved into it one by one.
 
     Args:
         directory: string. Where the files shall be. New weights of a preset
@@ -85,16 +89,32 @@ def write_whole(directory):
     directory = os.path.realpath(directory)
     parent, name = os.path.split(directory)
     os.makedirs(parent, exist_ok=True)
+    place = directory if _is_bound(directory, parent) else parent
     prefix = f"{WRITING}{name}_"
-    _remove_abandoned(parent, prefix)
-    temporary = tempfile.mkdtemp(dir=parent, prefix=prefix)
+    _remove_abandoned(place, prefix)
+    with _errors_name(directory, os.path.join(place, prefix)):
+        temporary = tempfile.mkdtemp(dir=place, prefix=prefix)
     with _errors_name(directory, temporary), _claimed(temporary):
         try:
             yield temporary
-            _add_what_stays(directory, temporary)
-            _exchange(temporary, directory)
+            if place == directory:
+                _move_files(temporary, directory)
+            else:
+                _add_what_stays(directory, temporary)
+                _exchange(temporary, directory)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_bound(directory, parent):
+    """Whether a directory is there that cannot be exchanged for another.
+
+    So is what is mounted, and what lies where this user may not write.
+    """
+    return os.path.isdir(directory) and (
+        os.stat(directory).st_dev != os.stat(parent).st_dev
+        or not os.access(parent, os.W_OK | os.X_OK)
+    )
 
 
 @contextlib.contextmanager
@@ -224,11 +244,11 @@ def _remove_abandoned(parent, prefix):
     """Removes temporary directories that no process claims any more."""
     if fcntl is None:
         return
-    for name in os.listdir(parent):
-        path = os.path.join(parent, name)
-        if not name.startswith(prefix) or not os.path.isdir(path):
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
+    for path in glob.glob(f"{glob.escape(os.path.join(parent, prefix))}*"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue  # another user's
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)

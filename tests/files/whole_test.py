@@ -167,3 +167,56 @@ def test_others_may_read_what_was_written(tmp_path):
     with write_whole(tmp_path / "preset"):
         pass
     assert (tmp_path / "preset").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_directory_that_cannot_be_moved_keeps_its_place(
+    tmp_path, monkeypatch
+):
+    """What is mounted, or lies where this user may not write."""
+    target = tmp_path / "volume"
+    target.mkdir()
+    (target / "model_00000.weights.h5").write_text("old")
+    (target / "README.md").write_text("mine")
+    before = target.stat().st_ino
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path))
+    with pytest.raises(RuntimeError):
+        with write_whole(target) as directory:
+            (pathlib.Path(directory) / "model.weights.h5").write_text("half")
+            raise RuntimeError
+    assert sorted(os.listdir(target)) == ["README.md", "model_00000.weights.h5"]
+    with write_whole(target) as directory:
+        assert pathlib.Path(directory).parent == target
+        (pathlib.Path(directory) / "model.weights.h5").write_text("new")
+    assert contents(target) == {"README.md": "mine", "model.weights.h5": "new"}
+    assert target.stat().st_ino == before
+    assert os.listdir(tmp_path) == ["volume"]
+
+
+def test_errors_name_the_place_that_was_asked_for(tmp_path):
+    with pytest.raises(OSError, match="full: '.*/preset/part/a'"):
+        with write_whole(tmp_path / "preset") as directory:
+            raise OSError(28, "full", f"{directory}/part/a")
+    with pytest.raises(OSError, match=r"No room: '.*/a\.png'"):
+        with whole.write_whole_file(tmp_path / "a.png"):
+            raise OSError(28, "No room")
+    # What was read meanwhile keeps its own name.
+    with pytest.raises(OSError, match="missing: 'source'"):
+        with whole.write_whole_file(tmp_path / "a.png"):
+            raise OSError(2, "missing", "source")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_another_user_left_is_no_obstacle(tmp_path, monkeypatch):
+    theirs = tmp_path / f"{whole.WRITING}preset_theirs"
+    theirs.mkdir()
+    opened = os.open
+
+    def refuse(path, *args, **kwargs):
+        if str(path) == str(theirs):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with write_whole(tmp_path / "preset"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [theirs.name, "preset"]

@@ -392,6 +392,13 @@ def _as_list_of_strings(texts):
                 "`texts` must be a string or a list of strings. Received: "
                 f"texts[{i}]={text!r} of type {type(text).__name__}"
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half of a pair of surrogates
+            raise ValueError(
+                "`texts` must be of characters that UTF-8 knows. Received: "
+                f"texts[{i}]={text!r}"
+            ) from error
     return texts
 
 
