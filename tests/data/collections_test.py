@@ -23,6 +23,7 @@ from PIL import Image
 from keras_muse.data import load_image_text
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import Row
+from keras_muse.data.sources import containers
 from keras_muse.data.sources import find_rows
 
 
@@ -377,6 +378,40 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path):
     assert list(reasons.values()) == ["unreadable folder"]
 
 
+def write_zip(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def test_archives_in_a_folder_are_read_or_reported(tmp_path):
+    write(tmp_path, {"a.png": PICTURE, "a.txt": b"one", "t.tar.gz": b"x"})
+    write_zip(tmp_path / "s.zip", {"b.png": PICTURE, "b.txt": b"two"})
+    (tmp_path / "sub").mkdir()
+    write_tar(tmp_path / "sub/s.tar", {"c.png": PICTURE, "c.txt": b"three"})
+    unread = {"sub/s.tar": "unread archive", "t.tar.gz": "unread archive"}
+    pictures = {"a.png": ["one"], "b.png": ["two"]}
+    assert loaded(tmp_path) == (pictures, unread)
+    # Also where there are archives alone, and inside of one.
+    (tmp_path / "a.png").unlink()
+    assert loaded(tmp_path) == ({"b.png": ["two"]}, unread)
+    write_zip(
+        tmp_path / "outer.zip",
+        {"inner.zip": b"x", "d.png": PICTURE, "d.txt": b"four"},
+    )
+    expected = {"d.png": ["four"]}, {"inner.zip": "unread archive"}
+    assert loaded(tmp_path / "outer.zip") == expected
+
+
+def test_a_picture_under_two_names_is_one(tmp_path):
+    table = b"file_name,text\na.png,one\n./a.png,two\nsub/../a.png,three"
+    write(tmp_path, {"t.csv": table, "a.png": PICTURE})
+    rows = find_rows(tmp_path / "t.csv")
+    assert [(row.name, row.texts) for row in rows] == [
+        ("a.png", ("one", "two", "three"))
+    ]
+
+
 # === Archives ===
 
 FILES = {
@@ -426,6 +461,54 @@ def test_a_tar_of_a_negative_size_ends(tmp_path):
     (tmp_path / "s.tar").write_bytes(content)
     captions, reasons = loaded(tmp_path / "s.tar")
     assert captions == {} and reasons["s.tar"] == "damaged archive"
+
+
+def test_a_tar_of_names_without_end(tmp_path):
+    """A long name may itself have a long name."""
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2
+    block = member.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")
+    (tmp_path / "s.tar").write_bytes(block * 3000 + bytes(1024))
+    assert loaded(tmp_path / "s.tar") == ({}, {"s.tar": "damaged archive"})
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_damage_of_every_kind_of_packing(tmp_path, compression):
+    path = tmp_path / "s.zip"
+    caption = "of letters that pack to more bytes than are damaged here"
+    write_zip(path, {**FILES, "a.txt": caption}, compression)
+    whole = path.read_bytes()
+    start = whole.index(b"a.txt") + len("a.txt")
+    num_reported = 0
+    for place in range(start, start + 30):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x5A
+        path.write_bytes(damaged)
+        captions, reasons = loaded(path)
+        found = captions.pop("a.png", None)
+        assert captions == {"b.png": ["b"], "c.png": ["c"]}
+        if found is None:
+            assert reasons == {"a.png": "unreadable caption"}
+            num_reported += 1
+        else:  # LZMA says in two bytes which program it was packed by
+            assert found == [caption] and not reasons
+    assert num_reported >= 20
+
+
+def test_a_table_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "SMALL", 1000)
+    table = b"file_name,text\na.png,one\n"
+    for size, is_read in ((500, True), (10**6, False)):
+        write_zip(
+            tmp_path / "s.zip",
+            {"a.png": PICTURE, "metadata.csv": table + size * b"\n"},
+            zipfile.ZIP_DEFLATED,
+        )
+        captions, reasons = loaded(tmp_path / "s.zip")
+        assert captions == ({"a.png": ["one"]} if is_read else {})
+        assert ("metadata.csv" in reasons) is not is_read
 
 
 def test_a_zip_that_is_none(tmp_path):

@@ -17,6 +17,7 @@ from keras_muse.data.sources.containers import zip_files
 from keras_muse.data.sources.limits import Limits
 from keras_muse.data.sources.pairing import has_images
 from keras_muse.data.sources.pairing import pair_files
+from keras_muse.data.sources.pairing import unread_archives
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_file_rows
 from keras_muse.data.sources.tfds import tfds_rows
@@ -59,21 +60,26 @@ def find_rows(path, split=None, limits=None):
 def _open(path, limits):
     if os.path.isdir(path):
         files = folder_files(path)
-        tars = [
-            os.path.join(path, name)
+        shards = [
+            name
             for name in files.readers
-            if name.lower().endswith(".tar") and "/" not in name
+            if name.lower().endswith((".tar", ".zip")) and "/" not in name
         ]
+        for name in shards:
+            del files.readers[name]
         # What lies beside shards describes them, unless it is pictures.
+        is_loose = not shards or has_images(files)
         loose = (
-            [] if tars and not has_images(files) else pair_files(files, limits)
+            pair_files(files, limits) if is_loose else unread_archives(files)
         )
-        return loose + _shard_rows(tars, limits)
+        return loose + _shard_rows(
+            [os.path.join(path, name) for name in shards], limits
+        )
     lowered = path.lower()
     if lowered.endswith((".csv", ".tsv")):
         return csv_file_rows(_existing(path), limits)
     if lowered.endswith(".zip"):
-        return pair_files(zip_files(_existing(path)), limits)
+        return _shard_rows([_existing(path)], limits)
     if lowered.endswith(".tar"):
         return _shard_rows(_expand(path), limits)
     raise ValueError(
@@ -84,7 +90,13 @@ def _open(path, limits):
 
 
 def _shard_rows(paths, limits):
-    rows = [pair_files(tar_files(path), limits) for path in paths]
+    rows = [
+        pair_files(
+            (zip_files if path.lower().endswith(".zip") else tar_files)(path),
+            limits,
+        )
+        for path in paths
+    ]
     return list(itertools.chain.from_iterable(rows))
 
 

@@ -7,6 +7,7 @@ Only plain files are read: a pipe would never end, nor would `/dev/zero`.
 
 import dataclasses
 import functools
+import lzma
 import os
 import posixpath
 import stat
@@ -18,6 +19,9 @@ from keras_muse.data.sources.row import Row
 
 # What systems and programs put beside pictures.
 _OTHERS_FOLDERS = ("__MACOSX", ".ipynb_checkpoints")
+# Text packs to a tenth. What unpacks to more than so much is no table.
+MAX_EXPANSION = 100
+SMALL = 2**24  # bytes to which anything may unpack
 
 
 @dataclasses.dataclass
@@ -126,7 +130,10 @@ def tar_files(path):
         with tarfile.open(path, "r:") as archive:
             _list_members(archive, path, files)
             is_whole = _has_end(path, archive.offset)
-    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError):
+    except (
+        *(tarfile.TarError, OSError, ValueError, OverflowError, MemoryError),
+        RecursionError,  # long names of long names
+    ):
         is_whole = False
     if not is_whole:
         files.problems.append(Row(name=name, problem="damaged archive"))
@@ -193,10 +200,13 @@ def zip_files(path):
 def read_member(path, name, max_bytes):
     """The bytes of a member, unpacked."""
     try:
-        with _open_zip(*_state(path)).open(name) as file:
+        archive = _open_zip(*_state(path))
+        packed = archive.getinfo(name).compress_size
+        max_bytes = min(max_bytes, max(SMALL, MAX_EXPANSION * packed))
+        with archive.open(name) as file:
             return _read(file, max_bytes)
     except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError),
         *(RuntimeError, NotImplementedError),  # a password; Deflate64
     ) as error:
         raise ValueError(f"unreadable member: {error}") from error

@@ -14,6 +14,10 @@ from keras_muse.data.sources.tables import record_rows
 from keras_muse.data.sources.tables import texts_of
 
 CAPTION_ENDINGS = (".txt", ".caption", ".json")
+ARCHIVE_ENDINGS = (
+    *(".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz"),
+    *(".zip", ".7z", ".rar"),
+)
 TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 
 
@@ -39,7 +43,19 @@ def pair_files(files, limits):
         rows = _sidecar_rows(readers, limits)
     stems = {posixpath.splitext(row.name)[0] for row in rows}
     rows += [row for row in files.problems if _counts(row, stems)]
-    return rows
+    return rows + unread_archives(files)
+
+
+def unread_archives(files):
+    """Rows of archives inside of a container, which nobody opens.
+
+    What may be a thousand rows must not be passed over without a word.
+    """
+    return [
+        Row(name=name, problem="unread archive")
+        for name in files.readers
+        if name.lower().endswith(ARCHIVE_ENDINGS)
+    ]
 
 
 def has_images(files):

@@ -189,19 +189,19 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
             where = f"{table_name} line {line}"
             rows.append(Row(name=where, problem="unreadable line"))
             continue
+        full = full_name(name)
         try:
             captions = texts_of(record)
         except (TypeError, ValueError):
-            rows.append(Row(full_name(name), problem="unreadable caption"))
+            rows.append(Row(full, problem="unreadable caption"))
             continue
-        first_records.setdefault(name, record)
-        texts.setdefault(name, []).extend(captions)
-    for name, record in first_records.items():
+        # `./a.png` and `a.png` are one picture.
+        first_records.setdefault(full, (name, record))
+        texts.setdefault(full, []).extend(captions)
+    for full, (name, record) in first_records.items():
         reader = reader_of(name)
         problem = None if reader else "missing picture"
-        rows.append(
-            Row(full_name(name), tuple(texts[name]), reader, record, problem)
-        )
+        rows.append(Row(full, tuple(texts[full]), reader, record, problem))
     return rows
 
 
