@@ -497,6 +497,57 @@ def test_damage_of_every_kind_of_packing(tmp_path, compression):
     assert num_reported >= 20
 
 
+def archive_bytes(ending):
+    with tempfile.TemporaryDirectory() as folder:
+        write_one = write_zip if ending == ".zip" else write_tar
+        write_one(f"{folder}/s{ending}", FILES)
+        return pathlib.Path(f"{folder}/s{ending}").read_bytes()
+
+
+ARCHIVES = {ending: archive_bytes(ending) for ending in (".tar", ".zip")}
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 10**4),
+        st.sampled_from([0, 1, 4, 12, 512]),  # bytes that are taken away
+        st.one_of(
+            st.binary(max_size=12),
+            st.sampled_from([b"\xff" * 12, b"7" * 11 + b"\0", b"-0000001\0"]),
+        ),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(st.sampled_from(list(ARCHIVES)), changes, st.booleans())
+def test_a_damaged_archive_stops_nothing(ending, changes, is_summed):
+    content = bytearray(ARCHIVES[ending])
+    for place, length, piece in changes:
+        place %= len(content) + 1
+        content[place : place + length] = piece
+    if is_summed and ending == ".tar":  # headers that are not what they sum
+        for place in range(0, len(content) - 511, 512):
+            header = content[place : place + 512]
+            if header[257:262] == b"ustar":
+                header[148:156] = b" " * 8
+                content[place + 148 : place + 156] = b"%06o\0 " % sum(header)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / f"s{ending}"
+        path.write_bytes(content)
+        captions, reasons = loaded(path, verify="decode")
+    assert not set(captions) & set(reasons)
+
+
+def test_a_member_without_a_name(tmp_path):
+    path = tmp_path / "s.zip"
+    write_zip(path, {**FILES, "nameless": b""})
+    # Names end at a zero.
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0ameless"))
+    captions = {"a.png": ["a"], "b.png": ["b"], "c.png": ["c"]}
+    assert loaded(path) == (captions, {})
+
+
 def test_a_table_that_unpacks_to_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(containers, "SMALL", 1000)
     table = b"file_name,text\na.png,one\n"

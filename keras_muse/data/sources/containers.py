@@ -189,7 +189,7 @@ def zip_files(path):
         files.problems.append(problem)
         return files
     for member in members:
-        if not member.is_dir():
+        if not member.filename.endswith("/"):  # `is_dir` needs a letter
             files.add(
                 member.filename,
                 functools.partial(read_member, path, member.filename),
