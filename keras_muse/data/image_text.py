@@ -35,9 +35,8 @@ def load_image_text(
       record a picture, with `file_name`, `text`, and any other columns;
     - a folder of pictures with a `.txt` or `.caption` file (one caption a
       line) or a `.json` file (`text` or `caption`) of the same name beside
-      each; `.tar` files in the folder and its subfolders are read as well,
-      other archives are named in the report. Links to folders are followed,
-      once each;
+      each; `.tar` and `.zip` files in the folder and its subfolders are read
+      as well. Links to folders are followed, once each;
     - a `.csv` or `.tsv` file with a column of pictures (`file_name`,
       `image`, `image_path`, `filename` or `path`, relative to the file) and
       one of captions (`text`, `texts`, `caption` or `captions`);

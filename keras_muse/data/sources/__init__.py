@@ -65,9 +65,9 @@ def _open(path, limits):
     if lowered.endswith((".csv", ".tsv")):
         return csv_file_rows(_existing(path), limits)
     if lowered.endswith(".zip"):
-        return pair_files(zip_files(_existing(path)), limits)
+        return _archive_rows(_existing(path), limits)
     if lowered.endswith(".tar"):
-        rows = [_tar_rows(shard, limits) for shard in _expand(path)]
+        rows = [_archive_rows(shard, limits) for shard in _expand(path)]
         return list(itertools.chain.from_iterable(rows))
     raise ValueError(
         "`path` must be a folder, a .csv, .tsv, .zip or (uncompressed) .tar "
@@ -78,25 +78,28 @@ def _open(path, limits):
 
 def _folder_rows(path, limits):
     files = folder_files(path)
-    tars = [name for name in files.readers if name.lower().endswith(".tar")]
-    for name in tars:
+    archives = [
+        name
+        for name in files.readers
+        if name.lower().endswith((".tar", ".zip"))
+    ]
+    for name in archives:
         del files.readers[name]
-    if tars and not has_images(files):
-        # What lies beside shards describes them, and is no row.
-        rows = archive_rows(files)
-    else:
-        rows = pair_files(files, limits)
-    for name in tars:
+    # What lies beside shards describes them, unless it is pictures.
+    is_loose = not archives or has_images(files)
+    rows = pair_files(files, limits) if is_loose else archive_rows(files)
+    for name in archives:
         folder = os.path.dirname(name)
         rows += [
             dataclasses.replace(row, name=posixpath.join(folder, row.name))
-            for row in _tar_rows(os.path.join(path, name), limits)
+            for row in _archive_rows(os.path.join(path, name), limits)
         ]
     return rows
 
 
-def _tar_rows(path, limits):
-    return pair_files(tar_files(path), limits)
+def _archive_rows(path, limits):
+    is_zip = path.lower().endswith(".zip")
+    return pair_files((zip_files if is_zip else tar_files)(path), limits)
 
 
 def _expand(pattern):

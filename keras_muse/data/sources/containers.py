@@ -18,6 +18,9 @@ from keras_muse.data.sources.row import Row
 # What systems and programs put beside pictures.
 _OTHERS_FOLDERS = ("__MACOSX", ".ipynb_checkpoints")
 _ZIP_END_BYTES = 22 + 2**16  # a record, and a comment of any length
+# Text packs to a tenth. What unpacks to more than so much is no table.
+MAX_EXPANSION = 100
+SMALL = 2**24  # bytes to which anything may unpack
 
 
 @dataclasses.dataclass
@@ -132,7 +135,10 @@ def tar_files(path):
         with tarfile.open(path, "r:") as archive:
             _list_members(archive, path, files)
             is_whole = _has_end(path, archive.offset)
-    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError):
+    except (
+        *(tarfile.TarError, OSError, ValueError, OverflowError, MemoryError),
+        RecursionError,  # long names of long names
+    ):
         is_whole = False
     if not is_whole:
         files.problems.append(Row(name=name, problem="damaged archive"))
@@ -191,7 +197,7 @@ def zip_files(path):
         problem = Row(name=os.path.basename(path), problem="damaged archive")
         files.problems.append(problem)
     for member in members:
-        if not member.is_dir():
+        if not member.filename.endswith("/"):  # `is_dir` needs a letter
             files.add(
                 member.filename,
                 functools.partial(read_member, path, member.filename),
@@ -216,7 +222,10 @@ def _has_as_many(path, num_members):
 def read_member(path, name, max_bytes):
     """The bytes of a member, unpacked."""
     try:
-        with _open_zip(*_state(path)).open(name) as file:
+        archive = _open_zip(*_state(path))
+        packed = archive.getinfo(name).compress_size
+        max_bytes = min(max_bytes, max(SMALL, MAX_EXPANSION * packed))
+        with archive.open(name) as file:
             return _read(file, max_bytes)
     except (FileNotFoundError, ValueError):
         raise

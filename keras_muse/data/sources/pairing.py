@@ -15,10 +15,9 @@ from keras_muse.data.sources.tables import record_rows
 from keras_muse.data.sources.tables import texts_of
 
 CAPTION_ENDINGS = (".txt", ".caption", ".json")
-# Among other files; a tar beside pictures is read before they are paired.
 ARCHIVE_ENDINGS = (
-    *(".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"),
-    *(".7z", ".rar"),
+    *(".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz"),
+    *(".zip", ".7z", ".rar"),
 )
 TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 
@@ -49,9 +48,12 @@ def pair_files(files, limits):
 
 
 def archive_rows(files):
-    """Lines of the report: archives among the files, which may hold rows."""
+    """Rows of archives inside of a container, which nobody opens.
+
+    What may be a thousand rows must not be passed over without a word.
+    """
     unread = [
-        Row(name=name, problem="an archive that is not read here")
+        Row(name=name, problem="unread archive")
         for name in files.readers
         if _is_archive(name)
     ]

@@ -218,6 +218,7 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
         except (TypeError, ValueError):
             rows.append(Row(full, problem="unreadable caption"))
             continue
+        # `./a.png` and `a.png` are one picture.
         first_records.setdefault(full, (name, record))
         texts.setdefault(full, []).extend(captions)
     for full, (name, record) in first_records.items():
