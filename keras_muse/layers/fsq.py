@@ -82,6 +82,7 @@ class FSQ(keras.layers.Layer):
                 "The last axis of the input must be as long as `levels`. "
                 f"Received: input_shape={input_shape}, levels={self.levels}"
             )
+        self.output_shape = tuple(input_shape)  # for `summary`
         self.built = True
 
     def call(self, x, training=False, loss_names=()):

@@ -60,6 +60,7 @@ class LayerStack(keras.layers.Layer):
         for stage in self.stages:
             stage.build(shape)
             shape = stage.compute_output_shape(shape)
+        self.output_shape = shape  # for `summary`
         self.built = True
 
     def call(self, x):

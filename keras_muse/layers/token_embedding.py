@@ -72,6 +72,9 @@ class TokenEmbedding(keras.layers.Layer):
         x = self.codes(token_ids)
         return x + ops.cast(positions, x.dtype)
 
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.hidden_dim)
+
     def get_config(self):
         return {
             **super().get_config(),

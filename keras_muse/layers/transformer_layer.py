@@ -129,6 +129,9 @@ class TransformerLayer(keras.layers.Layer):
             )
         return x + self.feed_forward(self.feed_forward_norm(x))
 
+    def compute_output_shape(self, input_shape, *args):
+        return input_shape
+
     def get_config(self):
         return {
             **super().get_config(),

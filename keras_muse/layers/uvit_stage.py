@@ -153,7 +153,11 @@ class UViTStage(keras.layers.Layer):
     def compute_output_shape(self, input_shape, *args):
         batch, height, width, channels = input_shape
         factor = (0.5 if self.downsample else 1) * (2 if self.upsample else 1)
-        return batch, int(height * factor), int(width * factor), channels
+        sides = [
+            None if side is None else int(side * factor)
+            for side in (height, width)
+        ]
+        return batch, *sides, channels
 
     def get_config(self):
         return {

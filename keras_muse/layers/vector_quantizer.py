@@ -93,6 +93,7 @@ class VectorQuantizer(keras.layers.Layer):
         self.code_sums = self._state("code_sums", shape, "zeros")
         self.idle_steps = self._state("idle_steps", shape[:1], "zeros", "int32")
         self.num_updates = self._state("num_updates", (), "zeros", "int32")
+        self.output_shape = tuple(input_shape)  # for `summary`
         self.built = True
 
     def _state(self, name, shape, initializer, dtype="float32"):

@@ -46,6 +46,15 @@ class MuseModel(keras.Model):
     A subclass names what it is trained on in `loss_terms`, and what each term
     counts in `term_weights`. `fit`, `evaluate` and the progress bar show the
     terms where there are several.
+
+    A training loop of one's own is made of the same two steps, and needs no
+    `compile` but for a tokenizer, whose losses have networks; on JAX it runs
+    in a `keras.StatelessScope`:
+
+    ```python
+    outputs = model.loss_inputs(batch, training=True)
+    loss = model.compute_loss(batch, y_pred=outputs)
+    ```
     """
 
     # Names of the `keras_muse.converters` that read what others published.

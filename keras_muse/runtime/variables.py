@@ -54,7 +54,7 @@ def kept(variables):
 
     On JAX, Keras takes the values out of the variables while it trains, and
     puts them back after an epoch. An error in the first step, or Ctrl-C, would
-    leave a model without weights.
+    leave a model without weights. In the end each has a value of its own.
 
     Args:
         variables: list of `keras.Variable`.
@@ -69,6 +69,24 @@ def kept(variables):
             if variable._value is None and not value.is_deleted():
                 variable._value = value
         raise
+    finally:
+        if keras.config.backend() == "jax":
+            _part(variables)
+
+
+def _part(variables):
+    """Gives each variable a value of its own.
+
+    At the end of `fit` Keras assigns averaged weights, so that two variables
+    have one array, which no next training step can be given twice.
+    """
+    taken = set()
+    for variable in variables:
+        if variable._value is None:
+            continue
+        if id(variable._value) in taken:
+            variable._value = keras.ops.copy(variable._value)
+        taken.add(id(variable._value))
 
 
 def check_finite(variables):

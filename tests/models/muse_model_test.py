@@ -303,6 +303,76 @@ def test_masked_token_models_are_guarded_too():
         model.fit(data, batch_size=4, verbose=0)
 
 
+# === A loop of one's own, and a summary ===
+
+
+def gradients_of_a_loop(model, batch):
+    """What a loop without `fit` and `compile` computes, as its docstring."""
+    variables = model.trainable_variables
+
+    def loss():
+        outputs = model.loss_inputs(batch, training=True)
+        return model.compute_loss(batch, y_pred=outputs)
+
+    if keras.config.backend() == "jax":
+        import jax
+
+        def loss_of(values):
+            mapping = zip(variables, values, strict=True)
+            with keras.StatelessScope(state_mapping=list(mapping)):
+                return loss()
+
+        return jax.jit(jax.grad(loss_of))([v.value for v in variables])
+    if keras.config.backend() == "torch":
+        loss().backward()
+        return [v.value.grad for v in variables]
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    return tape.gradient(value, [v.value for v in variables])
+
+
+def test_a_loop_of_ones_own_needs_no_compile():
+    batch = tiny.tiny_data(tiny.tiny_base(num_layers=1), 4)
+    by_hand, by_fit = (tiny.tiny_base(num_layers=1) for _ in range(2))
+    gradients = gradients_of_a_loop(by_hand, batch)
+    by_fit.compile(keras.optimizers.SGD(1.0))
+    before = [to_numpy(v).copy() for v in by_fit.trainable_variables]
+    by_fit.train_on_batch(batch)
+    for old, gradient, variable in zip(
+        before, gradients, by_fit.trainable_variables, strict=True
+    ):
+        gradient = to_numpy(ops.convert_to_tensor(gradient))
+        np.testing.assert_allclose(
+            old - gradient, to_numpy(variable), atol=1e-4
+        )
+
+
+def test_a_tokenizer_says_what_its_losses_need():
+    tokenizer, images = tiny.tiny_tokenizer(), tiny.tiny_images(1)
+    with pytest.raises(ValueError, match="need `compile`, which attaches"):
+        tokenizer.loss_terms(images, None, training=True)
+
+
+@pytest.mark.parametrize(
+    "make, shapes",
+    [
+        (tiny.tiny_base, ["(None, 16, 16)"]),
+        (tiny.tiny_super_res, ["(None, 32, 16)", "(None, 8, 16)"]),
+        (tiny.tiny_uvit, ["(None, None, None, 8)"]),
+        (tiny.tiny_tokenizer, ["(None, None, None, 4)"]),
+    ],
+)
+def test_a_summary_shows_shapes(make, shapes):
+    lines = []
+    make().summary(
+        line_length=120, print_fn=lambda line, **_: lines.append(line)
+    )
+    text = "\n".join(lines)
+    assert "?" not in text and all(shape in text for shape in shapes)
+
+
 # === Keras' own callbacks, and saving ===
 
 
@@ -324,6 +394,18 @@ def test_callbacks_know_the_direction_of_what_they_monitor(tmp_path, monitor):
         ],
     )
     assert (tmp_path / "best.keras").exists()
+
+
+@pytest.mark.parametrize(
+    "monitor, better, worse",
+    [("codebook_usage", 0.9, 0.8), ("val_reconstruction_loss", 0.8, 0.9)],
+)
+def test_a_plateau_is_told_in_the_right_direction(monitor, better, worse):
+    callback = keras.callbacks.ReduceLROnPlateau(monitor)
+    tiny.tiny_tokenizer()._set_mode(callback)
+    callback._set_monitor_op()
+    assert callback.monitor_op(better, worse)
+    assert not callback.monitor_op(worse, better)
 
 
 @pytest.mark.parametrize(

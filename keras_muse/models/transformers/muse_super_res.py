@@ -125,9 +125,10 @@ class MuseSuperRes(MuseTransformer):
         self.build()
 
     def build(self, input_shape=None):
-        self.low_res_embedding.build((None, None))
+        num_tokens = self.low_res_grid_size[0] * self.low_res_grid_size[1]
+        self.low_res_embedding.build((None, num_tokens))
         for layer in (*self.low_res_layers, self.low_res_norm):
-            layer.build((None, None, self.hidden_dim))
+            layer.build((None, num_tokens, self.hidden_dim))
         super().build(input_shape)
 
     def _id_ranges(self):

@@ -95,11 +95,12 @@ class MuseTransformer(MaskedTokenModel):
         )
 
     def build(self, input_shape=None):
-        hidden_shape = (None, None, self.hidden_dim)
-        self.token_embedding.build((None, None))
+        # Only the last axis matters; the others are for `summary`.
+        hidden_shape = (None, self.num_tokens, self.hidden_dim)
+        self.token_embedding.build((None, self.num_tokens))
         self.text_projection.build((None, None, self.text_dim))
+        self.text_norm.build((None, None, self.hidden_dim))
         for layer in (
-            self.text_norm,
             *self.transformer_layers,
             self.output_norm,
             self.head_dense,
