@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import check_finite
 from keras_muse.training import saved_variables
 
@@ -86,7 +87,9 @@ class Checkpoint(keras.callbacks.Callback):
                 "`dataset` must be of `read_token_shards`, `load_image_text` "
                 f"or `load_emoji`. Received: dataset={dataset!r}"
             )
-        self.directory = saved_variables.full_path(directory)
+        self.directory = saved_variables.full_path(
+            check_path(directory, "directory")
+        )
         self.dataset = dataset
         self.save_freq = save_freq
         self.max_to_keep = max_to_keep

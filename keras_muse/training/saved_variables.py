@@ -13,6 +13,8 @@ import re
 import keras
 import numpy as np
 
+from keras_muse.runtime.checks import check_path
+
 WEIGHTS, OPTIMIZER = "weights", "optimizer"  # parts of a checkpoint
 
 
@@ -32,7 +34,7 @@ def _leaf():
 def full_path(path):
     """Orbax's form of a path, which may lie in an object store."""
     epath = importlib.import_module("etils.epath")
-    path = os.fspath(path)
+    path = check_path(path, "path")
     return epath.Path(path if "://" in path else os.path.abspath(path))
 
 

@@ -14,6 +14,8 @@ from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.vqgan.discriminator import Discriminator
 from keras_muse.ops import images as image_ops
 from keras_muse.runtime.batches import first_batch
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 
 
 class TokenizerTraining(MuseModel):
@@ -87,6 +89,16 @@ class TokenizerTraining(MuseModel):
             ValueError: if an argument is out of its range, or weighs a loss
                 that the quantizer does not have.
         """
+        for name, weight in (
+            ("perceptual_weight", perceptual_weight),
+            ("adversarial_weight", adversarial_weight),
+            ("regularization_weight", regularization_weight),
+            ("commitment_weight", commitment_weight),
+            ("entropy_weight", entropy_weight),
+        ):
+            if weight is not None:
+                check_number(weight, name, low=0)
+        check_int(adversarial_start, "adversarial_start", low=0)
         weights = {
             "commitment_loss": commitment_weight,
             "entropy_loss": entropy_weight,
@@ -142,16 +154,23 @@ class TokenizerTraining(MuseModel):
         self.tokenizer_loss = tokenizer_loss
         self._tracker.lock()
 
-    def check_data(self, x, argument):
-        """Refuses empty data, and floats that are no pictures in [-1, 1]."""
-        if hasattr(x, "shape") and 0 in x.shape:
+    def check_data(self, x, argument, training=True):
+        """Refuses empty data, and what is no pictures."""
+        if hasattr(x, "batch_names"):
             raise ValueError(
-                f"`{argument}` must not be empty. Received: {argument}.shape="
-                f"{tuple(x.shape)}"
+                f"`{argument}` must be pictures alone, such as `pairs.images` "
+                f"of captioned ones. Received: batches of {x.batch_names}"
             )
         images = first_batch(x)
-        if images is not None:
-            image_ops.check_range(images, argument)
+        if images is None and x is not None:
+            return
+        if 0 in getattr(images, "shape", ()):
+            raise ValueError(
+                f"`{argument}` must not be empty. Received: {argument}.shape="
+                f"{tuple(images.shape)}"
+            )
+        self.check_images(images, argument)
+        image_ops.check_range(images, argument)
 
     @property
     def term_weights(self):
