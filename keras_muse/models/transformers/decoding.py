@@ -384,6 +384,11 @@ def check_token_ids(token_ids, num_images, grid_size, num_ids, argument):
             f"{(num_images, height, width)}. Received: {argument}.shape="
             f"{token_ids.shape}"
         )
+    if token_ids.size == 0:
+        raise ValueError(
+            f"`{argument}` must not be empty. Received: {argument}.shape="
+            f"{token_ids.shape}"
+        )
     if token_ids.dtype.kind not in "iu":
         raise ValueError(
             f"`{argument}` must be integers. Received: {argument}.dtype="

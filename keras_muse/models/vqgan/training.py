@@ -14,6 +14,7 @@ from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.vqgan.discriminator import Discriminator
 from keras_muse.ops import images as image_ops
 from keras_muse.runtime.batches import first_batch
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 
@@ -89,9 +90,10 @@ class TokenizerTraining(MuseModel):
             ValueError: if an argument is out of its range, or weighs a loss
                 that the quantizer does not have.
         """
+        check_number(perceptual_weight, "perceptual_weight", low=0)
+        check_number(adversarial_weight, "adversarial_weight", low=0)
+        check_choice(reconstruction, "reconstruction", ("l1", "l2"))
         for name, weight in (
-            ("perceptual_weight", perceptual_weight),
-            ("adversarial_weight", adversarial_weight),
             ("regularization_weight", regularization_weight),
             ("commitment_weight", commitment_weight),
             ("entropy_weight", entropy_weight),
