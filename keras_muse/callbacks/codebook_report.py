@@ -4,6 +4,8 @@ import warnings
 
 import keras
 
+from keras_muse.runtime.checks import check_number
+
 
 class CodebookReport(keras.callbacks.Callback):
     """Says after every epoch how much of the codebook is in use.
@@ -35,12 +37,7 @@ class CodebookReport(keras.callbacks.Callback):
 
     def __init__(self, warn_below=0.25):
         super().__init__()
-        if not 0 <= warn_below <= 1:
-            raise ValueError(
-                "`warn_below` must be in [0, 1]. "
-                f"Received: warn_below={warn_below}"
-            )
-        self.warn_below = warn_below
+        self.warn_below = check_number(warn_below, "warn_below", 0, 1)
         self._has_warned = False
 
     def on_train_begin(self, logs=None):

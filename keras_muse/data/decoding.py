@@ -9,6 +9,10 @@ from PIL import Image
 from PIL import ImageCms
 from PIL import ImageOps
 
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
+from keras_muse.runtime.checks import show
+
 # Decoders that run in the process itself. Pillow has others, of which one
 # starts a program for what calls itself a picture.
 FORMATS = (
@@ -30,15 +34,15 @@ def as_size(image_size):
     """An int or a pair of ints as `(height, width)`; None stays None."""
     if image_size is None:
         return None
-    size = (
-        (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-    )
-    if len(size) != 2 or min(size) < 1:
+    try:
+        if np.ndim(image_size) == 0:
+            return (check_int(image_size, "image_size"),) * 2
+        return check_ints(image_size, "image_size", length=2)
+    except Exception as error:  # each library has its own
         raise ValueError(
             "`image_size` must be a positive int or a pair of them. "
-            f"Received: image_size={image_size!r}"
-        )
-    return size
+            f"Received: image_size={show(image_size)}"
+        ) from error
 
 
 def check_header(source, max_pixels=MAX_PIXELS):

@@ -6,6 +6,8 @@ from keras_muse.data.image_text import sort_out
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
 from keras_muse.files.bundled import ASSETS
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import show
 
 BUNDLED = ASSETS / "emoji/emoji_64.zip"
 SPLITS = ("train", "test_pair", "test_concept")
@@ -81,15 +83,8 @@ def load_emoji(
     batch["image"].shape, batch["text"][0]
     ```
     """
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {SPLITS}. Received: split={split!r}"
-        )
-    if prompts not in PROMPTS:
-        raise ValueError(
-            f"`prompts` must be one of {tuple(PROMPTS)}. "
-            f"Received: prompts={prompts!r}"
-        )
+    check_choice(split, "split", SPLITS)
+    check_choice(prompts, "prompts", tuple(PROMPTS))
     if skin_tones and directory is None:
         raise ValueError(
             "`skin_tones` needs a `directory`; the bundled set has none. "
@@ -120,10 +115,11 @@ def _in_styles(rows, styles):
     known = {row.metadata["style"] for row in rows}
     if styles is None:
         return rows
-    if isinstance(styles, str) or not set(styles) or set(styles) - known:
+    is_list = isinstance(styles, list | tuple | set)
+    if not is_list or not styles or not all(s in known for s in styles):
         raise ValueError(
             f"`styles` must be a list of names out of {sorted(known)}. "
-            f"Received: styles={styles!r}"
+            f"Received: styles={show(styles)}"
         )
     return [row for row in rows if row.metadata["style"] in styles]
 

@@ -6,7 +6,9 @@ from keras_muse.data import decoding
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
 from keras_muse.data.sources.limits import Limits
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 
 VERIFY = ("header", "decode", None)
 
@@ -114,10 +116,8 @@ def load_image_text(
     pairs.texts  # ["a blue wall", "a green wall", "a red wall"]
     ```
     """
-    if verify not in VERIFY:
-        raise ValueError(
-            f"`verify` must be one of {VERIFY}. Received: verify={verify!r}"
-        )
+    check_choice(verify, "verify", VERIFY)
+    path = check_path(path, "path")
     max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
     limits = Limits(max_bytes, max_line_bytes)
     rows = find_rows(path, split, limits)

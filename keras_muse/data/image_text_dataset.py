@@ -14,7 +14,10 @@ from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
 from keras_muse.data.image_batches import ImageBatches
+from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 
 # What a draw is for; part of its seed, so that draws are independent.
 _ORDER, _CAPTION, _SCALE, _CROP = range(4)
@@ -55,6 +58,8 @@ class ImageTextDataset(BatchStream):
     ```
     """
 
+    batch_names = ("image", "text")
+
     def __init__(
         self,
         rows,
@@ -81,8 +86,8 @@ class ImageTextDataset(BatchStream):
             )
         self.image_size = decoding.as_size(image_size)
         self.batch_size = check_int(batch_size, "batch_size")
-        self.shuffle = shuffle
-        self.seed = seed
+        self.shuffle = check_bool(shuffle, "shuffle")
+        self.seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
@@ -146,8 +151,21 @@ class ImageTextDataset(BatchStream):
         selected._skipped = {
             reason: list(names) for reason, names in self._skipped.items()
         }
-        selected._set_rows([self._rows[index] for index in indices])
+        selected._set_rows([self._rows[i] for i in self._checked(indices)])
         return selected
+
+    def _checked(self, indices):
+        last = self.num_examples - 1
+        try:
+            return [
+                check_int(i, "indices", low=-last - 1, high=last)
+                for i in indices
+            ]
+        except TypeError as error:
+            raise ValueError(
+                "`indices` must be integers, one a row. Received: "
+                f"indices={show(indices)}"
+            ) from error
 
     def select_evenly(self, num_rows):
         """A dataset of so many rows, spread evenly over the file order.

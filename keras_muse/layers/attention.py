@@ -6,6 +6,8 @@ from keras import ops
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
 from keras_muse.ops import attention
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -50,8 +52,10 @@ class Attention(keras.layers.Layer):
 
     def __init__(self, num_heads, use_query_key_norm=False, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.use_query_key_norm = use_query_key_norm
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.use_query_key_norm = check_bool(
+            use_query_key_norm, "use_query_key_norm"
+        )
 
     def build(self, input_shape):
         hidden_dim = input_shape[-1]

@@ -6,6 +6,7 @@ from keras import ops
 from keras_muse.layers.conditional_norm import modulate
 from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.dense import dense
+from keras_muse.runtime.checks import check_int
 
 EXPANSION = 4
 
@@ -47,7 +48,7 @@ class ConvNeXtBlock(keras.layers.Layer):
 
     def __init__(self, condition_dim, **kwargs):
         super().__init__(**kwargs)
-        self.condition_dim = condition_dim
+        self.condition_dim = check_int(condition_dim, "condition_dim")
 
     def build(self, input_shape):
         channels, policy = input_shape[-1], self.dtype_policy

@@ -4,6 +4,8 @@ import keras
 
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -39,8 +41,10 @@ class FeedForward(keras.layers.Layer):
 
     def __init__(self, intermediate_dim, use_gated_activation=False, **kwargs):
         super().__init__(**kwargs)
-        self.intermediate_dim = intermediate_dim
-        self.use_gated_activation = use_gated_activation
+        self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        self.use_gated_activation = check_bool(
+            use_gated_activation, "use_gated_activation"
+        )
 
     def build(self, input_shape):
         hidden_dim = input_shape[-1]

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_muse.ops import quantization
-from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -65,12 +65,7 @@ class FSQ(keras.layers.Layer):
 
     def __init__(self, levels, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(levels, int) or not len(levels):
-            raise ValueError(
-                "`levels` must be a sequence of ints, one a number of the "
-                f"vectors. Received: levels={levels!r}"
-            )
-        self.levels = tuple(check_int(n, "levels", low=2) for n in levels)
+        self.levels = check_ints(levels, "levels", low=2)
         self.codebook_size = math.prod(self.levels)
         self.codebook_dim = len(self.levels)
         # What a step in each number counts in an id; the first counts 1.

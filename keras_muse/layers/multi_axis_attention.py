@@ -4,6 +4,8 @@ import keras
 
 from keras_muse.layers.attention import Attention
 from keras_muse.ops import attention
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -47,6 +49,9 @@ class MultiAxisAttention(Attention):
         use_query_key_norm=False,
         **kwargs,
     ):
+        num_heads = check_int(num_heads, "num_heads")
+        grid_size = check_ints(grid_size, "grid_size", length=2)
+        block_size = check_int(block_size, "block_size")
         if num_heads % 2:
             raise ValueError(
                 "`num_heads` must be even, half of the heads for each axis. "
@@ -58,7 +63,7 @@ class MultiAxisAttention(Attention):
                 f"Received: block_size={block_size}, grid_size={grid_size}"
             )
         super().__init__(num_heads, use_query_key_norm, **kwargs)
-        self.grid_size = tuple(grid_size)
+        self.grid_size = grid_size
         self.block_size = block_size
 
     def mix(self, query, key, value, key_mask):

@@ -3,6 +3,8 @@
 import keras
 
 from keras_muse.layers import initializers
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -37,9 +39,9 @@ class ResnetBlock(keras.layers.Layer):
 
     def __init__(self, channels, num_groups, use_bias, **kwargs):
         super().__init__(**kwargs)
-        self.channels = channels
-        self.num_groups = num_groups
-        self.use_bias = use_bias
+        self.channels = check_int(channels, "channels")
+        self.num_groups = check_int(num_groups, "num_groups")
+        self.use_bias = check_bool(use_bias, "use_bias")
 
     def build(self, input_shape):
         input_channels = input_shape[-1]

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_muse.layers.resnet_block import group_norm
 from keras_muse.ops import attention
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -39,7 +40,7 @@ class SpatialAttention(keras.layers.Layer):
 
     def __init__(self, num_groups, **kwargs):
         super().__init__(**kwargs)
-        self.num_groups = num_groups
+        self.num_groups = check_int(num_groups, "num_groups")
 
     def build(self, input_shape):
         channels = input_shape[-1]

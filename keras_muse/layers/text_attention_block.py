@@ -6,6 +6,7 @@ from keras_muse.layers.attention import Attention
 from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -42,8 +43,8 @@ class TextAttentionBlock(keras.layers.Layer):
 
     def __init__(self, num_heads, text_dim, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.text_dim = text_dim
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.text_dim = check_int(text_dim, "text_dim")
 
     def build(self, input_shape):
         channels, policy = input_shape[-1], self.dtype_policy

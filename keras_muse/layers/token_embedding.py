@@ -5,6 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_muse.layers import initializers
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 
 # Cycles over the picture of the slowest and the fastest initial wave.
 SLOWEST_WAVE, FASTEST_WAVE = 0.5, 8.0
@@ -42,9 +44,9 @@ class TokenEmbedding(keras.layers.Layer):
 
     def __init__(self, vocabulary_size, hidden_dim, grid_size, **kwargs):
         super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-        self.hidden_dim = hidden_dim
-        self.grid_size = tuple(grid_size)
+        self.vocabulary_size = check_int(vocabulary_size, "vocabulary_size")
+        self.hidden_dim = check_int(hidden_dim, "hidden_dim")
+        self.grid_size = check_ints(grid_size, "grid_size", length=2)
 
     def build(self, input_shape=None):
         # About as large as the positions. The first steps move small codes all

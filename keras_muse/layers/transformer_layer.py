@@ -5,6 +5,8 @@ import keras
 from keras_muse.layers.attention import Attention
 from keras_muse.layers.feed_forward import FeedForward
 from keras_muse.layers.multi_axis_attention import MultiAxisAttention
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -62,13 +64,19 @@ class TransformerLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.intermediate_dim = intermediate_dim
-        self.use_cross_attention = use_cross_attention
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        self.use_cross_attention = check_bool(
+            use_cross_attention, "use_cross_attention"
+        )
         self.grid_size = grid_size
         self.block_size = block_size
-        self.use_gated_activation = use_gated_activation
-        self.use_query_key_norm = use_query_key_norm
+        self.use_gated_activation = check_bool(
+            use_gated_activation, "use_gated_activation"
+        )
+        self.use_query_key_norm = check_bool(
+            use_query_key_norm, "use_query_key_norm"
+        )
 
     def build(self, input_shape):
         shape = (None, None, input_shape[-1])

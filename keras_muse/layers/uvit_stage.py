@@ -6,6 +6,8 @@ from keras import ops
 from keras_muse.layers.conditional_norm import rms_norm
 from keras_muse.layers.convnext_block import ConvNeXtBlock
 from keras_muse.layers.text_attention_block import TextAttentionBlock
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -60,11 +62,11 @@ class UViTStage(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_blocks = num_blocks
-        self.num_heads = num_heads
-        self.condition_dim = condition_dim
-        self.downsample = downsample
-        self.upsample = upsample
+        self.num_blocks = check_int(num_blocks, "num_blocks")
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.condition_dim = check_int(condition_dim, "condition_dim")
+        self.downsample = check_bool(downsample, "downsample")
+        self.upsample = check_bool(upsample, "upsample")
 
     def build(self, input_shape):
         channels, policy = input_shape[-1], self.dtype_policy

@@ -6,6 +6,7 @@ from keras_muse.layers.attention import Attention
 from keras_muse.layers.conditional_norm import ConditionalNorm
 from keras_muse.layers.dense import apply_to_rows
 from keras_muse.layers.dense import dense
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -45,8 +46,8 @@ class UViTTransformerLayer(keras.layers.Layer):
 
     def __init__(self, num_heads, intermediate_dim, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.intermediate_dim = intermediate_dim
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
 
     def build(self, input_shape):
         shape = (None, None, input_shape[-1])

@@ -8,6 +8,9 @@ from keras import ops
 from keras_muse.layers import initializers
 from keras_muse.ops import noise
 from keras_muse.ops import quantization
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -73,11 +76,11 @@ class VectorQuantizer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.codebook_size = codebook_size
-        self.codebook_dim = codebook_dim
-        self.decay = decay
-        self.revival_steps = revival_steps
-        self.normalize_codes = normalize_codes
+        self.codebook_size = check_int(codebook_size, "codebook_size")
+        self.codebook_dim = check_int(codebook_dim, "codebook_dim")
+        self.decay = check_number(decay, "decay", 0, 1, open_at="high")
+        self.revival_steps = check_int(revival_steps, "revival_steps", low=0)
+        self.normalize_codes = check_bool(normalize_codes, "normalize_codes")
 
     def build(self, input_shape):
         if input_shape[-1] != self.codebook_dim:

@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
+
 LECAM_DECAY = 0.999
 R1_STEP = 0.01
 
@@ -65,11 +69,7 @@ class AdversarialLoss(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(dtype=dtype, **kwargs)
-        if regularization not in ("lecam", "r1", None):
-            raise ValueError(
-                '`regularization` must be "lecam", "r1" or None. Received: '
-                f"regularization={regularization}"
-            )
+        check_choice(regularization, "regularization", ("lecam", "r1", None))
         if regularization == "r1" and discriminator.compute_dtype != "float32":
             raise ValueError(
                 '`regularization="r1"` is a small difference of scores and '
@@ -77,11 +77,13 @@ class AdversarialLoss(keras.layers.Layer):
                 f"discriminator.compute_dtype={discriminator.compute_dtype}"
             )
         self.discriminator = discriminator
-        self.start_step = start_step
+        self.start_step = check_int(start_step, "start_step", low=0)
         self.regularization = regularization
         if regularization_weight is None:
             regularization_weight = 10.0 if regularization == "r1" else 0.001
-        self.regularization_weight = regularization_weight
+        self.regularization_weight = check_number(
+            regularization_weight, "regularization_weight", low=0
+        )
         self.seed_generator = keras.random.SeedGenerator(0)
         self.build()
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_muse.ops import images as image_ops
+from keras_muse.runtime.checks import check_choice
 
 LOSS_NAMES = (
     "reconstruction_loss",
@@ -47,11 +48,7 @@ class TokenizerLoss(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(dtype="float32", **kwargs)
-        if reconstruction not in ("l1", "l2"):
-            raise ValueError(
-                '`reconstruction` must be "l1" or "l2". Received: '
-                f"reconstruction={reconstruction}"
-            )
+        check_choice(reconstruction, "reconstruction", ("l1", "l2"))
         self.reconstruction = reconstruction
         self.perceptual = perceptual
         self.adversarial = adversarial

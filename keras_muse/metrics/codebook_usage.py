@@ -5,11 +5,13 @@ from keras import ops
 
 from keras_muse.metrics.merging import check_mergeable
 from keras_muse.ops import quantization
+from keras_muse.runtime.checks import check_int
 
 
 class _CodeCounts(keras.metrics.Metric):
     def __init__(self, codebook_size, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
+        codebook_size = check_int(codebook_size, "codebook_size")
         self.codebook_size = codebook_size
         self.counts = self.add_weight(
             shape=(codebook_size,), initializer="zeros", name="counts"

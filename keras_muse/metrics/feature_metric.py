@@ -8,6 +8,7 @@ from keras_muse.metrics.merging import check_mergeable
 from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.metrics.picture_batches import check_pictures
+from keras_muse.runtime.checks import check_int
 
 
 class FeatureMetric(keras.metrics.Metric):
@@ -44,7 +45,7 @@ class FeatureMetric(keras.metrics.Metric):
     def __init__(self, feature_network=None, batch_size=32, name=None):
         super().__init__(name=name)
         self.feature_network = feature_network
-        self.batch_size = batch_size
+        self.batch_size = check_int(batch_size, "batch_size")
         self._network = None
         if feature_network is not None:
             self._network = PictureBatches(feature_network, batch_size)

@@ -4,6 +4,8 @@ import numpy as np
 from keras import ops
 
 from keras_muse.metrics.picture_batches import check_pictures
+from keras_muse.runtime.checks import check_texts
+from keras_muse.runtime.checks import show
 
 
 def check_scorer(scorer):
@@ -12,7 +14,7 @@ def check_scorer(scorer):
         if not callable(getattr(scorer, method, None)):
             raise ValueError(
                 f"`scorer` must have a method `{method}`. "
-                f"Received: scorer={scorer!r}"
+                f"Received: scorer={show(scorer)}"
             )
 
 
@@ -35,7 +37,7 @@ def paired_embeddings(scorer, images, texts):
             "`texts` must be a list of strings, one a picture. "
             f"Received: texts={texts!r}"
         )
-    texts = [str(text) for text in texts]
+    texts = check_texts(texts, "texts")
     if len(texts) != len(images):
         raise ValueError(
             "`texts` must be one a picture. Received: "

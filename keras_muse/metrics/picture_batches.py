@@ -1,14 +1,15 @@
 """Pictures from people's side to a network, in batches of one size."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_muse.ops.images import check_range
 from keras_muse.ops.images import to_model_range
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_image_shape
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import compile_function
 from keras_muse.runtime.compiled import fetchable
 
@@ -20,7 +21,7 @@ def check_pictures(images, argument):
         images: array or tensor of shape `(batch, height, width, 3)`.
         argument: string. What the caller calls them.
     """
-    images = np.asarray(ops.convert_to_numpy(images))
+    images = check_array(images, argument)
     check_image_shape(images, argument)
     return images
 
@@ -64,7 +65,7 @@ class PictureBatches:
         if not callable(network):
             raise ValueError(
                 "A network must be a function, a layer or a model. "
-                f"Received: {network!r}"
+                f"Received: {show(network)}"
             )
         self.network = network
         self.batch_size = check_int(batch_size, "batch_size")

@@ -7,6 +7,8 @@ from keras_muse.metrics.merging import check_mergeable
 from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.paired_embeddings import check_scorer
 from keras_muse.metrics.paired_embeddings import paired_embeddings
+from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -79,16 +81,8 @@ class RPrecision(keras.metrics.Metric):
 
     def __init__(self, scorer, num_candidates=100, seed=0, name="r_precision"):
         check_scorer(scorer)
-        if not isinstance(num_candidates, int) or num_candidates < 2:
-            raise ValueError(
-                "`num_candidates` must be an integer of at least 2. "
-                f"Received: num_candidates={num_candidates!r}"
-            )
-        if not isinstance(seed, int) or seed < 0:
-            raise ValueError(
-                "`seed` must be an integer that is not negative. "
-                f"Received: seed={seed!r}"
-            )
+        num_candidates = check_int(num_candidates, "num_candidates", low=2)
+        seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
         super().__init__(name=name)
         self.scorer = scorer
         self.num_candidates = num_candidates

@@ -12,16 +12,21 @@ class SeenInputs:
     def __init__(self):
         self._spec = None
 
-    def look(self, inputs, names=None):
+    def look(self, inputs, known=None):
         """Remembers inputs, if they are the first.
 
         Args:
             inputs: tensor or dict of tensors.
-            names: list of strings or `None`. Those of a dict that count.
+            known: dict of `Input` or `None`. Those of a dict, of which the
+                ones count that must be there.
         """
         if self._spec is None:
-            if names is not None:
-                inputs = {name: inputs[name] for name in names}
+            if known is not None:
+                inputs = {
+                    name: inputs[name]
+                    for name, spec in known.items()
+                    if not spec.is_optional
+                }
             self._spec = keras.tree.map_structure(_spec, inputs)
 
     @property

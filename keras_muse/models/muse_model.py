@@ -20,6 +20,8 @@ from keras_muse.runtime.batches import check_whole_batches
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.inputs import as_native
+from keras_muse.runtime.inputs import check_data
 from keras_muse.runtime.messages import log_without_a_screen
 from keras_muse.runtime.variables import kept
 
@@ -67,8 +69,6 @@ class MuseModel(keras.Model):
     # Names of the arguments of `compile` beside Keras' own, as attributes. With
     # any, a compiled model that is saved comes back compiled.
     compile_arguments = ()
-    # The inputs of `call`, where it takes a dict.
-    input_names = None
     # Into how many parts a training step cuts its batch.
     gradient_accumulation_steps = 1
 
@@ -283,7 +283,7 @@ class MuseModel(keras.Model):
 
     def call(self, inputs, training=False):
         outputs = self._call(inputs, training)
-        self._seen_inputs.look(inputs, self.input_names)
+        self._seen_inputs.look(inputs, self.batch_inputs(training=False))
         return outputs
 
     def _call(self, inputs, training):
@@ -412,19 +412,32 @@ class MuseModel(keras.Model):
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
-    def check_data(self, x, argument):
-        """Refuses data that cannot be trained on, before the first step.
+    def batch_inputs(self, training):
+        """The arrays of a batch, a dict of `Input`; `None` for no dict.
 
         Args:
-            x: what the user gave to `fit` or `evaluate`.
-            argument: string. What it is called there.
+            training: bool. Whether of `fit` and `evaluate`; or of `predict`.
         """
+        return None
+
+    def check_data(self, x, argument, training=True):
+        """Refuses data that a model cannot take, before the first step.
+
+        Args:
+            x: what the user gave to `fit`, `evaluate` or `predict`.
+            argument: string. What it is called there.
+            training: bool, as in `batch_inputs`.
+        """
+        inputs = self.batch_inputs(training)
+        if inputs is not None:
+            check_data(x, inputs, argument)
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit`, without targets and with a guard against NaN."""
         options = _arguments(keras.Model.fit, (x, *args), kwargs)
         _check_no_targets(self, options)
         x, validation_data = options["x"], options.get("validation_data")
+        x = options["x"] = as_native(x)
         self.check_data(x, "x")
         check_whole_batches(
             x, options.get("batch_size"), self.gradient_accumulation_steps
@@ -434,6 +447,7 @@ class MuseModel(keras.Model):
                 validation_data
             )
             _check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
+            x_val = options["validation_data"] = as_native(x_val)
             self.check_data(x_val, "validation_data")
             check_whole_batches(
                 x_val,
@@ -471,6 +485,7 @@ class MuseModel(keras.Model):
         """`keras.Model.evaluate`, without targets."""
         options = _arguments(keras.Model.evaluate, (x, *args), kwargs)
         _check_no_targets(self, options)
+        options["x"] = as_native(options["x"])
         self.check_data(options["x"], "x")
         check_whole_batches(options["x"], options.get("batch_size"))
         with self._kept_variables():
@@ -484,6 +499,8 @@ class MuseModel(keras.Model):
         Under a distribution Keras would neither fill up the last batch nor
         fetch what is on other machines.
         """
+        x = as_native(x)
+        self.check_data(x, "x", training=False)
         is_distributed = keras.distribution.distribution() is not None
         if not is_distributed or not are_arrays(x) or steps or callbacks:
             with self._kept_variables():
@@ -548,11 +565,13 @@ def _guarded(callbacks):
 
 
 def _check_no_targets(model, options):
+    inputs = model.batch_inputs(training=True)
+    data = f"a dict of {sorted(inputs)}" if inputs else "inputs"
     for name in TARGETS:
         if options.get(name) is not None:
             raise ValueError(
                 f"{type(model).__name__} has losses without targets: its data "
-                f"are inputs alone, without `{name}`. Received: a `{name}` of "
+                f"are {data} alone, without `{name}`. Received: a `{name}` of "
                 f"type {type(options[name]).__name__}"
             )
 

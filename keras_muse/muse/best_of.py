@@ -1,9 +1,11 @@
 """The best of several pictures, in the eyes of a scorer."""
 
-import keras
 import numpy as np
 
-from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_array
+from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_function
+from keras_muse.runtime.checks import show
 
 
 def check_best_of(best_of, scorer, num_images_per_prompt, prompts):
@@ -21,13 +23,10 @@ def check_best_of(best_of, scorer, num_images_per_prompt, prompts):
     if (best_of is None) != (scorer is None):
         raise ValueError(
             "`best_of` and `scorer` go together. Received: "
-            f"best_of={best_of}, scorer={scorer}"
+            f"best_of={show(best_of)}, scorer={show(scorer)}"
         )
-    best_of = check_int(best_of, "best_of")
-    if not callable(scorer):
-        raise ValueError(
-            f"`scorer` must be a function. Received: scorer={scorer!r}"
-        )
+    best_of = check_batch_size(best_of, "best_of")
+    check_function(scorer, "scorer")
     if best_of < num_images_per_prompt:
         raise ValueError(
             "`best_of` must be at least `num_images_per_prompt`. Received: "
@@ -60,13 +59,13 @@ def choose_best(images, prompts, scorer, num_chosen):
     """
     num_candidates = len(images) // len(prompts)
     asked = [prompt for prompt in prompts for _ in range(num_candidates)]
-    scores = keras.ops.convert_to_numpy(scorer(images, asked))
-    scores = np.asarray(scores, "float64")  # unsigned ones have no negative
+    scores = check_array(scorer(images, asked), "scorer")
+    scores = scores.astype("float64")  # unsigned ones have no negative
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
         raise ValueError(
             "`scorer` must return one finite number an image, an array of "
             f"shape {(len(images),)}. Received: shape {scores.shape}, "
-            f"scores {scores}"
+            f"scores {scores.ravel()[:8]}"
         )
     scores = scores.reshape(len(prompts), num_candidates)
     # Stable: of equals the first is better.

@@ -10,6 +10,9 @@ from keras_muse.models.transformers.decoding import check_token_ids
 from keras_muse.ops import images as image_ops
 from keras_muse.ops.pixel_masks import fill_masked
 from keras_muse.runtime.batches import in_full_batches
+from keras_muse.runtime.checks import check_array
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import show
 
 MID_GREY = 128
 
@@ -116,16 +119,12 @@ class Cascade:
 
     def preview(self, stage, token_ids):
         """Pictures of grids with undecided tokens; see `Muse.preview`."""
-        if stage not in self.stages:
-            raise ValueError(
-                f"`stage` must be one of {list(self.stages)}. "
-                f"Received: stage={stage!r}"
-            )
+        check_choice(stage, "stage", list(self.stages))
         model, tokenizer = (
             self.stages[stage].model,
             self.stages[stage].tokenizer,
         )
-        token_ids = np.asarray(token_ids)
+        token_ids = check_array(token_ids, "token_ids")
         num_images = len(token_ids) if token_ids.ndim else 0
         token_ids = check_token_ids(
             token_ids,
@@ -156,6 +155,19 @@ def check_parts(
     text_encoder, base, image_tokenizer, super_res, high_res_image_tokenizer
 ):
     """Refuses parts of a `Muse` that do not fit together."""
+    for name, part, attribute in (
+        ("text_encoder", text_encoder, "encode"),
+        ("base", base, "generate"),
+        ("image_tokenizer", image_tokenizer, "decode"),
+        ("super_res", super_res, "low_res_codebook_size"),
+        ("high_res_image_tokenizer", high_res_image_tokenizer, "decode"),
+    ):
+        is_needed = name in ("text_encoder", "base", "image_tokenizer")
+        if (part is not None or is_needed) and not hasattr(part, attribute):
+            raise ValueError(
+                f"`{name}` must be a model, as the parts of a `Muse` are. "
+                f"Received: {name}={show(part)}"
+            )
     pairs = [
         ("codebook_size", "base", base.codebook_size)
         + ("image_tokenizer", image_tokenizer.codebook_size),

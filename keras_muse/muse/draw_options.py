@@ -4,8 +4,13 @@ import dataclasses
 from collections.abc import Callable
 
 from keras_muse import samplers
+from keras_muse.models.transformers.decoding import MAX_STEPS
+from keras_muse.models.transformers.decoding import check_guidance_scale
+from keras_muse.models.transformers.decoding import check_verbose
+from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
-from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import show
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.sampler import Sampler
 
@@ -43,35 +48,38 @@ class DrawOptions:
 
     def __post_init__(self):
         checked = {
-            name: check_int(getattr(self, name), name)
-            for name in ("num_steps", "super_res_num_steps", "batch_size")
-            if getattr(self, name) is not None
+            name: check_int(getattr(self, name), name, high=MAX_STEPS)
+            for name in ("num_steps", "super_res_num_steps")
         }
+        if self.batch_size is not None:
+            checked["batch_size"] = check_batch_size(self.batch_size)
         for name in ("guidance_scale", "super_res_guidance_scale"):
             if getattr(self, name) is not None:
-                checked[name] = check_number(getattr(self, name), name, low=0)
+                checked[name] = check_guidance_scale(getattr(self, name), name)
         for name in ("sampler", "super_res_sampler"):
             if not isinstance(getattr(self, name), Sampler):
                 checked[name] = samplers.get(getattr(self, name), name)
         if self.super_res_guidance_scale is None:
             checked["super_res_guidance_scale"] = checked["guidance_scale"]
-        if self.callback is not None and not callable(self.callback):
-            raise ValueError(
-                "`callback` must be a function. Received: callback="
-                f"{self.callback!r}"
-            )
+        check_function(self.callback, "callback")
+        check_verbose(self.verbose)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
 
 def check_defaults(defaults):
     """Options that a preset keeps, checked, as a dict."""
-    if unknown := sorted(set(defaults) - set(KEPT)):
+    if not isinstance(defaults, dict):
+        raise ValueError(
+            "`generation_defaults` must be a dict. Received: "
+            f"generation_defaults={show(defaults)}"
+        )
+    if unknown := sorted(map(str, set(defaults) - set(KEPT))):
         raise ValueError(
             f"`generation_defaults` may have {list(KEPT)}. Received: "
             f"{', '.join(unknown)}"
         )
-    options = DrawOptions(**defaults)
+    options = DrawOptions.of(defaults)
     return {name: getattr(options, name) for name in defaults}
 
 

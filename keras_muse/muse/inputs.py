@@ -2,6 +2,12 @@
 
 import numpy as np
 
+from keras_muse.runtime.checks import check_array
+from keras_muse.runtime.checks import check_ints
+from keras_muse.runtime.checks import check_texts
+from keras_muse.runtime.checks import show
+
+MAX_PADDING = 2**14  # pixels of a side
 PROMPT_KEYS = {"prompts", "negative_prompts"}
 EMBEDDING_KEYS = {
     "text_embeddings",
@@ -67,7 +73,7 @@ def embed_prompts(text_encoder, prompts, batch_size):
 
 
 def _check_keys(prompts, negative_prompts):
-    keys = set(prompts)
+    keys = set(map(str, prompts))
     if "text_embeddings" in keys:
         negative = keys - {"text_embeddings", "text_mask"}
         valid = {"text_mask"} <= keys <= EMBEDDING_KEYS and len(negative) != 1
@@ -79,22 +85,13 @@ def _check_keys(prompts, negative_prompts):
             f"`prompts` as a dict must have the keys {sorted(PROMPT_KEYS)} or "
             f"{sorted(EMBEDDING_KEYS)} (negative ones may be missing, and are "
             "not given beside it). Received: keys "
-            f"{sorted(keys)}, negative_prompts={negative_prompts!r}"
+            f"{sorted(keys)}, negative_prompts={show(negative_prompts)}"
         )
 
 
 def _as_list(texts, argument, num_copies):
-    texts = [texts] * num_copies if isinstance(texts, str) else texts
-    if not (
-        isinstance(texts, list | tuple)
-        and texts
-        and all(isinstance(text, str) for text in texts)
-    ):
-        raise ValueError(
-            f"`{argument}` must be a string or a list of strings, not empty. "
-            f"Received: {argument}={texts!r}"
-        )
-    return texts
+    copies = num_copies if isinstance(texts, str) else 1
+    return check_texts(texts, argument) * copies
 
 
 # === Pictures ===
@@ -107,7 +104,7 @@ def check_images(images, size=None):
         images: array.
         size: pair of ints, the height and width they must have, or `None`.
     """
-    images = _as_array(images, "images")
+    images = check_array(images, "images")
     pictures = images[None] if images.ndim == 3 else images
     height, width = size or ("height", "width")
     if (
@@ -127,7 +124,7 @@ def check_images(images, size=None):
 
 def check_masks(masks, images):
     """Masks of checked pictures as bool `(batch, height, width)`."""
-    masks, shape = _as_array(masks, "masks"), images.shape[:3]
+    masks, shape = check_array(masks, "masks", "biu"), images.shape[:3]
     if masks.shape not in (shape, (*shape, 1), shape[1:]):
         raise ValueError(
             f"`masks` must be of shape {shape} or {(*shape, 1)}, one a "
@@ -135,7 +132,7 @@ def check_masks(masks, images):
             f"{masks.shape}"
         )
     values = np.unique(masks)
-    if masks.dtype.kind not in "biu" or not np.isin(values, (0, 1, 255)).all():
+    if not np.isin(values, (0, 1, 255)).all():
         raise ValueError(
             "`masks` must be bool, or integers 0 and 1 or 0 and 255. "
             f"Received: masks of {masks.dtype} with the values {values[:8]}"
@@ -147,16 +144,11 @@ def check_masks(masks, images):
 
 def check_padding(padding, images, window_size):
     """Pixels as ints `(top, bottom, left, right)`, enough for a window."""
-    valid = (
-        isinstance(padding, list | tuple)
-        and len(padding) == 4
-        and all(isinstance(side, int | np.integer) for side in padding)
-        and min(padding) >= 0
-    )
-    if not valid:
+    padding = check_ints(padding, "padding", low=0, length=4)
+    if max(padding) > MAX_PADDING:
         raise ValueError(
-            "`padding` must be four ints (top, bottom, left, right), none "
-            f"below 0. Received: padding={padding!r}"
+            f"`padding` must be at most {MAX_PADDING} a side. Received: "
+            f"padding={padding}"
         )
     top, bottom, left, right = padding
     height, width = images.shape[1:3]
@@ -167,7 +159,7 @@ def check_padding(padding, images, window_size):
             f"{tuple(window_size)}, or beyond. Received: padding={padding}, "
             f"images of size {(height, width)}, together {canvas_size}"
         )
-    return tuple(padding)
+    return padding
 
 
 def repeat_per_prompt(prompts, *arrays):
@@ -189,13 +181,3 @@ def repeat_per_prompt(prompts, *arrays):
         )
     copies = count // num_images
     return [np.repeat(array, copies, axis=0) for array in arrays]
-
-
-def _as_array(values, argument):
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(
-            f"`{argument}` must be an array, or alike in shape. Received: "
-            f"{argument} that numpy refuses, {error}"
-        ) from error

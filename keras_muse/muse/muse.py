@@ -26,6 +26,7 @@ import numpy as np
 
 from keras_muse.models.presets.weight_quantization import check_mode
 from keras_muse.models.presets.weight_quantization import is_quantized
+from keras_muse.models.transformers.decoding import MAX_STEPS
 from keras_muse.muse import draw_options
 from keras_muse.muse import editing
 from keras_muse.muse import preset as muse_preset
@@ -43,6 +44,7 @@ from keras_muse.muse.inputs import num_prompts
 from keras_muse.muse.inputs import repeat_per_prompt
 from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
+from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
 from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from keras_muse.samplers.seeds import image_seeds
@@ -121,7 +123,7 @@ class Muse:
         self.super_res = super_res
         self.high_res_image_tokenizer = high_res_image_tokenizer
         self.generation_defaults = draw_options.check_defaults(
-            generation_defaults or {}
+            {} if generation_defaults is None else generation_defaults
         )
 
     @property
@@ -216,7 +218,9 @@ class Muse:
             callback=callback,
             verbose=verbose,
         )
-        num_kept = check_int(num_images_per_prompt, "num_images_per_prompt")
+        num_kept = check_batch_size(
+            num_images_per_prompt, "num_images_per_prompt"
+        )
         prompts = check_prompts(prompts, negative_prompts)
         num_drawn = num_kept
         if best_of is not None or scorer is not None:
@@ -427,7 +431,7 @@ class Muse:
             mask_ratio=mask_ratio, top_k=top_k, guidance_schedule="constant"
         )
         options = self._options(
-            num_steps=check_int(num_rounds, "num_rounds"),
+            num_steps=check_int(num_rounds, "num_rounds", high=MAX_STEPS),
             super_res_num_steps=super_res_num_steps,
             guidance_scale=guidance_scale,
             super_res_guidance_scale=super_res_guidance_scale,

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_muse.runtime.checks import check_number
+
 
 @keras.saving.register_keras_serializable(package="keras_muse")
 class AdafactorMomentum(keras.optimizers.Optimizer):
@@ -69,15 +71,15 @@ class AdafactorMomentum(keras.optimizers.Optimizer):
         **kwargs,
     ):
         for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(
-                    f"`{name}` must be in [0, 1). Received: {name}={beta}"
-                )
-        if clip_threshold <= 0:
-            raise ValueError(
-                "`clip_threshold` must be positive. "
-                f"Received: clip_threshold={clip_threshold}"
-            )
+            check_number(beta, name, 0, 1, open_at="high")
+        check_number(clip_threshold, "clip_threshold", 0, open_at="low")
+        check_number(epsilon, "epsilon", 0)
+        if weight_decay is not None:
+            check_number(weight_decay, "weight_decay", 0)
+        if not callable(learning_rate) and not isinstance(
+            learning_rate, keras.optimizers.schedules.LearningRateSchedule
+        ):
+            check_number(learning_rate, "learning_rate", 0)
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
         )

@@ -3,6 +3,7 @@
 import keras
 
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 
 PEAK = 1e-4  # of all trainings of the paper
 
@@ -39,7 +40,10 @@ def warmup_cosine(learning_rate, warmup_steps, total_steps):
     Reference:
         - [Chang et al., 2023](https://arxiv.org/abs/2301.00704), Table 4
     """
-    if not 1 <= warmup_steps < total_steps:
+    learning_rate = check_number(learning_rate, "learning_rate", low=0)
+    warmup_steps = check_int(warmup_steps, "warmup_steps")
+    total_steps = check_int(total_steps, "total_steps")
+    if warmup_steps >= total_steps:
         raise ValueError(
             "`warmup_steps` must be at least 1 and less than `total_steps`. "
             f"Received: warmup_steps={warmup_steps}, total_steps={total_steps}"

@@ -138,13 +138,13 @@ def first_batch(x):
     """The first inputs of what the user gave to `fit`, to be checked.
 
     Args:
-        x: arrays, which are all returned; or a dataset.
+        x: a dataset, or whatever else, which is returned as it is.
 
     Returns:
         Nested numpy arrays; or `None` of what can be read only once, of a
         dataset without a batch, and of our streams, which check their rows.
     """
-    if are_arrays(x):
+    if not is_dataset(x):
         return x
     if hasattr(x, "steps_per_epoch"):
         return None
@@ -155,7 +155,16 @@ def first_batch(x):
     else:
         return None
     inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, inputs)
+    return keras.tree.map_structure(
+        lambda x: keras.ops.convert_to_numpy(x) if hasattr(x, "shape") else x,
+        inputs,
+    )
+
+
+def is_dataset(x):
+    """Whether `x` gives batches, and is no batch or value itself."""
+    is_value = isinstance(x, dict | list | tuple | str | bytes)
+    return hasattr(x, "__iter__") and not is_value and not hasattr(x, "shape")
 
 
 def _num_rows(batch):

@@ -7,10 +7,14 @@ received.
 
 import math
 import operator
+import os
 
+import keras
 import numpy as np
 
 LARGEST_INT = 2**31 - 1
+LARGEST_SEED = 2**63 - 1  # of what numpy draws
+LARGEST_BATCH = 2**16  # rows; a short batch is filled up to it
 
 
 def check_int(value, argument, low=1, high=LARGEST_INT):
@@ -23,8 +27,9 @@ def check_int(value, argument, low=1, high=LARGEST_INT):
         high: int. The largest.
     """
     try:
-        number = None if _is_bool(value) else operator.index(value)
-    except TypeError:
+        is_scalar = not _is_bool(value) and np.ndim(value) == 0
+        number = operator.index(value) if is_scalar else None
+    except Exception:  # each library has its own
         number = None
     if number is None or not low <= number <= high:
         if high != LARGEST_INT:
@@ -35,9 +40,38 @@ def check_int(value, argument, low=1, high=LARGEST_INT):
                 1: "a positive integer",
             }.get(low, f"an integer of at least {low}")
         raise ValueError(
-            f"`{argument}` must be {valid}. Received: {argument}={value!r}"
+            f"`{argument}` must be {valid}. Received: {argument}={show(value)}"
         )
     return number
+
+
+def check_batch_size(value, argument="batch_size"):
+    """Rows of a batch that is filled up, as an int."""
+    return check_int(value, argument, high=LARGEST_BATCH)
+
+
+def check_ints(value, argument, low=1, length=None):
+    """Several integers as a tuple of ints.
+
+    Args:
+        value: list, tuple or array of integers.
+        argument: string. What the caller calls it.
+        low: int. The smallest value that is valid. Defaults to `1`.
+        length: int or `None`. How many there must be. Defaults to any number.
+    """
+    valid = {2: "two", 4: "four"}.get(length, "several")
+    try:
+        if isinstance(value, str | bytes | dict | set) or np.ndim(value) != 1:
+            raise ValueError("no sequence")
+        numbers = tuple(check_int(x, argument, low) for x in value)
+    except Exception:
+        numbers = None
+    if not numbers or length not in (None, len(numbers)):
+        raise ValueError(
+            f"`{argument}` must be {valid} integers of at least {low}. "
+            f"Received: {argument}={show(value)}"
+        )
+    return numbers
 
 
 def check_number(value, argument, low=-math.inf, high=math.inf, open_at=""):
@@ -51,25 +85,97 @@ def check_number(value, argument, low=-math.inf, high=math.inf, open_at=""):
         open_at: `""`, `"low"`, `"high"` or `"low high"`: the ends that are
             not valid themselves.
     """
-    number = math.nan
-    is_other = isinstance(value, str | bytes) or np.iscomplexobj(value)
-    if not is_other and not _is_bool(value):
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    valid = math.isfinite(number) and low <= number <= high
-    if (
-        not valid
-        or ("low" in open_at and number == low)
-        or ("high" in open_at and number == high)
+    number = _as_float(value)
+    # Models compute in float32, where 1e-50 is 0 and 1e39 is infinite.
+    with np.errstate(all="ignore"):
+        rounded = float(np.float32(number))
+    if not (
+        math.isfinite(rounded)
+        and low <= number <= high
+        and not ("low" in open_at and low in (number, rounded))
+        and not ("high" in open_at and high in (number, rounded))
     ):
         raise ValueError(
             f"`{argument}` must be a finite number"
             f"{_describe_range(low, high, open_at)}. Received: "
-            f"{argument}={value!r}"
+            f"{argument}={show(value)}"
         )
     return number
+
+
+def _as_float(value):
+    """A real scalar as a float; anything else as NaN."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    is_other = isinstance(value, str | bytes | bytearray) or kind in "mMOSUV"
+    try:
+        if is_other or _is_bool(value) or np.iscomplexobj(value):
+            return math.nan
+        return float(value) if np.ndim(value) == 0 else math.nan
+    except Exception:  # each library has its own
+        return math.nan
+
+
+def check_bool(value, argument):
+    """A bool of any library as a bool."""
+    if not _is_bool(value) or np.ndim(value) != 0:
+        raise ValueError(
+            f"`{argument}` must be True or False. Received: "
+            f"{argument}={show(value)}"
+        )
+    return bool(value)
+
+
+def check_choice(value, argument, choices):
+    """One of a few values, such as names, as it came.
+
+    Args:
+        value: anything.
+        argument: string. What the caller calls it.
+        choices: sequence of strings, ints and `None`.
+    """
+    is_simple = value is None or isinstance(value, str | int)
+    if not is_simple or value not in choices:
+        raise ValueError(
+            f"`{argument}` must be one of {list(choices)}. Received: "
+            f"{argument}={show(value)}"
+        )
+    return str(value) if isinstance(value, str) else value
+
+
+def check_function(value, argument):
+    """A function, or `None`, as it came."""
+    if value is not None and not callable(value):
+        raise ValueError(
+            f"`{argument}` must be a function. Received: "
+            f"{argument}={show(value)}"
+        )
+    return value
+
+
+def check_path(value, argument):
+    """A path of a file system or an object store, as a string."""
+    path = value if isinstance(value, str) else None
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError(
+            f"`{argument}` must be a string or a path, not empty. Received: "
+            f"{argument}={show(value)}"
+        )
+    return path
+
+
+def show(value):
+    """What was received, in few words: no array is printed."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple | list) and len(shape):
+        dtype = getattr(value, "dtype", "?")
+        return f"{type(value).__name__} of {dtype} and shape {tuple(shape)}"
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _describe_range(low, high, open_at):
@@ -88,6 +194,92 @@ def _is_bool(value):
     )
 
 
+# === Texts ===
+
+
+def check_texts(texts, argument, low=1):
+    """Texts as a list of strings.
+
+    Args:
+        texts: string, or list, tuple or array of strings.
+        argument: string. What the caller calls it.
+        low: int. How many there must be. Defaults to `1`.
+    """
+    if isinstance(texts, np.ndarray) and texts.ndim <= 1:
+        texts = texts.tolist()
+    texts = [texts] if isinstance(texts, str) else texts
+    received = f"{argument}={show(texts)} of type {type(texts).__name__}"
+    valid = isinstance(texts, list | tuple) and len(texts) >= low
+    for i, text in enumerate(texts if valid else ()):
+        if not isinstance(text, str) or not _is_whole(text):
+            valid = False
+            received = (
+                f"{argument}[{i}]={show(text)} of type {type(text).__name__}"
+            )
+            break
+    if not valid:
+        raise ValueError(
+            f"`{argument}` must be a string or a list of strings"
+            f"{', not empty' if low else ''}. Received: {received}"
+        )
+    return list(texts)
+
+
+def _is_whole(text):
+    """Whether a string has no half of a character in it, as `"\\ud83d"`."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# === Arrays ===
+
+
+def check_array(values, argument, kinds="biuf"):
+    """Numbers as a numpy array, in this machine's byte order.
+
+    Args:
+        values: array of any library, or nested lists.
+        argument: string. What the caller calls it.
+        kinds: string. The kinds of numpy's dtypes that are valid. Defaults to
+            bools, integers and floats.
+    """
+    try:
+        array = values
+        if not isinstance(values, np.ndarray | list | tuple):
+            array = keras.ops.convert_to_numpy(values)
+        array = np.asarray(array)
+    except Exception as error:  # each library has its own
+        raise ValueError(
+            f"`{argument}` must be an array, or alike in shape. Received: "
+            f"{argument} of type {type(values).__name__}"
+        ) from error
+    if "bfloat16" in str(array.dtype):
+        array = array.astype("float32")
+    if array.dtype.kind not in kinds:
+        words = {"iu": "integers", "biu": "bools or integers"}
+        raise ValueError(
+            f"`{argument}` must be {words.get(kinds, 'numbers')}. Received: "
+            f"{argument}.dtype={array.dtype}"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def check_finite_array(values, argument):
+    """The same of finite numbers, as float32."""
+    array = check_array(values, argument)
+    with np.errstate(over="ignore"):
+        array = array.astype("float32")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"`{argument}` must be finite. Received: {argument} with "
+            f"{(~np.isfinite(array)).sum()} NaN or infinite values"
+        )
+    return array
+
+
 # === Pictures ===
 
 
@@ -99,6 +291,11 @@ def check_image_shape(images, argument="images", size=None):
         argument: string. What the caller calls it.
         size: pair of ints `(height, width)`, or `None` for any.
     """
+    if not hasattr(images, "shape"):
+        raise ValueError(
+            f"`{argument}` must be an array of pictures. Received: "
+            f"{argument} of type {type(images).__name__}"
+        )
     shape = tuple(images.shape)
     valid = len(shape) == 4 and shape[-1] == 3 and 0 not in shape
     if not valid or (size is not None and shape[1:3] != tuple(size)):

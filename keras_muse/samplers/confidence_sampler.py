@@ -52,7 +52,7 @@ class ConfidenceSampler(Sampler):
     def __post_init__(self):
         super().__post_init__()
         choice_temperature = check_number(
-            self.choice_temperature, "choice_temperature", 0
+            self.choice_temperature, "choice_temperature", 0, 1e6
         )
         self._settle("choice_temperature", choice_temperature)
 

@@ -9,6 +9,7 @@ from keras import ops
 from keras_muse.ops import masking
 from keras_muse.ops import noise
 from keras_muse.ops.halton import halton_order
+from keras_muse.runtime.checks import check_bool
 from keras_muse.samplers.sampler import Sampler
 
 
@@ -52,6 +53,10 @@ class HaltonSampler(Sampler):
     randomize: bool = True
     mask_schedule: str = dataclasses.field(default="arccos", kw_only=True)
     guidance_schedule: str = dataclasses.field(default="constant", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._settle("randomize", check_bool(self.randomize, "randomize"))
 
     def plan(self, num_editable, num_steps, grid_size=None):
         if grid_size is None:

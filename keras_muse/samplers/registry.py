@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_muse.runtime.checks import show
 from keras_muse.samplers.amused_sampler import AmusedSampler
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.halton_sampler import HaltonSampler
@@ -45,7 +46,7 @@ def get(sampler, argument="sampler", **arguments):
     if not isinstance(sampler, str) or sampler not in NAMES:
         raise ValueError(
             f"`{argument}` must be a `Sampler` or one of {sorted(NAMES)}. "
-            f"Received: {argument}={sampler!r}"
+            f"Received: {argument}={show(sampler)}"
         )
     return NAMES[sampler](**arguments)
 
@@ -67,7 +68,7 @@ def describe(sampler):
     if type(sampler) not in names:
         raise ValueError(
             f"`sampler` must be of a class with a name, {sorted(NAMES)}. "
-            f"Received: {sampler!r}"
+            f"Received: {show(sampler)}"
         )
     return {
         "sampler": names[type(sampler)],

@@ -9,10 +9,11 @@ from keras import ops
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import show
 from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.settings import as_pair
-from keras_muse.samplers.settings import check_name
 
 # Strategies, with the `eta` of each that is taken if none is given.
 STRATEGIES = {"cap": 0.05, "rescale": 0.05, "conf": 1.0}
@@ -71,12 +72,13 @@ class ReMDMSampler(Sampler):
 
     def __post_init__(self):
         super().__post_init__()
-        check_name("strategy", self.strategy, STRATEGIES)
+        strategy = check_choice(self.strategy, "strategy", list(STRATEGIES))
+        self._settle("strategy", strategy)
         if self.eta is None:
             self._settle("eta", STRATEGIES[self.strategy])
         self._settle("eta", check_number(self.eta, "eta", 0, 1))
-        _check_loop(self.loop_interval, self.strategy)
-        self._settle("loop_interval", as_pair(self.loop_interval))
+        interval = _check_loop(self.loop_interval, self.strategy)
+        self._settle("loop_interval", interval)
 
     # === On the host ===
 
@@ -134,12 +136,14 @@ class ReMDMSampler(Sampler):
 
 
 def _check_loop(loop_interval, strategy):
-    if loop_interval is None:
-        return
-    start, end = loop_interval
+    interval = as_pair(loop_interval)
+    if interval is None:
+        return None
+    start, end = interval
     if strategy == "conf" or not 0 < start < end < 1:
         raise ValueError(
             "`loop_interval` must be a pair 0 < start < end < 1, and does not "
             "go with strategy='conf'. Received: "
-            f"loop_interval={loop_interval}, strategy={strategy!r}"
+            f"loop_interval={show(loop_interval)}, strategy={strategy!r}"
         )
+    return interval

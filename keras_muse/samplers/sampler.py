@@ -36,10 +36,10 @@ from keras import ops
 from keras_muse.ops import noise
 from keras_muse.ops import sampling
 from keras_muse.ops import schedules
-from keras_muse.samplers.settings import as_pair
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_int
 from keras_muse.samplers.settings import check_filters
 from keras_muse.samplers.settings import check_guidance
-from keras_muse.samplers.settings import check_name
 from keras_muse.samplers.step import Step
 
 # Of all steps: so many without guidance are worth a program of their own.
@@ -67,7 +67,8 @@ class Sampler:
         guidance_interval: pair of floats in [0, 1] or `None`. Guidance acts
             only while the part of the steps that is done is in
             `[start, end)`. Defaults to all steps.
-        temperature: float above 0. Divides the logits. Defaults to `1`.
+        temperature: float, at least `1e-6`. Divides the logits. Defaults to
+            `1`.
         top_k: int or `None`. Draw from the `top_k` best codes only.
         top_p: float in (0, 1] or `None`. Draw from the smallest set of codes
             that has this probability.
@@ -105,23 +106,21 @@ class Sampler:
     setting_names: ClassVar = ("temperature", "top_p")
 
     def __post_init__(self):
-        check_name(
-            "mask_schedule", self.mask_schedule, schedules.MASK_SCHEDULES
-        )
-        check_name(
-            "guidance_schedule",
-            self.guidance_schedule,
-            schedules.GUIDANCE_SCHEDULES,
-        )
-        check_guidance(
+        for name, choices in (
+            ("mask_schedule", sorted(schedules.MASK_SCHEDULES)),
+            ("guidance_schedule", schedules.GUIDANCE_SCHEDULES),
+        ):
+            self._settle(name, check_choice(getattr(self, name), name, choices))
+        power, interval = check_guidance(
             self.guidance_schedule, self.guidance_power, self.guidance_interval
         )
+        self._settle("guidance_power", power)
+        self._settle("guidance_interval", interval)
         filters = check_filters(self.temperature, self.top_k, self.top_p)
         for name, value in zip(
             ("temperature", "top_k", "top_p"), filters, strict=True
         ):
             self._settle(name, value)
-        self._settle("guidance_interval", as_pair(self.guidance_interval))
 
     # === The loop, on the host ===
 
@@ -167,11 +166,7 @@ class Sampler:
         Returns:
             int32 numpy array of shape `(batch, num_tokens)`, nothing masked.
         """
-        if num_steps < 1:
-            raise ValueError(
-                "`num_steps` must be a positive integer. Received: "
-                f"num_steps={num_steps}"
-            )
+        num_steps = check_int(num_steps, "num_steps")
         token_ids = np.asarray(token_ids, "int32")
         editable = token_ids == mask_token_id
         confidence = np.zeros(token_ids.shape, "float32")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 from keras_muse.runtime.messages import say
 
 NUM_SEEDS = 2**32
@@ -52,9 +53,10 @@ def image_seeds(seed, num_images):
         seeds = [check_int(s, "seed", low=0, high=NUM_SEEDS - 1) for s in seed]
         if len(seeds) == num_images:
             return np.array(seeds, "uint32")
-    except (ValueError, TypeError):
+    except Exception:  # each library has its own
         pass
     raise ValueError(
         f"`seed` must be an int or a list of {num_images} ints, one an image, "
-        f"that leave each image a seed in [0, 2**32). Received: seed={seed!r}"
+        f"that leave each image a seed in [0, 2**32). Received: "
+        f"seed={show(seed)}"
     )

@@ -5,7 +5,10 @@ import keras_hub
 import numpy as np
 from PIL import Image
 
+from keras_muse.metrics.picture_batches import check_pictures
 from keras_muse.ops import images as image_ops
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_texts
 
 # Mean and deviation of the pictures that CLIP was trained on, in [0, 1].
 _PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -70,7 +73,7 @@ class CLIPScorer:
     def __init__(self, backbone, tokenizer, batch_size=32):
         self.backbone = backbone
         self.tokenizer = tokenizer
-        self.batch_size = batch_size
+        self.batch_size = check_int(batch_size, "batch_size")
         self._image_shape = tuple(backbone.vision_encoder.image_shape)
         self._text_length = backbone.text_encoder.max_sequence_length
         images = keras.Input(self._image_shape)
@@ -116,6 +119,8 @@ class CLIPScorer:
         Raises:
             ValueError: if there are not as many texts as images.
         """
+        images = check_pictures(images, "images")
+        texts = check_texts(texts, "texts")
         if len(images) != len(texts):
             raise ValueError(
                 "`texts` must hold one text an image. Received: "
@@ -154,12 +159,7 @@ class CLIPScorer:
         return embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
 
     def _pixels(self, images):
-        images = keras.ops.convert_to_numpy(images)
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                "`images` must be of shape (n, height, width, 3). Received: "
-                f"images.shape={images.shape}"
-            )
+        images = check_pictures(images, "images")
         image_ops.check_range(images)
         if not image_ops.is_pixels(images):
             images = image_ops.to_pixels(images)
@@ -168,11 +168,12 @@ class CLIPScorer:
         return (pixels / 255 - _PIXEL_MEAN) / _PIXEL_DEVIATION
 
     def _token_ids(self, texts):
+        texts = check_texts(texts, "texts")
         tokenizer = self.tokenizer
         token_ids = np.full(
             (len(texts), self._text_length), tokenizer.pad_token_id, "int32"
         )
-        for row, ids in zip(token_ids, tokenizer(list(texts)), strict=True):
+        for row, ids in zip(token_ids, tokenizer(texts), strict=True):
             ids = ids[: self._text_length - 2]
             row[: len(ids) + 2] = [
                 tokenizer.start_token_id,

@@ -14,6 +14,11 @@ from keras_muse.models.text_encoders.minilm_text_encoder import (
     MiniLMTextEncoder,
 )
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_texts
+from keras_muse.runtime.inputs import Input
+from keras_muse.runtime.inputs import check_inputs
 
 # Similarities are at most 1; CLIP lets no logit exceed 100 of them.
 MAX_LOGIT_SCALE = 100.0
@@ -65,15 +70,14 @@ class PictureTextScorer(MuseModel):
     """
 
     term_weights = {"contrastive_loss": 1.0}
-    input_names = ("image_features", "text_features")
 
     def __init__(
         self, hidden_dim=512, embedding_dim=256, dropout=0.3, **kwargs
     ):
         super().__init__(**kwargs)
-        self.hidden_dim = hidden_dim
-        self.embedding_dim = embedding_dim
-        self.dropout = dropout
+        self.hidden_dim = check_int(hidden_dim, "hidden_dim")
+        self.embedding_dim = check_int(embedding_dim, "embedding_dim")
+        self.dropout = check_number(dropout, "dropout", 0, 1, open_at="high")
         self.frozen = FrozenFeatures()
         self.image_tower = self._tower("image_tower")
         self.text_tower = self._tower("text_tower")
@@ -102,7 +106,15 @@ class PictureTextScorer(MuseModel):
         )
         self.built = True
 
+    def batch_inputs(self, training):
+        return {
+            "image_features": Input(((IMAGE_FEATURE_DIM,),)),
+            "text_features": Input(((TEXT_FEATURE_DIM,),)),
+            "caption_ids": Input(((),), is_optional=not training),
+        }
+
     def call_outputs(self, inputs):
+        check_inputs(inputs, self.batch_inputs(training=False), "inputs")
         return self.loss_inputs(inputs, training=False)
 
     def loss_inputs(self, inputs, training):
@@ -159,7 +171,7 @@ class PictureTextScorer(MuseModel):
             float32 numpy array of shape `(num_texts, embedding_dim)`, rows of
             unit length.
         """
-        features = self.frozen.text_features(texts)
+        features = self.frozen.text_features(check_texts(texts, "texts"))
         return self._embed("text tower", self.text_tower, features)
 
     def _embed(self, name, tower, features):
@@ -177,6 +189,8 @@ class PictureTextScorer(MuseModel):
         Returns:
             float32 numpy array of shape `(num_images,)`: cosines.
         """
+        images = check_pictures(images, "images")
+        texts = check_texts(texts, "texts")
         if len(images) != len(texts):
             raise ValueError(
                 "`texts` must have one text an image. Received: "

@@ -9,6 +9,7 @@ import keras
 from keras_muse.files.damage import reading
 from keras_muse.files.json_files import check_entries
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import check_finite
 from keras_muse.training import saved_variables
 
@@ -88,7 +89,9 @@ class Checkpoint(keras.callbacks.Callback):
                 "`dataset` must be of `read_token_shards`, `load_image_text` "
                 f"or `load_emoji`. Received: dataset={dataset!r}"
             )
-        self.directory = saved_variables.full_path(directory)
+        self.directory = saved_variables.full_path(
+            check_path(directory, "directory")
+        )
         self.dataset = dataset
         self.save_freq = save_freq
         self.max_to_keep = max_to_keep

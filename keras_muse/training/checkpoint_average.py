@@ -11,6 +11,9 @@ from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.files.hdf5 import read_array
 from keras_muse.files.space import check_space
 from keras_muse.files.whole import write_whole_file
+from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.checks import show
 from keras_muse.training.sharded_average import average_directories
 
 
@@ -73,8 +76,7 @@ def average_checkpoints(paths, output_path, decay=0.7):
         - [Chang et al., 2023](https://arxiv.org/abs/2301.00704), section 2.3
     """
     paths = _checked_paths(paths, output_path)
-    if not 0 <= decay < 1:
-        raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay}")
+    decay = check_number(decay, "decay", 0, 1, open_at="high")
     if _is_file(paths[0]):
         _average_files(paths, output_path, decay)
     else:
@@ -97,20 +99,21 @@ def _average_files(paths, output_path, decay):
 
 
 def _checked_paths(paths, output_path):
-    if isinstance(paths, (str, os.PathLike)):
+    if not isinstance(paths, list | tuple):
         raise ValueError(
-            f"`paths` must be a list of paths. Received: paths={paths!r}"
+            f"`paths` must be a list of paths. Received: paths={show(paths)}"
         )
-    paths = [os.fspath(path) for path in paths]
+    paths = [check_path(path, "paths") for path in paths]
+    output_path = check_path(output_path, "output_path")
     if not paths:
         raise ValueError("`paths` must name at least one path. Received: []")
-    given = [*paths, os.fspath(output_path)]
+    given = [*paths, output_path]
     if len({_is_file(path) for path in given}) != 1 or any(
         path.endswith((".h5", ".keras")) and not _is_file(path)
         for path in given
     ):
         raise ValueError(
-            "Weights are read from and written to `.weights.h5` files, or "
+            "`paths` and `output_path` must be `.weights.h5` files, or all "
             f"directories of checkpoints. Received: {given}"
         )
     return paths

@@ -4,7 +4,9 @@ import pathlib
 
 import keras
 
+from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 from keras_muse.training.event_writer import EventWriter
 from keras_muse.training.sheets import draw_grid
 
@@ -53,10 +55,12 @@ class ImageGrid(keras.callbacks.Callback):
 
     def __init__(self, draw, directory, log_dir=None, every=1, columns=8):
         super().__init__()
-        self.draw = draw
-        self.directory = pathlib.Path(directory)
+        if draw is None:
+            raise ValueError("`draw` must be a function. Received: draw=None")
+        self.draw = check_function(draw, "draw")
+        self.directory = pathlib.Path(check_path(directory, "directory"))
         self.every = check_int(every, "every")
-        self.columns = columns
+        self.columns = check_int(columns, "columns")
         # At once, so that a missing package shows before the training.
         self._events = None if log_dir is None else EventWriter(log_dir)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_muse.files.damage import check_numbers
 from keras_muse.files.damage import reading
+from keras_muse.runtime.checks import check_path
 
 WEIGHTS, OPTIMIZER = "weights", "optimizer"  # parts of a checkpoint
 
@@ -35,7 +36,7 @@ def _leaf():
 def full_path(path):
     """Orbax's form of a path, which may lie in an object store."""
     epath = importlib.import_module("etils.epath")
-    path = os.fspath(path)
+    path = check_path(path, "path")
     return epath.Path(path if "://" in path else os.path.abspath(path))
 
 

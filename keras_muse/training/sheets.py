@@ -10,7 +10,9 @@ from PIL import ImageDraw
 from PIL import ImageFont
 
 from keras_muse.files.whole import write_whole_file
+from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_texts
 
 # All in pixels of the sheet.
 _MARGIN = 16
@@ -114,7 +116,7 @@ def draw_sections(sections, columns=8, scale=None, path=None):
 
 
 def _checked(images, labels):
-    images = np.asarray(images)
+    images = check_array(images, "images")
     if (
         images.dtype != np.uint8
         or images.ndim != 4
@@ -125,9 +127,10 @@ def _checked(images, labels):
             "`images` must be uint8 of shape (num_images, height, width, 3). "
             f"Received: {images.dtype} of shape {images.shape}"
         )
+    labels = None if labels is None else check_texts(labels, "labels")
     if labels is not None and len(labels) != len(images):
         raise ValueError(
-            "There must be one label for each image. "
+            "`labels` must be one for each image. "
             f"Received: {len(labels)} labels for {len(images)} images"
         )
     return images, labels

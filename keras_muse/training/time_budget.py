@@ -14,6 +14,7 @@ from keras_muse.files.whole import write_json
 from keras_muse.models.presets.loading import largest_variable
 from keras_muse.models.presets.lora import has_lora
 from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_path
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -55,10 +56,10 @@ class TimeBudget(keras.callbacks.Callback):
 
     def __init__(self, seconds, directory, learning_rate, save_every=60.0):
         super().__init__()
-        self.seconds = seconds
-        self.directory = os.fspath(directory)
-        self.learning_rate = learning_rate
-        self.save_every = save_every
+        self.seconds = check_number(seconds, "seconds", 0, open_at="low")
+        self.directory = check_path(directory, "directory")
+        self.learning_rate = check_number(learning_rate, "learning_rate", 0)
+        self.save_every = check_number(save_every, "save_every", 0)
         self._bar = None
         self.spent = 0.0
         self._weights_path = os.path.join(self.directory, "state.weights.h5")

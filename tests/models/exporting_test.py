@@ -4,6 +4,7 @@ import pytest
 
 from keras_muse.models import PictureTextScorer
 from keras_muse.models.exporting import SeenInputs
+from keras_muse.runtime.inputs import Input
 from tests.helpers import tiny
 from tests.helpers.tiny import to_numpy
 
@@ -66,8 +67,12 @@ def test_of_a_dict_what_a_call_takes_counts():
     seen = SeenInputs()
     assert seen.signature is None
     inputs = {"a": np.zeros((4, 2, 3), "int32"), "mask": np.zeros((4, 2))}
-    seen.look(inputs, ["a"])
-    seen.look({"a": np.zeros((5, 9))}, ["a"])  # the first are kept
+    known = {
+        "a": Input(shapes=(("length", 3),)),
+        "mask": Input(shapes=(("length",),), is_optional=True),
+    }
+    seen.look(inputs, known)
+    seen.look({"a": np.zeros((5, 9))}, known)  # the first are kept
     ((name, spec),) = seen.signature[0].items()
     assert (name, spec.shape, spec.dtype) == ("a", (None, 2, 3), "int32")
 

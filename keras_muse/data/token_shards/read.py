@@ -10,7 +10,11 @@ from keras_muse.data.token_shards.dataset import TokenDataset
 from keras_muse.data.token_shards.encoding import codebook_fingerprint
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.data.token_shards.same_texts import check_same_texts
+from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 
 
 def read_token_shards(
@@ -104,10 +108,11 @@ def read_token_shards(
     batch_size = check_int(batch_size, "batch_size")
     if steps_per_epoch is not None:
         steps_per_epoch = check_int(steps_per_epoch, "steps_per_epoch")
-    if stage not in ("base", "super_res"):
-        raise ValueError(
-            f"`stage` must be 'base' or 'super_res'. Received: stage={stage!r}"
-        )
+    check_choice(stage, "stage", ("base", "super_res"))
+    directory = check_path(directory, "directory")
+    seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
+    shuffle = check_bool(shuffle, "shuffle")
+    drop_remainder = check_bool(drop_remainder, "drop_remainder")
     metadata = read_metadata(directory)
     _check_tokens(metadata, stage, codebook_size, tokenizer)
     _check_text_encoder(metadata["text"], text_encoder)

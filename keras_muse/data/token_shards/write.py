@@ -12,7 +12,13 @@ from keras_muse.data.token_shards.rows import Collection
 from keras_muse.data.token_shards.shard import RowsDigest
 from keras_muse.data.token_shards.shard import Shard
 from keras_muse.data.token_shards.shard import ShardEncoder
+from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.checks import show
 
 
 def write_token_shards(
@@ -121,19 +127,14 @@ def write_token_shards(
     dataset[0]["token_ids"].shape  # (2, 256)
     ```
     """
-    if store not in ("text_embeddings", "text_ids"):
-        raise ValueError(
-            "`store` must be 'text_embeddings' or 'text_ids'. "
-            f"Received: store={store!r}"
-        )
+    check_choice(store, "store", ("text_embeddings", "text_ids"))
+    directory = check_path(directory, "directory")
+    seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
+    random_flip = check_bool(random_flip, "random_flip")
     num_views = check_int(num_views, "num_views")
     rows_per_shard = check_int(rows_per_shard, "rows_per_shard")
     batch_size = check_int(batch_size, "batch_size")
-    if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-        raise ValueError(
-            "`crop_scale` must be a pair of rising numbers in (0, 1]. "
-            f"Received: crop_scale={crop_scale}"
-        )
+    crop_scale = _check_crop_scale(crop_scale)
     if high_res_image_size is not None and high_res_tokenizer is None:
         raise ValueError(
             "`high_res_image_size` needs `high_res_tokenizer`, which may be "
@@ -183,6 +184,19 @@ def write_token_shards(
         if process.shard_index == 0:
             _commit(collection, encoder, files)
     return read_metadata(directory)["report"]
+
+
+def _check_crop_scale(crop_scale):
+    try:
+        smallest, largest = (check_number(x, "scale") for x in crop_scale)
+    except Exception:  # each library has its own
+        smallest, largest = 0.0, 0.0
+    if not 0 < smallest <= largest <= 1:
+        raise ValueError(
+            "`crop_scale` must be a pair of rising numbers in (0, 1]. "
+            f"Received: crop_scale={show(crop_scale)}"
+        )
+    return smallest, largest
 
 
 def _write_own_shards(collection, process, encoder, files, verbose):

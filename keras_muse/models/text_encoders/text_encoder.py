@@ -15,10 +15,17 @@ from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import published
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.inputs import Input
+from keras_muse.runtime.inputs import as_native
+from keras_muse.runtime.inputs import check_data
+from keras_muse.runtime.inputs import check_inputs
 from keras_muse.runtime.variables import free
+from keras_muse.runtime.variables import kept
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -99,12 +106,7 @@ class TextEncoder(keras_hub.models.Backbone):
     @staticmethod
     def make_inputs(sequence_length):
         """The two inputs of every text encoder, as Keras inputs."""
-        if not isinstance(sequence_length, int) or sequence_length < 2:
-            raise ValueError(
-                "`sequence_length` must be an integer of at least 2. "
-                f"Received: sequence_length={sequence_length}"
-            )
-        shape = (sequence_length,)
+        shape = (check_int(sequence_length, "sequence_length", low=2),)
         return {
             "token_ids": keras.Input(shape, dtype="int32", name="token_ids"),
             "padding_mask": keras.Input(
@@ -132,7 +134,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 "`tokenize` needs a vocabulary: pass one as `vocabulary` or "
                 "use `from_preset`. Received: vocabulary=None"
             )
-        rows = self._tokenize_to_lists(_as_list_of_strings(texts))
+        rows = self._tokenize_to_lists(check_texts(texts, "texts", low=0))
         return _pad_or_cut(rows, self.sequence_length)
 
     def _tokenize_to_lists(self, texts):
@@ -166,7 +168,7 @@ class TextEncoder(keras_hub.models.Backbone):
         if batch_size is None:
             batch_size = min(1 << max(num_texts - 1, 0).bit_length(), 64)
         else:
-            batch_size = check_int(batch_size, "batch_size")
+            batch_size = check_batch_size(batch_size)
         if num_texts == 0:
             shape = (*text_mask.shape, self.text_dim)
             return np.zeros(shape, "float32"), text_mask
@@ -219,9 +221,29 @@ class TextEncoder(keras_hub.models.Backbone):
                 f"preset={self.preset!r}"
             )
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, inputs, *args, **kwargs):
         self._check_not_released()
-        return super().__call__(*args, **kwargs)
+        if isinstance(inputs, dict):
+            check_inputs(inputs, self.token_inputs, "inputs")
+        return super().__call__(inputs, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`, of what `tokenize` gives."""
+        self._check_not_released()
+        x = as_native(x)
+        check_data(x, self.token_inputs, "x")
+        with kept(self.variables):
+            return super().predict(x, *args, **kwargs)
+
+    @property
+    def token_inputs(self):
+        """What the encoder takes, a dict of `Input`."""
+        shapes = ((self.sequence_length,),)
+        num_ids = getattr(self, "vocabulary_size", None)
+        return {
+            "token_ids": Input(shapes, num_ids, "tokens"),
+            "padding_mask": Input(shapes),
+        }
 
     # === Presets ===
 
@@ -375,31 +397,6 @@ def _load_own(source, base_class, load_weights, kwargs):
 
 
 # === Tokens ===
-
-
-def _as_list_of_strings(texts):
-    """A list of the texts, after checking that each is a string."""
-    texts = [texts] if isinstance(texts, str) else texts
-    if isinstance(texts, bytes) or not hasattr(texts, "__iter__"):
-        raise ValueError(
-            "`texts` must be a string or a list of strings. Received: "
-            f"texts={texts!r} of type {type(texts).__name__}"
-        )
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                "`texts` must be a string or a list of strings. Received: "
-                f"texts[{i}]={text!r} of type {type(text).__name__}"
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # half of a pair of surrogates
-            raise ValueError(
-                "`texts` must be of characters that UTF-8 knows. Received: "
-                f"texts[{i}]={text!r}"
-            ) from error
-    return texts
 
 
 def _pad_or_cut(rows, length):

@@ -17,6 +17,11 @@ from keras_muse.ops import sampling
 from keras_muse.ops.parts import map_parts
 from keras_muse.runtime.batches import full_batches
 from keras_muse.runtime.batches import round_up_to_devices
+from keras_muse.runtime.checks import check_array
+from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_finite_array
+from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.compiled import fetchable
@@ -27,6 +32,8 @@ from keras_muse.samplers.step import Step
 DEFAULT_BATCH_SIZE = 16
 # The noise counts the steps of both models of a cascade in as many numbers.
 MAX_STEPS = (1 << 20) - 1
+# Beyond, what is mixed would overflow.
+MAX_GUIDANCE_SCALE = 1e6
 MAX_LOGITS = 2**24  # at a time, of all rows: 64 MiB
 MAX_RUN = 32  # steps of one call
 QUICK = 0.1  # seconds
@@ -62,10 +69,12 @@ def decode_tokens(
     if not isinstance(sampler, Sampler):
         sampler = samplers.get("confidence" if sampler is None else sampler)
     num_steps = check_int(num_steps, "num_steps", high=MAX_STEPS)
-    guidance_scale = check_number(guidance_scale, "guidance_scale", low=0)
+    guidance_scale = check_guidance_scale(guidance_scale)
     if batch_size is None:
         batch_size = min(num_images, DEFAULT_BATCH_SIZE)
-    batch_size = check_int(batch_size, "batch_size")
+    batch_size = check_batch_size(batch_size)
+    check_function(callback, "callback")
+    check_verbose(verbose)
     if token_ids is None:
         shape = (num_images, num_tokens)
         token_ids = np.full(shape, mask_token_id, "int32")
@@ -305,10 +314,20 @@ def _guide_halves(x, guidance_scale):
 # === What people give and see ===
 
 
+def check_guidance_scale(scale, argument="guidance_scale"):
+    """A guidance scale as a float."""
+    return check_number(scale, argument, low=0, high=MAX_GUIDANCE_SCALE)
+
+
+def check_verbose(verbose):
+    """Whether to draw a progress bar, in Keras' words."""
+    return check_choice(verbose, "verbose", ("auto", 0, 1, 2))
+
+
 def check_text(text_embeddings, text_mask, text_dim, prefix=""):
     """Checks a text and returns it as the inputs of a model."""
-    embeddings = np.asarray(text_embeddings, "float32")
-    mask = np.asarray(text_mask, "bool")
+    embeddings = check_finite_array(text_embeddings, f"{prefix}text_embeddings")
+    mask = check_array(text_mask, f"{prefix}text_mask", "biu")
     if embeddings.ndim != 3 or embeddings.shape[-1] != text_dim:
         raise ValueError(
             f"`{prefix}text_embeddings` must be of shape (batch, text_length, "
@@ -324,12 +343,22 @@ def check_text(text_embeddings, text_mask, text_dim, prefix=""):
             f"`{prefix}text_mask` must be of shape (batch, text_length) = "
             f"{embeddings.shape[:2]}. Received: shape={mask.shape}"
         )
-    return {"text_embeddings": embeddings, "text_mask": mask}
+    if not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            f"`{prefix}text_mask` must be bool, or 0 and 1. Received: values "
+            f"from {mask.min()} to {mask.max()}"
+        )
+    return {"text_embeddings": embeddings, "text_mask": mask.astype("bool")}
 
 
 def check_negative_text(inputs, embeddings, mask, text_dim):
     """The text of the unconditional half: none, or the negative one."""
     if embeddings is None:
+        if mask is not None:
+            raise ValueError(
+                "`negative_text_mask` goes with `negative_text_embeddings`. "
+                "Received: negative_text_embeddings=None"
+            )
         return {
             "text_embeddings": np.zeros_like(inputs["text_embeddings"]),
             "text_mask": np.zeros_like(inputs["text_mask"]),
@@ -346,12 +375,18 @@ def check_negative_text(inputs, embeddings, mask, text_dim):
 
 def check_token_ids(token_ids, num_images, grid_size, num_ids, argument):
     """Checks ids from users, flat or as a grid, and returns them flat."""
-    token_ids, (height, width) = np.asarray(token_ids), grid_size
+    token_ids = check_array(token_ids, argument)
+    height, width = grid_size
     flat = (num_images, height * width)
     if token_ids.shape not in (flat, (num_images, height, width)):
         raise ValueError(
             f"`{argument}` must be of shape {flat} or "
             f"{(num_images, height, width)}. Received: {argument}.shape="
+            f"{token_ids.shape}"
+        )
+    if token_ids.size == 0:
+        raise ValueError(
+            f"`{argument}` must not be empty. Received: {argument}.shape="
             f"{token_ids.shape}"
         )
     if token_ids.dtype.kind not in "iu":

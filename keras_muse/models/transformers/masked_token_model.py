@@ -1,5 +1,8 @@
 """What all masked-token models share, whatever their layers are."""
 
+import dataclasses
+import math
+
 import keras
 from keras import ops
 
@@ -11,7 +14,6 @@ from keras_muse.models.transformers.decoding import check_negative_text
 from keras_muse.models.transformers.decoding import check_text
 from keras_muse.models.transformers.decoding import decode_tokens
 from keras_muse.models.transformers.training import check_accumulation
-from keras_muse.models.transformers.training import check_inputs
 from keras_muse.models.transformers.training import check_training_data
 from keras_muse.models.transformers.training import draw_seeds
 from keras_muse.models.transformers.training import flatten_grid
@@ -20,7 +22,12 @@ from keras_muse.models.transformers.training import score_tokens
 from keras_muse.ops import noise
 from keras_muse.optimizers.adafactor import AdafactorMomentum
 from keras_muse.optimizers.warmup_cosine import default_learning_rate
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.inputs import Input
+from keras_muse.runtime.inputs import check_inputs
 
 WARMUP_STEPS = 5000  # of the paper, Table 4
 
@@ -60,9 +67,9 @@ class MaskedTokenModel(MuseModel):
 
     def __init__(self, codebook_size, grid_size, text_dim, dtype, **kwargs):
         super().__init__(dtype=dtype, **kwargs)
-        self.codebook_size = codebook_size
-        self.grid_size = tuple(grid_size)
-        self.text_dim = text_dim
+        self.codebook_size = check_int(codebook_size, "codebook_size")
+        self.grid_size = check_ints(grid_size, "grid_size", length=2)
+        self.text_dim = check_int(text_dim, "text_dim")
         self.seed_generator = keras.random.SeedGenerator(0)
         self.accuracy = keras.metrics.Mean(name="accuracy")
 
@@ -79,11 +86,11 @@ class MaskedTokenModel(MuseModel):
     # === Forward passes ===
 
     def call_outputs(self, inputs):
+        check_inputs(inputs, self.batch_inputs(training=False), "inputs")
         return self.head(self.hidden(inputs))
 
     def hidden(self, inputs):
         """What the head takes, `(batch, num_tokens, hidden_dim)`."""
-        check_inputs(inputs, self.input_names)
         token_ids = self._flat_token_ids(inputs)
         context, context_mask = self.context(inputs)
         return self.features(
@@ -113,10 +120,24 @@ class MaskedTokenModel(MuseModel):
     def _flat_token_ids(self, inputs):
         return flatten_grid(inputs["token_ids"], self.grid_size, "token_ids")
 
-    @property
-    def input_names(self):
-        """list of strings. The inputs of `call`, which takes a dict."""
-        return [*self._id_ranges(), "text_embeddings", "text_mask"]
+    def batch_inputs(self, training):
+        inputs = {
+            name: Input(
+                ((math.prod(grid_size),), tuple(grid_size)),
+                codebook_size,
+                "clean tokens",
+            )
+            for name, (_, codebook_size, grid_size) in self._id_ranges().items()
+        }
+        if not training:  # masked ones are predicted
+            inputs["token_ids"] = dataclasses.replace(
+                inputs["token_ids"], high=self.codebook_size + 1, what="tokens"
+            )
+        return {
+            **inputs,
+            "text_embeddings": Input((("text_length", "text_dim"),)),
+            "text_mask": Input((("text_length",),)),
+        }
 
     def _id_ranges(self):
         return {"token_ids": ("low_res", self.codebook_size, self.grid_size)}
@@ -197,14 +218,20 @@ class MaskedTokenModel(MuseModel):
             label_smoothing, "label_smoothing", 0, 1, open_at="high"
         )
         self.text_dropout = check_number(text_dropout, "text_dropout", 0, 1)
-        self.remat = bool(remat)
+        self.remat = check_bool(remat, "remat")
         self.gradient_accumulation_steps = check_accumulation(
             gradient_accumulation_steps, optimizer
         )
         super().compile(optimizer=optimizer, **kwargs)
 
-    def check_data(self, x, argument):
-        check_training_data(x, argument, self._id_ranges(), self.text_dim)
+    def check_data(self, x, argument, training=True):
+        check_training_data(
+            x,
+            argument,
+            self.batch_inputs(training),
+            self._id_ranges(),
+            self.text_dim,
+        )
 
     def train_step(self, *args, **kwargs):
         if self.gradient_accumulation_steps == 1:
@@ -228,7 +255,7 @@ class MaskedTokenModel(MuseModel):
 
     def mask_inputs(self, inputs, training):
         """A batch of clean tokens as the loss needs it; see `mask_tokens`."""
-        check_inputs(inputs, self.input_names)
+        check_inputs(inputs, self.batch_inputs(training), "inputs")
         token_ids = self._flat_token_ids(inputs)
         inputs = {**inputs, "token_ids": token_ids}
         if training:

@@ -12,6 +12,8 @@ from keras_muse.models.transformers.decoding import decode_tokens
 from keras_muse.models.transformers.muse_transformer import MuseTransformer
 from keras_muse.models.transformers.training import flatten_grid
 from keras_muse.models.transformers.training import recompute_layer
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -106,14 +108,22 @@ class MuseSuperRes(MuseTransformer):
             dtype=dtype,
             **kwargs,
         )
+        low_res_codebook_size = check_int(
+            low_res_codebook_size, "low_res_codebook_size"
+        )
         self.low_res_codebook_size = low_res_codebook_size
-        self.low_res_grid_size = tuple(low_res_grid_size)
+        self.low_res_grid_size = check_ints(
+            low_res_grid_size, "low_res_grid_size", length=2
+        )
+        low_res_num_layers = check_int(
+            low_res_num_layers, "low_res_num_layers", low=0
+        )
         self.low_res_num_layers = low_res_num_layers
         policy = self.dtype_policy
         self.low_res_embedding = TokenEmbedding(
             low_res_codebook_size,
             hidden_dim,
-            low_res_grid_size,
+            self.low_res_grid_size,
             dtype=policy,
             name="low_res_embedding",
         )

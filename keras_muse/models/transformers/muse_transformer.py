@@ -11,6 +11,8 @@ from keras_muse.models.layouts import MASKED_TOKEN_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.transformers.masked_token_model import MaskedTokenModel
 from keras_muse.models.transformers.training import recompute_layer
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 class MuseTransformer(MaskedTokenModel):
@@ -52,18 +54,28 @@ class MuseTransformer(MaskedTokenModel):
         **kwargs,
     ):
         super().__init__(codebook_size, grid_size, text_dim, dtype, **kwargs)
+        num_layers = check_int(num_layers, "num_layers")
         self.num_layers = num_layers
+        hidden_dim = check_int(hidden_dim, "hidden_dim")
         self.hidden_dim = hidden_dim
+        num_heads = check_int(num_heads, "num_heads")
         self.num_heads = num_heads
+        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
         self.intermediate_dim = intermediate_dim
+        if block_size is not None:
+            block_size = check_int(block_size, "block_size")
         self.block_size = block_size
-        self.use_gated_activation = use_gated_activation
-        self.use_query_key_norm = use_query_key_norm
+        self.use_gated_activation = check_bool(
+            use_gated_activation, "use_gated_activation"
+        )
+        self.use_query_key_norm = check_bool(
+            use_query_key_norm, "use_query_key_norm"
+        )
         policy = self.dtype_policy
         self.token_embedding = TokenEmbedding(
-            codebook_size + 1,  # the last id is [MASK]
+            self.codebook_size + 1,  # the last id is [MASK]
             hidden_dim,
-            grid_size,
+            self.grid_size,
             dtype=policy,
             name="token_embedding",
         )
@@ -73,14 +85,14 @@ class MuseTransformer(MaskedTokenModel):
         self.text_norm = layer_norm("text_norm", policy)
         self.transformer_layers = [
             self.make_layer(
-                f"layer_{i}", grid_size=grid_size, block_size=block_size
+                f"layer_{i}", grid_size=self.grid_size, block_size=block_size
             )
             for i in range(num_layers)
         ]
         self.output_norm = layer_norm("output_norm", policy)
         self.head_dense = dense("head_dense", hidden_dim, policy, "gelu")
         self.head_norm = layer_norm("head_norm", policy)
-        self.head_logits = dense("head_logits", codebook_size, policy)
+        self.head_logits = dense("head_logits", self.codebook_size, policy)
 
     def make_layer(self, name, **kwargs):
         """A `TransformerLayer` of the model's width and options."""

@@ -1,7 +1,6 @@
 """What training a masked-token model takes: masks, scores, checks of data."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_muse.losses.masked_cross_entropy import is_best_guess
@@ -9,8 +8,8 @@ from keras_muse.losses.masked_cross_entropy import token_cross_entropy
 from keras_muse.ops import masking
 from keras_muse.ops import noise
 from keras_muse.ops.parts import map_parts
-from keras_muse.runtime.batches import first_batch
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.inputs import check_data
 
 MAX_LOGITS = 2**27  # of a batch at a time: 512 MiB
 
@@ -150,24 +149,7 @@ def check_accumulation(steps, optimizer):
     return steps
 
 
-def check_inputs(inputs, names, argument="inputs"):
-    """Raises unless `inputs` are a dict that has all of these names."""
-    if isinstance(inputs, dict):
-        received = f"a dict of {sorted(inputs)}"
-        missing = [name for name in names if inputs.get(name) is None]
-    else:
-        received = type(inputs).__name__
-        if hasattr(inputs, "shape"):
-            received = f"an array of shape {tuple(inputs.shape)}"
-        missing = list(names)
-    if missing:
-        raise ValueError(
-            f"`{argument}` must be a dict of {sorted(names)}; missing: "
-            f"{missing}. Received: {received}"
-        )
-
-
-def check_training_data(x, argument, id_ranges, text_dim):
+def check_training_data(x, argument, inputs, id_ranges, text_dim):
     """Refuses empty data and tokens of another codebook or text encoder.
 
     JAX clips an index that is out of range: a wrong codebook would train, and
@@ -177,6 +159,7 @@ def check_training_data(x, argument, id_ranges, text_dim):
         x: what the user gave to `fit`: a dict of arrays, token shards, or any
             other dataset, of which the first batch is checked.
         argument: string. What it is called there.
+        inputs: dict of `Input`.
         id_ranges: dict. For each input of token ids, `(part, codebook_size,
             grid_size)`, with `part` its name in the metadata of token shards.
         text_dim: int. Width of the text embeddings that are expected.
@@ -184,12 +167,7 @@ def check_training_data(x, argument, id_ranges, text_dim):
     if hasattr(x, "metadata"):
         _check_shards(x, argument, id_ranges, text_dim)
     else:
-        is_nest = isinstance(x, dict | list | tuple)
-        batch = x if is_nest else first_batch(x)
-        if batch is not None:
-            names = [*id_ranges, "text_embeddings", "text_mask"]
-            check_inputs(batch, names, argument)
-            _check_arrays(batch, argument, id_ranges)
+        check_data(x, inputs, argument)
     if _num_batches(x) == 0:
         raise ValueError(
             f"`{argument}` must not be empty. Received: {argument} of type "
@@ -203,28 +181,6 @@ def _num_batches(dataset):
         return len(dataset)
     except TypeError:
         return None
-
-
-def _check_arrays(x, argument, id_ranges):
-    shapes = {name: tuple(np.shape(values)) for name, values in x.items()}
-    if any(shape[:1] == (0,) for shape in shapes.values()):
-        raise ValueError(
-            f"`{argument}` must not be empty. Received: shapes {shapes}"
-        )
-    for name, (_, codebook_size, _) in id_ranges.items():
-        ids = x[name]
-        if not isinstance(ids, np.ndarray):
-            continue
-        if ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"`{name}` must be integers. Received: {name}.dtype={ids.dtype}"
-            )
-        if ids.min() < 0 or ids.max() >= codebook_size:
-            raise ValueError(
-                f"`{name}` must be clean tokens in [0, {codebook_size}), the "
-                "codebook of the model. Received: values from "
-                f"{ids.min()} to {ids.max()}"
-            )
 
 
 def _check_shards(x, argument, id_ranges, text_dim):

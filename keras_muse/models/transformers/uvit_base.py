@@ -14,6 +14,9 @@ from keras_muse.models.layouts import UVIT_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.transformers.masked_token_model import MaskedTokenModel
 from keras_muse.models.transformers.training import recompute_layer
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.inputs import Input
 
 NUM_CONDITIONS = 5
 
@@ -117,19 +120,29 @@ class UViTBase(MaskedTokenModel):
         **kwargs,
     ):
         super().__init__(codebook_size, grid_size, text_dim, dtype, **kwargs)
+        check_bool(downsample, "downsample")
         if downsample and any(side % 2 for side in self.grid_size):
             raise ValueError(
                 "`grid_size` must be even with `downsample`. Received: "
                 f"grid_size={grid_size}"
             )
+        text_length = check_int(text_length, "text_length")
         self.text_length = text_length
+        num_layers = check_int(num_layers, "num_layers")
         self.num_layers = num_layers
+        hidden_dim = check_int(hidden_dim, "hidden_dim")
         self.hidden_dim = hidden_dim
+        num_heads = check_int(num_heads, "num_heads")
         self.num_heads = num_heads
+        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
         self.intermediate_dim = intermediate_dim
+        stage_dim = check_int(stage_dim, "stage_dim")
         self.stage_dim = stage_dim
+        stage_num_blocks = check_int(stage_num_blocks, "stage_num_blocks")
         self.stage_num_blocks = stage_num_blocks
+        stage_num_heads = check_int(stage_num_heads, "stage_num_heads")
         self.stage_num_heads = stage_num_heads
+        condition_dim = check_int(condition_dim, "condition_dim")
         self.condition_dim = condition_dim
         self.downsample = downsample
         policy = self.dtype_policy
@@ -142,7 +155,7 @@ class UViTBase(MaskedTokenModel):
         self.condition_dense = projection("condition_dense", hidden_dim)
         self.condition_output = projection("condition_output", hidden_dim)
         self.token_embedding = keras.layers.Embedding(
-            codebook_size + 1,  # the last id is [MASK]
+            self.codebook_size + 1,  # the last id is [MASK]
             stage_dim,
             embeddings_initializer=initializers.TruncatedNormal(stddev=0.02),
             dtype=policy,
@@ -166,7 +179,7 @@ class UViTBase(MaskedTokenModel):
         self.last_stage = self._stage("last_stage", upsample=downsample)
         self.head_dense = projection("head_dense", stage_dim)
         self.head_norm = rms_norm("head_norm", policy)
-        self.head_logits = projection("head_logits", codebook_size)
+        self.head_logits = projection("head_logits", self.codebook_size)
         self.build()
 
     def _stage(self, name, **kwargs):
@@ -238,6 +251,13 @@ class UViTBase(MaskedTokenModel):
                 the row of `text_encoder.encode([""])`.
         """
         self.empty_text.assign(np.asarray(text_embeddings, "float32"))
+
+    def batch_inputs(self, training):
+        conditions = Input(((NUM_CONDITIONS,),), is_optional=True)
+        return {
+            **super().batch_inputs(training),
+            "micro_conditions": conditions,
+        }
 
     # === The context: the condition, then the text ===
 

@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 from keras_muse.layers.resnet_block import conv
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -44,8 +46,11 @@ class Discriminator(keras.Model):
         self, base_channels=64, channel_multipliers=(1, 2, 4, 8), **kwargs
     ):
         super().__init__(**kwargs)
+        base_channels = check_int(base_channels, "base_channels")
         self.base_channels = base_channels
-        self.channel_multipliers = tuple(channel_multipliers)
+        self.channel_multipliers = check_ints(
+            channel_multipliers, "channel_multipliers"
+        )
         widths = [base_channels * m for m in self.channel_multipliers]
         dtype = self.dtype_policy
         self.conv_in = conv("conv_in", widths[0], 3, True, dtype)

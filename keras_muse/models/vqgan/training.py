@@ -15,6 +15,9 @@ from keras_muse.models.vqgan.discriminator import Discriminator
 from keras_muse.ops import images as image_ops
 from keras_muse.optimizers.warmup_cosine import default_learning_rate
 from keras_muse.runtime.batches import first_batch
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 
 WARMUP_STEPS = 10_000  # of the paper, Table 5
 
@@ -97,6 +100,17 @@ class TokenizerTraining(MuseModel):
                 that the quantizer does not have; if there is an optimizer
                 beside `total_steps`, or if the weights are float16.
         """
+        check_number(perceptual_weight, "perceptual_weight", low=0)
+        check_number(adversarial_weight, "adversarial_weight", low=0)
+        check_choice(reconstruction, "reconstruction", ("l1", "l2"))
+        for name, weight in (
+            ("regularization_weight", regularization_weight),
+            ("commitment_weight", commitment_weight),
+            ("entropy_weight", entropy_weight),
+        ):
+            if weight is not None:
+                check_number(weight, name, low=0)
+        check_int(adversarial_start, "adversarial_start", low=0)
         weights = {
             "commitment_loss": commitment_weight,
             "entropy_loss": entropy_weight,
@@ -158,16 +172,23 @@ class TokenizerTraining(MuseModel):
         self.tokenizer_loss = tokenizer_loss
         self._tracker.lock()
 
-    def check_data(self, x, argument):
-        """Refuses empty data, and floats that are no pictures in [-1, 1]."""
-        if hasattr(x, "shape") and 0 in x.shape:
+    def check_data(self, x, argument, training=True):
+        """Refuses empty data, and what is no pictures."""
+        if hasattr(x, "batch_names"):
             raise ValueError(
-                f"`{argument}` must not be empty. Received: {argument}.shape="
-                f"{tuple(x.shape)}"
+                f"`{argument}` must be pictures alone, such as `pairs.images` "
+                f"of captioned ones. Received: batches of {x.batch_names}"
             )
         images = first_batch(x)
-        if images is not None:
-            image_ops.check_range(images, argument)
+        if images is None and x is not None:
+            return
+        if 0 in getattr(images, "shape", ()):
+            raise ValueError(
+                f"`{argument}` must not be empty. Received: {argument}.shape="
+                f"{tuple(images.shape)}"
+            )
+        self.check_images(images, argument)
+        image_ops.check_range(images, argument)
 
     @property
     def term_weights(self):

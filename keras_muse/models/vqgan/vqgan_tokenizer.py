@@ -14,7 +14,13 @@ from keras_muse.models.vqgan.decoder_growth import grow_decoder
 from keras_muse.models.vqgan.training import TokenizerTraining
 from keras_muse.ops import images as image_ops
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_array
+from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_image_shape
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
+from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import fetchable
 
 
@@ -132,6 +138,17 @@ class VQGANTokenizer(TokenizerTraining):
         dtype=None,
         **kwargs,
     ):
+        base_channels = check_int(base_channels, "base_channels")
+        channel_multipliers = check_ints(
+            channel_multipliers, "channel_multipliers"
+        )
+        num_res_blocks = check_int(num_res_blocks, "num_res_blocks")
+        num_groups = check_int(num_groups, "num_groups")
+        if len(attention_levels):
+            attention_levels = check_ints(
+                attention_levels, "attention_levels", low=0
+            )
+        pixel_range = check_pixel_range(pixel_range)
         is_default = quantizer is None
         if is_default:
             quantizer = VectorQuantizer(
@@ -161,29 +178,30 @@ class VQGANTokenizer(TokenizerTraining):
                 "`latent_dim` is of use with `use_quant_conv` only. Received: "
                 f"latent_dim={latent_dim}, use_quant_conv={use_quant_conv}"
             )
-        if len(pixel_range) != 2 or pixel_range[0] >= pixel_range[1]:
-            raise ValueError(
-                "`pixel_range` must be a pair of black and a larger white. "
-                f"Received: pixel_range={pixel_range}"
-            )
         self.base_channels = base_channels
-        self.channel_multipliers = tuple(channel_multipliers)
+        self.channel_multipliers = channel_multipliers
         self.num_res_blocks = num_res_blocks
         self.codebook_size = codebook_size
         self.codebook_dim = codebook_dim
-        self.decoder_base_channels = decoder_base_channels or base_channels
-        self.decoder_num_res_blocks = decoder_num_res_blocks or num_res_blocks
+        self.decoder_base_channels = _int_or(
+            decoder_base_channels, "decoder_base_channels", base_channels
+        )
+        self.decoder_num_res_blocks = _int_or(
+            decoder_num_res_blocks, "decoder_num_res_blocks", num_res_blocks
+        )
         self.num_groups = num_groups
-        self.use_bias = use_bias
+        self.use_bias = check_bool(use_bias, "use_bias")
         self.downsampling = downsampling
         self.attention_levels = tuple(attention_levels)
-        self.use_middle_attention = use_middle_attention
-        self.use_quant_conv = use_quant_conv
-        self.latent_dim = latent_dim
+        self.use_middle_attention = check_bool(
+            use_middle_attention, "use_middle_attention"
+        )
+        self.use_quant_conv = check_bool(use_quant_conv, "use_quant_conv")
+        self.latent_dim = _int_or(latent_dim, "latent_dim", None)
         self.normalize_codes = normalize_codes
         self.revival_steps = revival_steps
-        self.pixel_range = tuple(pixel_range)
-        self.freeze_tokens = freeze_tokens
+        self.pixel_range = pixel_range
+        self.freeze_tokens = check_bool(freeze_tokens, "freeze_tokens")
         published_options = {  # what encoders and decoders of others have
             "attention_levels": attention_levels,
             "use_middle_attention": use_middle_attention,
@@ -246,7 +264,7 @@ class VQGANTokenizer(TokenizerTraining):
         )
 
     def _latents(self, images):
-        self._check_images(images)
+        self.check_images(images)
         images = image_ops.to_model_range(images)
         images = _change_range(images, (-1, 1), self.pixel_range)
         images = ops.cast(images, self.compute_dtype)
@@ -255,18 +273,16 @@ class VQGANTokenizer(TokenizerTraining):
     def _images(self, codes):
         return _change_range(self.decoder(codes), self.pixel_range, (-1, 1))
 
-    def _check_images(self, images):
+    def check_images(self, images, argument="images"):
+        """Refuses what has not the shape of pictures it can cut in tokens."""
+        check_image_shape(images, argument)
         shape, factor = tuple(images.shape), self.downsampling_factor
-        check_image_shape(images)
         if any(side is not None and side % factor for side in shape[1:3]):
             raise ValueError(
-                "The height and width of `images` must be divisible by the "
-                f"downsampling factor {factor}. Received: images.shape={shape}"
+                f"The height and width of `{argument}` must be divisible by "
+                f"the downsampling factor {factor}. Received: "
+                f"{argument}.shape={shape}"
             )
-
-    def predict(self, x, *args, **kwargs):
-        self.check_data(x, "x")
-        return super().predict(x, *args, **kwargs)
 
     # === Tokens ===
 
@@ -283,8 +299,9 @@ class VQGANTokenizer(TokenizerTraining):
             int32 numpy array of shape `(batch, height / f, width / f)`, with
             `f` the downsampling factor.
         """
-        images = np.asarray(images)
-        self._check_images(images)
+        images = check_array(images, "images")
+        batch_size = check_int(batch_size, "batch_size")
+        self.check_images(images)
         image_ops.check_range(images)
         if np.isnan(images).any():
             raise ValueError(
@@ -308,7 +325,8 @@ class VQGANTokenizer(TokenizerTraining):
             float32 numpy array of shape `(batch, h * f, w * f, 3)` near
             [-1, 1], with `f` the downsampling factor.
         """
-        token_ids = np.asarray(token_ids)
+        token_ids = check_array(token_ids, "token_ids")
+        batch_size = check_int(batch_size, "batch_size")
         if token_ids.ndim != 3 or token_ids.size == 0:
             raise ValueError(
                 "`token_ids` must be of shape (batch, h, w) and must not be "
@@ -417,6 +435,24 @@ class VQGANTokenizer(TokenizerTraining):
                 else keras.layers.serialize(self.quantizer)
             ),
         }
+
+
+def check_pixel_range(pixel_range):
+    """Black and a larger white, as a pair of floats."""
+    try:
+        black, white = (check_number(x, "pixel_range") for x in pixel_range)
+    except Exception:  # each library has its own
+        black, white = 0.0, 0.0
+    if black >= white:
+        raise ValueError(
+            "`pixel_range` must be a pair of black and a larger white. "
+            f"Received: pixel_range={show(pixel_range)}"
+        )
+    return black, white
+
+
+def _int_or(value, argument, default):
+    return default if value is None else check_int(value, argument)
 
 
 def _check_quantizer(quantizer, **given):
