@@ -33,7 +33,8 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, of a model with LoRA.
+        ValueError: during `fit`, of a model with LoRA, or if what was saved
+            is damaged; the file is named.
 
     Example:
     ```python
