@@ -108,7 +108,7 @@ class SafetensorsFiles(WeightFiles):
         if name not in opened.keys():
             return None
         dtype = opened.get_slice(name).get_dtype()
-        if dtype.startswith(("F8", "F6", "F4")):
+        if dtype.startswith(("F8_", "F6_", "F4")):
             raise ValueError(
                 f"Tensor `{name}` is of {dtype}: floats of 8 bits and fewer "
                 "are not read, take the weights in 16 or 32 bits"

@@ -103,8 +103,8 @@ class MuseModel(keras.Model):
 
         Raises:
             ValueError: if the preset holds a model of another class, or its
-                weights are damaged or do not fit its configuration; of the
-                weights of others, the tensor is named.
+                files are damaged, have weights that are not finite or do not
+                fit its configuration; the file and the tensor are named.
         """
         return loading.load_model(cls, preset, load_weights, kwargs)
 
@@ -191,8 +191,9 @@ class MuseModel(keras.Model):
             filepath: string or path that ends in `.lora.h5`.
 
         Raises:
-            ValueError: if the file is damaged, or for another rank, other
-                layers or other widths; they are named, and nothing is loaded.
+            ValueError: if the file is damaged, has numbers that are not
+                finite, or is for another rank, other layers or other widths;
+                they are named, and nothing is loaded.
         """
         lora.load_lora_weights(self, filepath)
 

@@ -53,8 +53,9 @@ def average_checkpoints(paths, output_path, decay=0.7):
 
     Raises:
         ValueError: if `paths` is empty or no list of either kind, `decay` is
-            out of range, or they hold weights of different names or shapes,
-            or values that are not finite, which are then named.
+            out of range, a file is damaged or has numbers that are not
+            finite, or they hold weights of different names or shapes, which
+            are then named.
 
     Example:
 

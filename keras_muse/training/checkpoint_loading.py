@@ -20,8 +20,9 @@ def load_checkpoint(model, path):
             as `"run"`, stands for its newest whole checkpoint.
 
     Raises:
-        ValueError: if there is no whole checkpoint, or it is of another
-            architecture; the model is left as it was.
+        ValueError: if there is no whole checkpoint, or it is damaged, has
+            numbers that are not finite, or is of another architecture; the
+            model is left as it was.
 
     Example:
 

@@ -34,8 +34,8 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, of a model with LoRA, or of one with a
-            variable that is not finite; the last saved state is kept.
+        ValueError: during `fit`, of a model with LoRA, if what was saved is
+            damaged, or if a variable is not finite; what was saved is kept.
 
     Example:
     ```python

@@ -21,6 +21,7 @@ from tests.helpers.file_kinds import MuseJson
 from tests.helpers.file_kinds import OrbaxCheckpoint
 from tests.helpers.file_kinds import Preset
 from tests.helpers.file_kinds import PresetInShards
+from tests.helpers.file_kinds import Resumed
 from tests.helpers.file_kinds import Shards
 from tests.helpers.file_kinds import Torch
 from tests.helpers.file_kinds import Yaml
@@ -202,6 +203,11 @@ CRAFTED = {
         "first.weights.h5.*`/layers/dense/vars/1`.*NaN",
     ),
     "a checkpoint of NaN": (OrbaxCheckpoint, write_nan, "weights`.*NaN"),
+    "a position that is none": (
+        Resumed,
+        edit_json("1/position/metadata", lambda c: c.update(epoch="first")),
+        "position`.*epoch='first'",
+    ),
     "a preset of NaN": (
         Preset,
         edit_matrix("model.weights.h5", fill_with_nan),

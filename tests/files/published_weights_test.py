@@ -41,7 +41,9 @@ def check(files, dtype=torch.float32):
             files.read("c")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64]
+)
 @pytest.mark.parametrize(
     "name",
     [

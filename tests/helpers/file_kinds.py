@@ -15,7 +15,6 @@ import yaml
 
 from keras_muse import MuseBase
 from keras_muse import T5TextEncoder
-from keras_muse import VQGANTokenizer
 from keras_muse.data import read_token_shards
 from keras_muse.files.flax_files import FlaxFiles
 from keras_muse.files.published_weights import open_keras_weights
@@ -196,6 +195,24 @@ class OrbaxCheckpoint:
         return variables(self.model)
 
 
+class Resumed(OrbaxCheckpoint):
+    """A training that goes on, optimizer and position too."""
+
+    def load(self, directory):
+        checkpoint = Checkpoint(directory)
+        checkpoint.set_model(self.model)
+        checkpoint.set_params({"steps": 1, "epochs": 1})
+        try:
+            checkpoint.on_train_begin()
+        finally:
+            checkpoint.close()
+        optimizer = {
+            f"optimizer/{name}": value
+            for name, value in variables(self.model.optimizer).items()
+        }
+        return {**variables(self.model), **optimizer}
+
+
 class Shards:
     def make(self, directory):
         rows = token_shards_test.make_rows(4)
@@ -321,17 +338,12 @@ class Preset:
 
 
 class BasePreset(Preset):
-    cls, make_model = MuseBase, staticmethod(tiny.tiny_base)
-
     def make(self, directory):
-        self.make_model().save_to_preset(str(directory))
+        base = tiny.tiny_base(random_weights=False, num_layers=1)
+        base.save_to_preset(str(directory))
 
     def load(self, directory):
-        return variables(self.cls.from_preset(str(directory)))
-
-
-class TokenizerPreset(BasePreset):
-    cls, make_model = VQGANTokenizer, staticmethod(tiny.tiny_tokenizer)
+        return variables(MuseBase.from_preset(str(directory)))
 
 
 class PresetInShards(Preset):

@@ -94,7 +94,7 @@ def load(cls, preset, found, load_weights, kwargs):
     ):
         model = cls(**{**arguments, **kwargs})
     if load_weights:
-        with reading(os.path.join(preset, folder), "cannot be loaded"):
+        with reading(preset, "cannot be loaded"):
             converter.load_weights(model, preset, folder)
     return model
 
