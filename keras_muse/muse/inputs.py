@@ -124,7 +124,7 @@ def check_images(images, size=None):
 
 def check_masks(masks, images):
     """Masks of checked pictures as bool `(batch, height, width)`."""
-    masks, shape = check_array(masks, "masks", "biu"), images.shape[:3]
+    masks, shape = check_array(masks, "masks"), images.shape[:3]
     if masks.shape not in (shape, (*shape, 1), shape[1:]):
         raise ValueError(
             f"`masks` must be of shape {shape} or {(*shape, 1)}, one a "
@@ -132,7 +132,7 @@ def check_masks(masks, images):
             f"{masks.shape}"
         )
     values = np.unique(masks)
-    if not np.isin(values, (0, 1, 255)).all():
+    if masks.dtype.kind == "f" or not np.isin(values, (0, 1, 255)).all():
         raise ValueError(
             "`masks` must be bool, or integers 0 and 1 or 0 and 255. "
             f"Received: masks of {masks.dtype} with the values {values[:8]}"

@@ -91,6 +91,8 @@ MAKERS = {
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_no_callback_saves_what_a_broken_batch_made(tmp_path, kind):
+    if "execution" in kind and keras.config.backend() == "torch":
+        pytest.skip("Keras has one step an execution there")
     model, batches = MAKERS[kind]()
     callbacks = [
         Checkpoint(tmp_path / "run", save_freq=1, max_to_keep=None),
