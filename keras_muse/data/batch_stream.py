@@ -1,10 +1,15 @@
 """`BatchStream`: an endless stream of batches, cut in epochs for Keras."""
 
 import contextlib
+import multiprocessing
+import signal
 
 import keras
 
 from keras_muse.runtime.checks import check_int
+
+# What Keras calls the processes that load data.
+WORKER = "Keras_worker"
 
 
 class BatchStream(keras.utils.PyDataset):
@@ -111,6 +116,7 @@ class BatchStream(keras.utils.PyDataset):
             raise IndexError(
                 f"There are {len(self)} batches. Received: index={index}"
             )
+        _leave_interrupts_to_the_trainer()
         self._num_seen = max(self._num_seen, index + 1)
         return self.batch(self.step + index)
 
@@ -125,3 +131,13 @@ class BatchStream(keras.utils.PyDataset):
         if self._is_running and is_whole:
             self.step += len(self)
         self._is_running = False
+
+
+def _leave_interrupts_to_the_trainer():
+    """Lets Ctrl-C pass by a process that loads data for another one.
+
+    A terminal sends it to all of them. Workers that it ended would leave
+    their pool waiting for them, and the program could not end.
+    """
+    if multiprocessing.current_process().name.startswith(WORKER):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,3 +1,5 @@
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,8 @@ from keras_muse.runtime.variables import free
 from keras_muse.runtime.variables import kept
 from tests.helpers.tiny import tiny_base
 from tests.helpers.tiny import tiny_data
+from tests.helpers.tiny import tiny_images
+from tests.helpers.tiny import tiny_tokenizer
 from tests.helpers.tiny import to_numpy
 
 
@@ -74,3 +78,24 @@ def test_at_the_end_no_two_variables_have_one_array():
     np.testing.assert_array_equal(
         keras.ops.convert_to_numpy(second), np.ones(2)
     )
+
+
+@pytest.mark.parametrize("kind", ["base", "tokenizer"])
+def test_control_c_in_the_first_step_leaves_the_weights(kind, monkeypatch):
+    if kind == "base":
+        model = tiny_base()
+        data = tiny_data(model, 4)
+        model.compile()
+    else:
+        model, data = tiny_tokenizer(), tiny_images(4)
+        model.compile(perceptual=None, adversarial_weight=0)
+    before = [to_numpy(variable) for variable in model.weights]
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(model, "loss_terms", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data, batch_size=4, verbose=0)
+    for value, variable in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), value)
