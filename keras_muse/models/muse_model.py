@@ -436,6 +436,7 @@ class MuseModel(keras.Model):
             for callback in callbacks:
                 self._set_mode(callback)
             options["callbacks"] = callbacks
+        self._initial_epoch = None  # what a backup of the last `fit` set
         with in_training, self._kept_variables():
             return super().fit(**options)
 
