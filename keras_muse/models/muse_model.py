@@ -466,6 +466,7 @@ class MuseModel(keras.Model):
         options["callbacks"] = _guarded(options.get("callbacks"))
         for callback in options["callbacks"]:
             self._set_mode(callback)
+        self._initial_epoch = None  # what a backup of the last `fit` set
         with in_training, self._kept_variables():
             return super().fit(**options)
 
