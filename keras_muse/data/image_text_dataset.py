@@ -86,7 +86,9 @@ class ImageTextDataset(BatchStream):
             )
         self.image_size = decoding.as_size(image_size)
         self.batch_size = check_int(batch_size, "batch_size")
-        self.shuffle = check_bool(shuffle, "shuffle")
+        if shuffle is not None:
+            shuffle = check_bool(shuffle, "shuffle")
+        self.shuffle = shuffle
         self.seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
