@@ -18,7 +18,7 @@ from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
-from keras_muse.runtime.messages import log_without_a_screen
+from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.variables import kept
 
 # What Keras offers for losses between an output and a target. The losses here
@@ -60,7 +60,7 @@ class MuseModel(keras.Model):
     gradient_accumulation_steps = 1
 
     def __init__(self, **kwargs):
-        log_without_a_screen()
+        open_closed_streams()  # Keras' progress bars fail without
         super().__init__(**kwargs)
         self._step = None
         self._compiled = CompiledFunctions(self)
