@@ -22,7 +22,7 @@ from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
 from keras_muse.runtime.inputs import as_native
 from keras_muse.runtime.inputs import check_data
-from keras_muse.runtime.messages import log_without_a_screen
+from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.variables import kept
 
 # What Keras offers for losses between an output and a target. The losses here
@@ -73,7 +73,7 @@ class MuseModel(keras.Model):
     gradient_accumulation_steps = 1
 
     def __init__(self, **kwargs):
-        log_without_a_screen()
+        open_closed_streams()  # Keras' progress bars fail without
         super().__init__(**kwargs)
         self._step = None
         self._compiled = CompiledFunctions(self)

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from keras_muse.runtime.streams import outliving_streams
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_data
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -74,3 +76,12 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path, closed):
         check=True,
     )
     assert path.read_text() == "''"
+
+
+def test_a_model_shows_its_progress_to_nobody(monkeypatch):
+    """As in a process whose output was closed."""
+    monkeypatch.setattr(sys, "stdout", None)
+    model = tiny_base()
+    predicted = model.predict(tiny_data(model, 2), batch_size=2, verbose=1)
+    assert predicted.shape == (2, 16)
+    sys.stdout.close()
