@@ -1,16 +1,21 @@
 """What every trained model of this package is: a Keras model with presets."""
 
 import contextlib
-import inspect
 
 import keras
 import numpy as np
 
-from keras_muse.callbacks.nan_guard import NaNGuard
 from keras_muse.files import keras_files
 from keras_muse.models.exporting import SeenInputs
 from keras_muse.models.exporting import check_format
 from keras_muse.models.exporting import check_signature
+from keras_muse.models.keras_arguments import TARGET_LOSSES
+from keras_muse.models.keras_arguments import TARGETS
+from keras_muse.models.keras_arguments import by_name
+from keras_muse.models.keras_arguments import check_no_target_losses
+from keras_muse.models.keras_arguments import check_no_targets
+from keras_muse.models.keras_arguments import is_stream
+from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -24,11 +29,6 @@ from keras_muse.runtime.inputs import as_native
 from keras_muse.runtime.inputs import check_data
 from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.variables import kept
-
-# What Keras offers for losses between an output and a target. The losses here
-# know no target and no weights of rows.
-TARGETS = ("y", "sample_weight", "class_weight")
-TARGET_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 class MuseModel(keras.Model):
@@ -343,7 +343,7 @@ class MuseModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        _check_no_targets(self, {"y": y, "sample_weight": sample_weight})
+        check_no_targets(self, {"y": y, "sample_weight": sample_weight})
         terms = self.loss_terms(x, y_pred, training)
         for name, mean in self._loss_means.items():
             if name in self.term_weights:
@@ -366,13 +366,7 @@ class MuseModel(keras.Model):
     # === Steps ===
 
     def compile(self, optimizer, **kwargs):
-        given = {name: kwargs.get(name) for name in TARGET_LOSSES}
-        if wrong := [n for n, value in given.items() if value is not None]:
-            raise ValueError(
-                f"{type(self).__name__} has losses and metrics of its own, "
-                f"without targets: `compile` takes no {', '.join(wrong)}. "
-                f"Received: {wrong[0]}={given[wrong[0]]!r}"
-            )
+        check_no_target_losses(self, kwargs)
         self._check_trained_dtypes()
         super().compile(optimizer=optimizer, **kwargs)
 
@@ -435,8 +429,8 @@ class MuseModel(keras.Model):
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit`, without targets and with a guard against NaN."""
-        options = _arguments(keras.Model.fit, (x, *args), kwargs)
-        _check_no_targets(self, options)
+        options = by_name(keras.Model.fit, (x, *args), kwargs)
+        check_no_targets(self, options)
         x, validation_data = options["x"], options.get("validation_data")
         x = options["x"] = as_native(x)
         self.check_data(x, "x")
@@ -447,7 +441,7 @@ class MuseModel(keras.Model):
             x_val, *others = keras.utils.unpack_x_y_sample_weight(
                 validation_data
             )
-            _check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
+            check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
             x_val = options["validation_data"] = as_native(x_val)
             self.check_data(x_val, "validation_data")
             check_whole_batches(
@@ -456,37 +450,24 @@ class MuseModel(keras.Model):
                 or options.get("batch_size"),
             )
         in_training = contextlib.nullcontext()
-        if _is_stream(x):
+        if is_stream(x):
             # Which is then in the order that is wanted: batches inside an
             # epoch are not permuted.
             in_training = x.in_training(
                 options.get("shuffle"), options.pop("steps_per_epoch", None)
             )
             options["shuffle"] = False
-        options["callbacks"] = _guarded(options.get("callbacks"))
-        for callback in options["callbacks"]:
-            self._set_mode(callback)
+        options["callbacks"] = known_callbacks(
+            options.get("callbacks"), self.larger_is_better
+        )
         self._initial_epoch = None  # what a backup of the last `fit` set
         with in_training, self._kept_variables():
             return super().fit(**options)
 
-    def _set_mode(self, callback):
-        """Tells a callback whether what it monitors is to rise or to fall.
-
-        By itself Keras knows it of its own metrics only, and fails after an
-        epoch.
-        """
-        if getattr(callback, "mode", None) == "auto":
-            name = callback.monitor.removeprefix("val_")
-            if name in self.larger_is_better:
-                callback.mode = "max"
-            elif name.endswith("loss"):
-                callback.mode = "min"
-
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate`, without targets."""
-        options = _arguments(keras.Model.evaluate, (x, *args), kwargs)
-        _check_no_targets(self, options)
+        options = by_name(keras.Model.evaluate, (x, *args), kwargs)
+        check_no_targets(self, options)
         options["x"] = as_native(options["x"])
         self.check_data(options["x"], "x")
         check_whole_batches(options["x"], options.get("batch_size"))
@@ -544,40 +525,3 @@ class MuseModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
             variables += self.optimizer.variables
         return kept(variables)
-
-
-def _arguments(method, args, kwargs):
-    """The arguments of a call of `method`, all by their names."""
-    arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
-    arguments.pop("self")
-    return {**arguments.pop("kwargs", {}), **arguments}
-
-
-def _guarded(callbacks):
-    """A list of callbacks that begins with a `NaNGuard`.
-
-    So it ends the training before another one saves.
-    """
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks = callbacks.callbacks
-    callbacks = keras.tree.flatten(callbacks or [])
-    guards = [c for c in callbacks if isinstance(c, NaNGuard)]
-    others = [c for c in callbacks if not isinstance(c, NaNGuard)]
-    return [*(guards or [NaNGuard()]), *others]
-
-
-def _check_no_targets(model, options):
-    inputs = model.batch_inputs(training=True)
-    data = f"a dict of {sorted(inputs)}" if inputs else "inputs"
-    for name in TARGETS:
-        if options.get(name) is not None:
-            raise ValueError(
-                f"{type(model).__name__} has losses without targets: its data "
-                f"are {data} alone, without `{name}`. Received: a `{name}` of "
-                f"type {type(options[name]).__name__}"
-            )
-
-
-def _is_stream(x):
-    """Whether `x` is a `keras_muse.data` stream, known by what it has."""
-    return hasattr(x, "step") and hasattr(x, "in_training")

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_muse import VQGANTokenizer
 from keras_muse.models import PictureTextScorer
+from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.muse_model import MuseModel
 from tests.helpers import tiny
 from tests.helpers.tiny import to_numpy
@@ -402,7 +403,7 @@ def test_callbacks_know_the_direction_of_what_they_monitor(tmp_path, monitor):
 )
 def test_a_plateau_is_told_in_the_right_direction(monitor, better, worse):
     callback = keras.callbacks.ReduceLROnPlateau(monitor)
-    tiny.tiny_tokenizer()._set_mode(callback)
+    known_callbacks(callback, tiny.tiny_tokenizer().larger_is_better)
     callback._set_monitor_op()
     assert callback.monitor_op(better, worse)
     assert not callback.monitor_op(worse, better)

@@ -1,0 +1,93 @@
+"""The arguments of `compile`, `fit` and `evaluate`, as our losses take them."""
+
+import inspect
+
+import keras
+
+from keras_muse.callbacks.nan_guard import NaNGuard
+
+# What Keras offers for losses between an output and a target. The losses here
+# know no target and no weights of rows.
+TARGETS = ("y", "sample_weight", "class_weight")
+TARGET_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+def by_name(method, args, kwargs):
+    """The arguments of a call of `method`, all by their names."""
+    arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
+    arguments.pop("self")
+    return {**arguments.pop("kwargs", {}), **arguments}
+
+
+def check_no_target_losses(model, options):
+    """Refuses what Keras' own `compile` makes of targets.
+
+    Args:
+        model: `MuseModel`.
+        options: dict. Arguments of `compile`.
+    """
+    for name in TARGET_LOSSES:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"{type(model).__name__} has losses and metrics of its own, "
+                f"without targets: `compile` takes no {name}. "
+                f"Received: {name}={options[name]!r}"
+            )
+
+
+def check_no_targets(model, options):
+    """Refuses targets and weights of rows.
+
+    Args:
+        model: `MuseModel`.
+        options: dict. Arguments of `fit` or `evaluate`.
+    """
+    inputs = model.batch_inputs(training=True)
+    data = f"a dict of {sorted(inputs)}" if inputs else "inputs"
+    for name in TARGETS:
+        if options.get(name) is not None:
+            raise ValueError(
+                f"{type(model).__name__} has losses without targets: its data "
+                f"are {data} alone, without `{name}`. Received: a `{name}` of "
+                f"type {type(options[name]).__name__}"
+            )
+
+
+def is_stream(x):
+    """Whether `x` is a `keras_muse.data` stream, known by what it has."""
+    return hasattr(x, "step") and hasattr(x, "in_training")
+
+
+def known_callbacks(callbacks, larger_is_better):
+    """Callbacks behind a `NaNGuard`, told which way what they monitor goes.
+
+    The guard is the first: it ends the training before another one saves.
+
+    Args:
+        callbacks: as in `fit`.
+        larger_is_better: names of metrics.
+
+    Returns:
+        A list.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    callbacks = keras.tree.flatten(callbacks or [])
+    guards = [c for c in callbacks if isinstance(c, NaNGuard)]
+    others = [c for c in callbacks if not isinstance(c, NaNGuard)]
+    for callback in others:
+        _set_mode(callback, larger_is_better)
+    return [*(guards or [NaNGuard()]), *others]
+
+
+def _set_mode(callback, larger_is_better):
+    """Tells a callback whether what it monitors is to rise or to fall.
+
+    By itself Keras knows it of its own metrics only, and fails after an epoch.
+    """
+    if getattr(callback, "mode", None) == "auto":
+        name = callback.monitor.removeprefix("val_")
+        if name in larger_is_better:
+            callback.mode = "max"
+        elif name.endswith("loss"):
+            callback.mode = "min"
