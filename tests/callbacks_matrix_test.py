@@ -189,8 +189,13 @@ def test_averaged_weights_are_validated_and_kept(journey, history):
 def test_an_artifact_gives_the_numbers_of_the_model(journey, history):
     """Its shapes are those of the training."""
     inputs = journey.data
-    if journey.model.input_names is not None:
-        inputs = {name: inputs[name] for name in journey.model.input_names}
+    known = journey.model.batch_inputs(training=False)
+    if known is not None:
+        inputs = {
+            name: inputs[name]
+            for name, spec in known.items()
+            if not spec.is_optional
+        }
     row = keras.tree.map_structure(lambda x: x[:1], inputs)
     actual = outputs_of_artifact(journey.directory, journey.model, row)
     # One program: called as it is, JAX would compile each operation.

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from keras_muse import cli
 from keras_muse.commands import generate
 from keras_muse.data import processes
 from keras_muse.files.places import check_place
+from tests.helpers import interrupts
 from tests.helpers.tiny_muse import tiny_muse
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -83,7 +83,7 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         ((*GENERATE, "--guidance-scale", "nan"), "guidance_scale=nan"),
         ((*GENERATE, "--seed", str(2**40)), f"seed={2**40}"),
         ((*GENERATE, "--best-of", "-1"), "best_of=-1"),
-        (("generate", "\udcff", *GENERATE[2:]), r"texts[0]='\udcff'"),
+        (("generate", "\udcff", *GENERATE[2:]), r"prompts[0]='\udcff'"),
         (("tokenize", "missing", *TOKENIZE[2:]), "path='missing'"),
         (("tokenize", "empty", *TOKENIZE[2:]), "path='empty'"),
         (("tokenize", "pipe", *TOKENIZE[2:]), "path='pipe'"),
@@ -139,10 +139,11 @@ def test_nothing_ends_in_a_traceback(here, monkeypatch, error, message):
 
 def test_control_c_is_said_in_one_line(here, monkeypatch, capsys):
     def interrupted(options):
-        signal.raise_signal(signal.SIGINT)
+        interrupts.press()
 
     monkeypatch.setattr(generate, "run", interrupted)
-    assert message_of(*GENERATE) == 130
+    with interrupts.heard():
+        assert message_of(*GENERATE) == 130
     assert capsys.readouterr().err == "keras-muse: interrupted\n"
 
 

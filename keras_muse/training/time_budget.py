@@ -27,7 +27,8 @@ class TimeBudget(keras.callbacks.Callback):
     is started anew: it goes on with the time that is left.
 
     Args:
-        seconds: float. Time to train, compilation included.
+        seconds: float. Time to train, compilation included. With `0` what
+            was saved is only loaded.
         directory: string or path. Where the state is saved.
         learning_rate: float. The highest learning rate, of a tokenizer and
             its critic alike.
@@ -56,7 +57,7 @@ class TimeBudget(keras.callbacks.Callback):
 
     def __init__(self, seconds, directory, learning_rate, save_every=60.0):
         super().__init__()
-        self.seconds = check_number(seconds, "seconds", 0, open_at="low")
+        self.seconds = check_number(seconds, "seconds", 0)
         self.directory = check_path(directory, "directory")
         self.learning_rate = check_number(learning_rate, "learning_rate", 0)
         self.save_every = check_number(save_every, "save_every", 0)
@@ -111,7 +112,7 @@ class TimeBudget(keras.callbacks.Callback):
         self._save()
 
     def _rate_now(self):
-        progress = min(self.spent / self.seconds, 1.0)
+        progress = min(self.spent / max(self.seconds, 1e-9), 1.0)
         warm_up = min(1.0, (progress + 1e-3) / self.WARM_UP)
         return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
 

@@ -233,7 +233,7 @@ def test_losses_are_float32_under_a_mixed_policy():
 
 
 def test_unusable_settings_raise():
-    with pytest.raises(ValueError, match="Received: regularization=r2"):
+    with pytest.raises(ValueError, match="Received: regularization='r2'"):
         AdversarialLoss(LinearCritic(), regularization="r2")
     with pytest.raises(ValueError, match="compute_dtype=bfloat16"):
         AdversarialLoss(

@@ -92,5 +92,5 @@ def test_losses_are_float32_under_a_mixed_policy(batch):
 
 
 def test_unknown_reconstruction_raises():
-    with pytest.raises(ValueError, match="Received: reconstruction=huber"):
+    with pytest.raises(ValueError, match="Received: reconstruction='huber'"):
         make(reconstruction="huber")

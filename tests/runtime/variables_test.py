@@ -1,4 +1,3 @@
-import signal
 
 import keras
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 
 from keras_muse.runtime.variables import free
 from keras_muse.runtime.variables import kept
+from tests.helpers import interrupts
 from tests.helpers.tiny import tiny_base
 from tests.helpers.tiny import tiny_data
 from tests.helpers.tiny import tiny_images
@@ -92,10 +92,10 @@ def test_control_c_in_the_first_step_leaves_the_weights(kind, monkeypatch):
     before = [to_numpy(variable) for variable in model.weights]
 
     def interrupted(*args, **kwargs):
-        signal.raise_signal(signal.SIGINT)
+        interrupts.press()
 
     monkeypatch.setattr(model, "loss_terms", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupts.heard(), pytest.raises(KeyboardInterrupt):
         model.fit(data, batch_size=4, verbose=0)
     for value, variable in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(variable), value)
