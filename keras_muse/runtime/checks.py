@@ -237,14 +237,12 @@ def _is_whole(text):
 # === Arrays ===
 
 
-def check_array(values, argument, kinds="biuf"):
+def check_array(values, argument):
     """Numbers as a numpy array, in this machine's byte order.
 
     Args:
         values: array of any library, or nested lists.
         argument: string. What the caller calls it.
-        kinds: string. The kinds of numpy's dtypes that are valid. Defaults to
-            bools, integers and floats.
     """
     try:
         array = values
@@ -258,10 +256,9 @@ def check_array(values, argument, kinds="biuf"):
         ) from error
     if "bfloat16" in str(array.dtype):
         array = array.astype("float32")
-    if array.dtype.kind not in kinds:
-        words = {"iu": "integers", "biu": "bools or integers"}
+    if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"`{argument}` must be {words.get(kinds, 'numbers')}. Received: "
+            f"`{argument}` must be numbers. Received: "
             f"{argument}.dtype={array.dtype}"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)

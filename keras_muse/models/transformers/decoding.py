@@ -327,7 +327,7 @@ def check_verbose(verbose):
 def check_text(text_embeddings, text_mask, text_dim, prefix=""):
     """Checks a text and returns it as the inputs of a model."""
     embeddings = check_finite_array(text_embeddings, f"{prefix}text_embeddings")
-    mask = check_array(text_mask, f"{prefix}text_mask", "biu")
+    mask = check_array(text_mask, f"{prefix}text_mask")
     if embeddings.ndim != 3 or embeddings.shape[-1] != text_dim:
         raise ValueError(
             f"`{prefix}text_embeddings` must be of shape (batch, text_length, "
