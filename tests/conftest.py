@@ -52,3 +52,13 @@ def small_heap():
         jax.clear_caches()
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items):
+    """The longest come first: at the end no process is alone with one."""
+    longest = (
+        "tutorials_test.py",
+        "checkpoint_test.py",
+        "distribution_test.py",
+    )
+    items.sort(key=lambda item: item.path.name not in longest)
