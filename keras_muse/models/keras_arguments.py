@@ -1,22 +1,69 @@
 """The arguments of `compile`, `fit` and `evaluate`, as our losses take them."""
 
 import inspect
+import types
 
 import keras
 
 from keras_muse.callbacks.nan_guard import NaNGuard
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.inputs import as_native
 
 # What Keras offers for losses between an output and a target. The losses here
 # know no target and no weights of rows.
 TARGETS = ("y", "sample_weight", "class_weight")
 TARGET_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
+# The least that is valid. Keras takes 0 rows for the default number.
+COUNTS = {
+    **{"batch_size": 1, "validation_batch_size": 1},
+    **{"epochs": 0, "initial_epoch": 0},
+    **{"steps_per_epoch": 1, "validation_steps": 1, "steps": 1},
+}
 
 
 def by_name(method, args, kwargs):
-    """The arguments of a call of `method`, all by their names."""
+    """The arguments of a call of `method`, all by their names.
+
+    Numbers of rows, steps and epochs are checked.
+    """
     arguments = inspect.signature(method).bind(None, *args, **kwargs).arguments
     arguments.pop("self")
-    return {**arguments.pop("kwargs", {}), **arguments}
+    options = {**arguments.pop("kwargs", {}), **arguments}
+    for name, low in COUNTS.items():
+        if options.get(name) is not None:
+            options[name] = check_int(options[name], name, low)
+    return options
+
+
+def looked_at(x, argument):
+    """Data as Keras takes them, and what of them can be checked.
+
+    Keras wants tuples of a generator; batches alone become such. Its first
+    one is looked at, and put back.
+
+    Args:
+        x: what somebody gave to `fit`, `evaluate` or `predict`.
+        argument: string. What it is called there.
+
+    Returns:
+        `(x, inputs)`: the data, and what is to be checked.
+    """
+    x = as_native(x)
+    if not isinstance(x, types.GeneratorType):
+        return x, x
+    batches = (b if isinstance(b, tuple) else (as_native(b),) for b in x)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError(
+            f"`{argument}` must not be empty. Received: a generator without a "
+            "batch"
+        )
+    return _chain(first, batches), first[0]
+
+
+def _chain(first, others):
+    yield first
+    yield from others
 
 
 def check_no_target_losses(model, options):

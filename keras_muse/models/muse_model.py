@@ -16,6 +16,7 @@ from keras_muse.models.keras_arguments import check_no_target_losses
 from keras_muse.models.keras_arguments import check_no_targets
 from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
+from keras_muse.models.keras_arguments import looked_at
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -25,7 +26,6 @@ from keras_muse.runtime.batches import check_whole_batches
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
-from keras_muse.runtime.inputs import as_native
 from keras_muse.runtime.inputs import check_data
 from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.variables import kept
@@ -427,13 +427,18 @@ class MuseModel(keras.Model):
         if inputs is not None:
             check_data(x, inputs, argument)
 
+    def _looked_at(self, x, argument, training=True):
+        """The same data for Keras, after `check_data`."""
+        x, inputs = looked_at(x, argument)
+        self.check_data(inputs, argument, training)
+        return x
+
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit`, without targets and with a guard against NaN."""
         options = by_name(keras.Model.fit, (x, *args), kwargs)
         check_no_targets(self, options)
-        x, validation_data = options["x"], options.get("validation_data")
-        x = options["x"] = as_native(x)
-        self.check_data(x, "x")
+        x = options["x"] = self._looked_at(options["x"], "x")
+        validation_data = options.get("validation_data")
         check_whole_batches(
             x, options.get("batch_size"), self.gradient_accumulation_steps
         )
@@ -442,8 +447,8 @@ class MuseModel(keras.Model):
                 validation_data
             )
             check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
-            x_val = options["validation_data"] = as_native(x_val)
-            self.check_data(x_val, "validation_data")
+            x_val = self._looked_at(x_val, "validation_data")
+            options["validation_data"] = x_val
             check_whole_batches(
                 x_val,
                 options.get("validation_batch_size")
@@ -468,8 +473,7 @@ class MuseModel(keras.Model):
         """`keras.Model.evaluate`, without targets."""
         options = by_name(keras.Model.evaluate, (x, *args), kwargs)
         check_no_targets(self, options)
-        options["x"] = as_native(options["x"])
-        self.check_data(options["x"], "x")
+        options["x"] = self._looked_at(options["x"], "x")
         check_whole_batches(options["x"], options.get("batch_size"))
         with self._kept_variables():
             return super().evaluate(**options)
@@ -482,8 +486,7 @@ class MuseModel(keras.Model):
         Under a distribution Keras would neither fill up the last batch nor
         fetch what is on other machines.
         """
-        x = as_native(x)
-        self.check_data(x, "x", training=False)
+        x = self._looked_at(x, "x", training=False)
         is_distributed = keras.distribution.distribution() is not None
         if not is_distributed or not are_arrays(x) or steps or callbacks:
             with self._kept_variables():
@@ -524,4 +527,4 @@ class MuseModel(keras.Model):
                 # it what loaders have read ahead.
                 self.optimizer.build(self.trainable_variables)
             variables += self.optimizer.variables
-        return kept(variables)
+        return kept(variables, self)

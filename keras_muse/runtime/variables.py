@@ -49,15 +49,17 @@ def free(variables):
 
 
 @contextlib.contextmanager
-def kept(variables):
+def kept(variables, model):
     """A scope whose failure leaves no variable without a value.
 
-    On JAX, Keras takes the values out of the variables while it trains, and
-    puts them back after an epoch. An error in the first step, or Ctrl-C, would
-    leave a model without weights. In the end each has a value of its own.
+    On JAX, Keras takes the values out of the variables while it goes through
+    the data, and puts them back at the end. An error in between, or Ctrl-C,
+    would leave a model without weights. In the end each has a value of its
+    own.
 
     Args:
         variables: list of `keras.Variable`.
+        model: the `keras.Model` that trains, evaluates or predicts.
     """
     values = []
     if keras.config.backend() == "jax":
@@ -65,6 +67,11 @@ def kept(variables):
     try:
         yield
     except BaseException:
+        if keras.config.backend() == "jax":
+            # After the first step Keras has newer ones. It puts them back by
+            # itself after `fit` alone.
+            model.jax_state_sync()
+            model._jax_state = None
         for variable, value in values:
             if variable._value is None and not value.is_deleted():
                 variable._value = value

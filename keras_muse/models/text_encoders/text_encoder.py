@@ -232,7 +232,7 @@ class TextEncoder(keras_hub.models.Backbone):
         self._check_not_released()
         x = as_native(x)
         check_data(x, self.token_inputs, "x")
-        with kept(self.variables):
+        with kept(self.variables, self):
             return super().predict(x, *args, **kwargs)
 
     @property

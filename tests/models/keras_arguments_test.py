@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from tests.helpers import tiny
+
+
+@pytest.fixture(scope="module")
+def base():
+    model = tiny.tiny_base(num_layers=1)
+    model.compile("adam")
+    return model
+
+
+def batches(model, num_batches=3, **changes):
+    for _ in range(num_batches):
+        yield {**tiny.tiny_data(model, 4), **changes}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_a_generator_of_batches_trains(base):
+    def loss(data, **options):
+        return base.evaluate(data, verbose=0, return_dict=True, **options)
+
+    expected = loss(tiny.tiny_data(base, 4))["loss"]
+    assert loss(batches(base))["loss"] == pytest.approx(expected, rel=1e-5)
+    in_tuples = ((batch,) for batch in batches(base))
+    assert loss(in_tuples)["loss"] == pytest.approx(expected, rel=1e-5)
+    before = int(base.optimizer.iterations)
+    history = base.fit(
+        batches(base), validation_data=batches(base), verbose=0
+    ).history
+    assert int(base.optimizer.iterations) == before + 3  # none is lost
+    assert np.isfinite(history["val_loss"]).all()
+
+
+def test_the_first_batch_of_a_generator_is_checked(base):
+    ids = np.full((4, 16), 99, "int32")
+    with pytest.raises(ValueError, match=r"`token_ids` must be .* Received"):
+        base.fit(batches(base, token_ids=ids), verbose=0)
+    with pytest.raises(ValueError, match=r"missing: \['token_ids'\]") as error:
+        base.fit(batches(base, token_ids=None), verbose=0)
+    assert "[[" not in str(error.value)  # no array is printed
+    with pytest.raises(ValueError, match="`x` must not be empty.*generator"):
+        base.fit(batches(base, num_batches=0), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("epochs", "3"),
+        ("epochs", -1),
+        ("initial_epoch", 1.5),
+        ("steps_per_epoch", 0),
+        ("validation_steps", True),
+        ("validation_batch_size", 0),
+    ],
+)
+def test_numbers_of_rows_and_steps_are_checked(base, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must .*{name}={value!r}"):
+        base.fit(tiny.tiny_data(base, 4), verbose=0, **{name: value})
+
+
+def test_those_of_any_library_are_taken(base):
+    history = base.fit(
+        tiny.tiny_data(base, 4),
+        batch_size=np.int64(4),
+        epochs=np.array(2),
+        verbose=0,
+    ).history
+    assert len(history["loss"]) == 2
