@@ -17,6 +17,7 @@ def batches(model, num_batches=3, **changes):
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
 def test_a_generator_of_batches_trains(base):
     def loss(data, **options):
         return base.evaluate(data, verbose=0, return_dict=True, **options)
