@@ -226,6 +226,8 @@ def test_tokenize_passes_its_options_on(
         (["--image-size", "16", "--store", "words"], "`store`.*words"),
         (["--split", "no such split"], "no such split"),
         (["--image-size", "17"], "downsampling"),
+        (["--image-size", "0"], "`image_size`.*of 0 x 0"),
+        (["--image-size", "-8", "--other-grid"], "`image_size`.*positive.*-8"),
         (["--image-size", "20"], "`image_size`.*16 x 16.*4 x 4.*of 20 x 20"),
         ([], "`image_size`.*16 x 16.*of 40 x 40"),
     ],

@@ -83,7 +83,9 @@ def run(options):
         high_res_tokenizer = parts["high_res_image_tokenizer"]
     if not options.other_grid:
         grids = grid_sizes(options.preset)
-        size = options.image_size or _size_of_first(pairs)
+        size = options.image_size
+        if size is None:
+            size = _size_of_first(pairs)
         _check_grid("image_size", size, tokenizer, grids.get("base"))
         if high_res_tokenizer is not None:
             _check_grid(

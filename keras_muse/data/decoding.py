@@ -30,18 +30,18 @@ def _formats():
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def as_size(image_size):
+def as_size(image_size, argument="image_size"):
     """An int or a pair of ints as `(height, width)`; None stays None."""
     if image_size is None:
         return None
     try:
         if np.ndim(image_size) == 0:
-            return (check_int(image_size, "image_size"),) * 2
-        return check_ints(image_size, "image_size", length=2)
+            return (check_int(image_size, argument),) * 2
+        return check_ints(image_size, argument, length=2)
     except Exception as error:  # each library has its own
         raise ValueError(
-            "`image_size` must be a positive int or a pair of them. "
-            f"Received: image_size={show(image_size)}"
+            f"`{argument}` must be a positive int or a pair of them. "
+            f"Received: {argument}={show(image_size)}"
         ) from error
 
 

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from keras_muse.data.decoding import as_size
 from keras_muse.data.token_shards.views import picture_views
 from keras_muse.data.token_shards.views import resize_view
 from keras_muse.runtime.batches import pad_rows
@@ -29,10 +30,13 @@ class PictureViews:
     """
 
     def __init__(self, image_size, high_res_image_size, seed, **kwargs):
-        sizes = [image_size, high_res_image_size]
+        sizes = {
+            "image_size": image_size,
+            "high_res_image_size": high_res_image_size,
+        }
         self._sizes = [
-            (size, size) if type(size) is int else size
-            for size in sizes
+            as_size(size, name)
+            for name, size in sizes.items()
             if size is not False
         ]
         self._seed = seed
