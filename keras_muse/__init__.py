@@ -4,8 +4,8 @@ Public names are resolved on first use, so that `import keras_muse` is quick
 and imports no backend. Keras knows the classes all the same.
 """
 
-from keras_muse import registered
 from keras_muse.lazy import lazy_names
+from keras_muse.runtime import registered
 from keras_muse.runtime.home import ensure_home
 from keras_muse.version import __version__
 

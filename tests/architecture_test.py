@@ -7,7 +7,7 @@ import pathlib
 PACKAGE = pathlib.Path(__file__).parent.parent / "keras_muse"
 # From the ground: a room imports from its own floor and from those below.
 FLOORS = [
-    ("lazy", "registered", "version", "ops", "runtime", "files", "callbacks"),
+    ("lazy", "version", "ops", "runtime", "files", "callbacks"),
     ("layers", "losses", "metrics", "optimizers", "samplers"),
     ("models", "scorers"),
     ("data", "training", "converters"),

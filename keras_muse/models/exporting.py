@@ -13,21 +13,20 @@ class SeenInputs:
         self._spec = None
 
     def look(self, inputs, known=None):
-        """Remembers inputs, if they are the first.
+        """Remembers the first inputs.
 
         Args:
             inputs: tensor or dict of tensors.
             known: dict of `Input` or `None`. Those of a dict, of which the
                 ones count that must be there.
         """
-        if self._spec is None:
-            if known is not None:
-                inputs = {
-                    name: inputs[name]
-                    for name, spec in known.items()
-                    if not spec.is_optional
-                }
-            self._spec = keras.tree.map_structure(_spec, inputs)
+        if known is not None:
+            inputs = {
+                name: inputs[name]
+                for name, spec in known.items()
+                if not spec.is_optional
+            }
+        self._spec = keras.tree.map_structure(_spec, inputs)
 
     @property
     def signature(self):

@@ -284,7 +284,8 @@ class MuseModel(keras.Model):
 
     def call(self, inputs, training=False):
         outputs = self._call(inputs, training)
-        self._seen_inputs.look(inputs, self.batch_inputs(training=False))
+        if self._seen_inputs.signature is None:
+            self._seen_inputs.look(inputs, self.batch_inputs(training=False))
         return outputs
 
     def _call(self, inputs, training):

@@ -8,13 +8,13 @@ import sys
 
 import keras
 
-from keras_muse import registered
 from keras_muse.layers import FSQ
 from keras_muse.layers import FeedForward
 from keras_muse.models import PictureTextScorer
+from keras_muse.runtime import registered
 from tests.helpers import tiny
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 # Keras is imported after the package here, and before it there.
 LOAD = """
