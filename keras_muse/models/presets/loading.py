@@ -18,7 +18,6 @@ from keras_muse.models.presets import published
 from keras_muse.models.presets import transfer
 from keras_muse.models.presets.architectures import ARCHITECTURES
 from keras_muse.models.presets.architectures import BUNDLED
-from keras_muse.runtime.variables import check_finite
 
 MUSE_FILE = "muse.json"
 
@@ -141,7 +140,6 @@ def _from_architecture(cls, name, load_weights, kwargs):
 
 def save_model(model, preset_dir, max_shard_size):
     """Writes a model as a preset; see `MuseModel.save_to_preset`."""
-    check_finite(model.variables)
     with write_whole(preset_dir) as directory, _detached_optimizer(model):
         hub.saver(directory).save_backbone(model, max_shard_size=max_shard_size)
 
