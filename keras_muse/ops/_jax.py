@@ -1,5 +1,7 @@
 """What JAX has that `keras.ops` does not: Threefry, and fused attention."""
 
+import functools
+
 import jax
 from jax import numpy as jnp
 from jax.extend.random import threefry2x32_p
@@ -17,9 +19,19 @@ def threefry(key, counter):
 
 def fused_attention(query, key, value, mask):
     # cuDNN's kernel, whose softmax is in float32.
-    return jax.nn.dot_product_attention(
-        query, key, value, implementation="cudnn"
+    attend = functools.partial(
+        jax.nn.dot_product_attention, implementation="cudnn"
     )
+    if mask is None:
+        return attend(query, key, value)
+    mask = jnp.asarray(mask)[:, None, None, :]
+    # A row without keys sees all of them, and counts for nothing.
+    has_keys = mask.any(axis=-1, keepdims=True)
+    shape = (*mask.shape[:2], query.shape[1], key.shape[1])
+    attended = attend(
+        query, key, value, mask=jnp.broadcast_to(mask | ~has_keys, shape)
+    )
+    return jnp.where(has_keys, attended, 0)
 
 
 def obstacle_to_fused_attention(query, key, mask):
@@ -35,12 +47,13 @@ def obstacle_to_fused_attention(query, key, mask):
         return f"it needs compute capability 8.0, and {device} has {capability}"
     if query.dtype not in (jnp.bfloat16, jnp.float16):
         return "it needs bfloat16 or float16"
-    if mask is not None:
-        return "it takes no mask"
     head_dim = query.shape[-1]
     if head_dim % 8 or head_dim > 128:
         return "it needs a head_dim of at most 128 that 8 divides"
-    # Fewer tokens are a small product; others were not tried.
-    if any((length or 1) % 64 for length in (query.shape[1], key.shape[1])):
-        return "it needs numbers of queries and keys that 64 divides"
+    # Fewer queries are a small product; other numbers were not tried.
+    if (query.shape[1] or 1) % 64:
+        return "it needs a number of queries that 64 divides"
+    multiple = 64 if mask is None else 8
+    if (key.shape[1] or 1) % multiple:
+        return f"it needs a number of keys that {multiple} divides"
     return None

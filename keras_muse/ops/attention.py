@@ -22,9 +22,8 @@ def attend(query, key, value, mask=None, implementation=None):
 
     It is the backend's fused kernel where there is one, which never writes
     the scores to memory: Torch's, and cuDNN's with JAX on an NVIDIA GPU, in
-    half precision and without a mask. `keras.config.
-    disable_flash_attention()` turns that off, for programs that are compiled
-    after it.
+    half precision. `keras.config.disable_flash_attention()` turns that off,
+    for programs that are compiled after it.
 
     Otherwise, where the scores of a head are more than `MAX_SCORES`, as
     between the tokens of large pictures, a part of the queries is taken at a

@@ -129,7 +129,10 @@ class Gpu:
         ({"shape": (2, 65, 2, 64)}, "plain"),
         ({"shape": (2, 64, 2, 4)}, "plain"),
         ({"shape": (2, 64, 2, 256)}, "plain"),
-        ({"mask": np.ones((2, 64), bool)}, "plain"),
+        ({"mask": np.ones((2, 64), bool)}, "fused"),
+        ({"mask": np.ones((2, 24), bool), "num_keys": 24}, "fused"),
+        ({"mask": np.ones((2, 77), bool), "num_keys": 77}, "plain"),
+        ({"num_keys": 24}, "plain"),
         ({"platform": "tpu"}, "plain"),
         ({"compute_capability": "7.5"}, "plain"),
     ],
@@ -144,12 +147,34 @@ def test_which_attention_a_gpu_takes(monkeypatch, change, expected):
     monkeypatch.setattr(
         _jax.jax.nn,
         "dot_product_attention",
-        lambda query, *args, implementation: calls.append(implementation),
+        lambda query, *args, implementation, mask=None: (
+            calls.append(implementation) or query
+        ),
     )
     shape = change.get("shape", (2, 64, 2, 64))
-    x = keras.ops.ones(shape, dtype=change.get("dtype", "bfloat16"))
-    attention.attend(x, x, x, change.get("mask"))
+    query = keras.ops.ones(shape, dtype=change.get("dtype", "bfloat16"))
+    key = query[:, :1]
+    key = keras.ops.repeat(key, change.get("num_keys", shape[1]), axis=1)
+    attention.attend(query, key, key, change.get("mask"))
     assert calls == (["cudnn"] if expected == "fused" else [])
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="of JAX")
+def test_what_a_gpu_is_given_hides_keys_and_empty_rows(tensors, monkeypatch):
+    from keras_muse.ops import _jax
+
+    kernel = _jax.jax.nn.dot_product_attention
+
+    def on_a_processor(*tensors, implementation, mask):
+        assert implementation == "cudnn"
+        # cuDNN broadcasts over the heads alone.
+        assert mask.shape == (len(mask), 1, tensors[0].shape[1], mask.shape[3])
+        return kernel(*tensors, mask=mask)
+
+    monkeypatch.setattr(_jax.jax.nn, "dot_product_attention", on_a_processor)
+    assert not tensors[3].any(axis=1).all()  # some row has no key
+    actual = to_numpy(_jax.fused_attention(*tensors))
+    np.testing.assert_allclose(actual, numpy_attend(*tensors), atol=1e-5)
 
 
 def test_attention_can_be_kept_plain(tensors):
