@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_muse.commands import sampler_options
+from keras_muse.files.places import check_place
 
 HELP = "draw the prompts of a data set and score the pictures"
 DESCRIPTION = (
@@ -40,6 +41,13 @@ def add_arguments(command):
         help="which metrics, with which networks, on how many pictures (of "
         "the emoji 'emoji', whose scorer knows nothing else; of other data "
         "'pictures')",
+    )
+    command.add_argument(
+        "--reference-statistics",
+        metavar="FILE",
+        help=".npz with the mean and covariance (mu, sigma) of the true "
+        "pictures' features, as pytorch-fid writes it; written if it is not "
+        "there",
     )
     command.add_argument(
         "--split",
@@ -85,6 +93,7 @@ def run(options):
     from keras_muse.evaluation import report
     from keras_muse.evaluation.muse_scores import evaluate
     from keras_muse.evaluation.protocols import PROTOCOLS
+    from keras_muse.evaluation.rows import rows_to_draw
     from keras_muse.muse.muse import Muse
 
     if options.protocol is None:
@@ -96,6 +105,7 @@ def run(options):
             protocol, num_prompts=options.num_prompts
         )
     sampler_options.check(options)
+    _check_statistics(options)
     # What can be wrong with them shows before the first picture is drawn.
     collections = _load_collections(options, protocol)
     muse = Muse.from_preset(options.preset)
@@ -118,9 +128,12 @@ def run(options):
             batch_size=options.batch_size,
             sampler=sampler,
             super_res_sampler=sampler,
+            reference_statistics=options.reference_statistics,
         )
         rows += [{"split": split, **row} for row in scores]
-        reconstructions += _reconstructions(muse, split, pairs, protocol)
+        reconstructions += _reconstructions(
+            muse, split, rows_to_draw(pairs, protocol), protocol
+        )
         # After each split: the next one may take hours, and fail.
         report.write_report(options.output, rows, reconstructions, about)
     print(f"\n{options.output}/scores.md")
@@ -157,10 +170,21 @@ def _load_collections(options, protocol):
     collections = {}
     for split in options.split or splits:
         pairs = load(split=split, shuffle=False, **common)
-        if protocol.num_prompts is not None:
-            pairs = pairs.select_evenly(protocol.num_prompts)
         collections[split or "all"] = pairs
     return collections
+
+
+def _check_statistics(options):
+    path = options.reference_statistics
+    if path is None:
+        return
+    is_emoji = options.data.partition(":")[0] == "emoji"
+    if len(options.split or ()) > 1 or (is_emoji and not options.split):
+        raise ValueError(
+            "`--reference-statistics` are of one set of pictures: name one "
+            f"`--split`. Received: --split {options.split or 'none'}"
+        )
+    check_place(path)
 
 
 def _reconstructions(muse, split, pairs, protocol):

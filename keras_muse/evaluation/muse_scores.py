@@ -1,12 +1,14 @@
 """`evaluate`: draws the prompts of a data set and scores the pictures."""
 
 import itertools
+import math
 import time
 
 import keras
 import numpy as np
 
 from keras_muse.data import decoding
+from keras_muse.evaluation.rows import rows_to_draw
 from keras_muse.evaluation.scores import Scores
 from keras_muse.muse.draw_options import DrawOptions
 
@@ -27,12 +29,14 @@ def evaluate(
     scorer=None,
     sampler=None,
     super_res_sampler=None,
+    reference_statistics=None,
     verbose=1,
 ):
     """Draws the prompts of a data set and scores the pictures.
 
-    The prompts are the first captions of the rows. Row `i` is drawn with the
-    seed `seed + i`, so that settings are compared on equal noise; seeds that
+    The prompts are the first captions of the rows that the protocol takes; the
+    others may serve as references. Row `i` of those is drawn with the seed
+    `seed + i`, so that settings are compared on equal noise; seeds that
     are to be independent are further apart than there are rows. A row whose
     picture cannot be decoded is left out, with a warning; so is a metric that
     has no value of so few rows or prompts, with a message.
@@ -50,18 +54,26 @@ def evaluate(
             `Muse.generate`.
         seed: int, or list of ints to try each. Defaults to `0`.
         batch_size: int. Pictures drawn at once. Defaults to `16`.
+        reference_statistics: string or path. A file with the mean and the
+            covariance of the references' features: an `.npz` with `mu` and
+            `sigma`, as pytorch-fid writes it. Where there is no such file, it
+            is written, so that the next run looks at no reference again.
+            Metrics that need each true picture, such as `KernelDistance`, are
+            left out where it is read. Defaults to `None`.
         verbose: 0 or 1. Whether to draw a progress bar a setting.
 
     Returns:
         List of dicts, one a setting: `"guidance_scale"`, `"num_steps"`,
-        `"seed"`, `"num_pictures"`, `"image_size"`, `"seconds_per_picture"`,
+        `"seed"`, `"num_pictures"`, `"num_references"` (where it is known),
+        `"image_size"`, `"seconds_per_picture"`,
         and the scores by the names of the metrics; and `"shown"`, which holds
         `"images"`, some of the drawn pictures at their own size, and their
         `"texts"`.
 
     Raises:
-        ValueError: if there are fewer rows than the protocol asks for, before
-            the first picture is drawn.
+        ValueError: if there are fewer rows than the protocol asks for, or
+            `reference_statistics` are damaged or of another network or size:
+            before the first picture is drawn.
 
     Example:
     ```python
@@ -76,8 +88,9 @@ def evaluate(
     Reference:
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
-    pairs = _rows_of_protocol(pairs, protocol).readable()
-    scores = Scores(protocol, pairs)
+    references = pairs if protocol.references == "all" else None
+    pairs = rows_to_draw(pairs, protocol).readable()
+    scores = Scores(protocol, pairs, references, reference_statistics)
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale
@@ -110,18 +123,6 @@ def evaluate(
     return rows
 
 
-def _rows_of_protocol(pairs, protocol):
-    num_prompts = protocol.num_prompts
-    if num_prompts is not None:
-        if pairs.num_examples < num_prompts:
-            raise ValueError(
-                f"`pairs` must have the {num_prompts} rows that `protocol` "
-                f"asks for. Received: {pairs.num_examples} rows"
-            )
-        pairs = pairs.select(range(num_prompts))
-    return pairs
-
-
 def _as_list(values):
     return list(values) if isinstance(values, list | tuple) else [values]
 
@@ -148,11 +149,17 @@ def _draw_and_score(muse, pairs, scores, options, verbose):
         progress.update(rows.stop)
     return {
         "num_pictures": num_rows,
+        **_known("num_references", scores.num_references),
         "image_size": true.shape[1],
         "seconds_per_picture": seconds / num_rows,
         **scores.results(),
         "shown": {"images": np.stack(images_shown), "texts": texts_shown},
     }
+
+
+def _known(name, number):
+    """Of a file that does not say how many pictures it is of, nothing."""
+    return {name: number} if math.isfinite(number) else {}
 
 
 def _seeds(seed, rows, num_candidates):

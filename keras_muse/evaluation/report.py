@@ -18,6 +18,7 @@ _SETTING = (
     "num_steps",
     "seed",
     "num_pictures",
+    "num_references",
     "image_size",
 )
 # A distance and what is gained for it, for the curve; the first pair that was
