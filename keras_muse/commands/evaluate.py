@@ -135,7 +135,10 @@ def run(options):
             muse, split, rows_to_draw(pairs, protocol), protocol
         )
         # After each split: the next one may take hours, and fail.
-        report.write_report(options.output, rows, reconstructions, about)
+        others = report.write_report(
+            options.output, rows, reconstructions, about
+        )
+    print(*others, sep="\n")
     print(f"\n{options.output}/scores.md")
 
 

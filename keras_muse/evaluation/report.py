@@ -8,6 +8,7 @@ import statistics
 
 import keras
 
+from keras_muse.evaluation import published
 from keras_muse.files.whole import write_whole
 from keras_muse.training import draw_sections
 
@@ -42,7 +43,12 @@ def write_report(directory, rows, reconstructions, about):
         directory: string. It appears whole or not at all.
         rows: list of dicts from `evaluate`, each with `"split"` added.
         reconstructions: list of dicts from `evaluate_tokenizer`.
-        about: dict of strings and numbers: what was measured, and how.
+        about: dict of strings and numbers: what was measured, and how. Beside
+            the scores of the `"protocol"` `"coco"` or `"cc3m"` stand those
+            that others have published.
+
+    Returns:
+        List of strings: lines of the table of these, if there is one.
     """
     about = {**about, "versions": _versions()}
     runs = [
@@ -71,6 +77,7 @@ def write_report(directory, rows, reconstructions, about):
         draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
         if any("on_front" in row for row in scores):
             draw_front(scores, os.path.join(temporary, "pareto.png"))
+    return beside_published(about, scores)
 
 
 def _versions():
@@ -120,7 +127,21 @@ def as_markdown(about, scores, reconstructions):
     ):
         if rows:
             lines += ["", f"## {title}", "", *_table(rows)]
+    others = beside_published(about, scores)
+    if others:
+        lines += ["", "## Beside what is published", "", *others]
     return "\n".join(lines) + "\n"
+
+
+def beside_published(about, scores):
+    """Lines of Markdown, of a protocol of which something is published."""
+    if about.get("protocol") not in published.TABLES:
+        return []
+    own = [
+        (f"{_title(row)}, {row['num_pictures']} pictures", row)
+        for row in scores
+    ]
+    return published.beside(about["protocol"], own)
 
 
 def _table(rows):

@@ -82,6 +82,22 @@ def test_seeds_are_told_as_means_and_spreads(tmp_path):
     assert Image.open(directory / "sheet.png").height < 5 * 128
 
 
+def test_published_numbers_stand_beside_those_of_the_papers_protocols(tmp_path):
+    rows = [row(1.0, 0.1, num_pictures=30, clip_score=0.214)]
+    rows[0]["frechet_distance"] = 61.23
+    about = {"preset": "mine", "protocol": "cc3m"}
+    lines = report.write_report(str(tmp_path / "report"), rows, [], about)
+    text = (tmp_path / "report" / "scores.md").read_text()
+    assert "\n".join(lines) in text
+    own = "| all, guidance 2, 8 steps, 30 pictures | 61.23 | 0.214 | here |"
+    assert own in lines
+    assert any("| Draft-and-revise | 9.65 | 0.26 |" in line for line in lines)
+    for protocol in ("emoji", "pictures"):
+        about["protocol"] = protocol
+        directory = str(tmp_path / protocol)
+        assert report.write_report(directory, rows, [], about) == []
+
+
 def test_one_setting_has_no_curve(tmp_path):
     rows = [row(1.0, 0.1), row(1.0, 0.1, "other")]
     report.write_report(str(tmp_path / "report"), rows, [], {})
