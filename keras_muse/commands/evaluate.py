@@ -1,6 +1,7 @@
 """`keras-muse evaluate`."""
 
 import dataclasses
+import functools
 
 from keras_muse.commands import sampler_options
 from keras_muse.files.places import check_place
@@ -27,6 +28,14 @@ def add_arguments(command):
         "at another size",
     )
     command.add_argument(
+        "--training-data",
+        metavar="DATA",
+        help="what the model was trained on, in the form of --data (of it the "
+        "rows of the split 'train', if it has splits): tells how near drawn "
+        "pictures are to one of these, beside true ones that never were "
+        "trained on",
+    )
+    command.add_argument(
         "--image-size",
         type=int,
         help="pixels a side at which pictures are compared (the protocol's, "
@@ -48,6 +57,19 @@ def add_arguments(command):
         help=".npz with the mean and covariance (mu, sigma) of the true "
         "pictures' features, as pytorch-fid writes it; written if it is not "
         "there",
+    )
+    command.add_argument(
+        "--network",
+        metavar="FILE",
+        help="weights of the network of the distances, with their published "
+        "names (the bundled EfficientNet-Lite0; of coco and cc3m the Inception "
+        "of FID, fetched once)",
+    )
+    command.add_argument(
+        "--second-network",
+        metavar="FILE",
+        help=".safetensors of torchvision's VGG16, which no loss of the "
+        "defaults has seen: takes the distances again, as second_...",
     )
     command.add_argument(
         "--split",
@@ -99,15 +121,14 @@ def run(options):
     if options.protocol is None:
         is_emoji = options.data.partition(":")[0] == "emoji"
         options.protocol = "emoji" if is_emoji else "pictures"
-    protocol = PROTOCOLS[options.protocol]
-    if options.num_prompts is not None:
-        protocol = dataclasses.replace(
-            protocol, num_prompts=options.num_prompts
-        )
+    protocol = dataclasses.replace(
+        PROTOCOLS[options.protocol], **_changes(options)
+    )
     sampler_options.check(options)
     _check_statistics(options)
     # What can be wrong with them shows before the first picture is drawn.
     collections = _load_collections(options, protocol)
+    training_pairs = _load_training_pairs(options, protocol)
     muse = Muse.from_preset(options.preset)
     sampler = sampler_options.sampler_of(muse, options)
     about = {
@@ -129,6 +150,7 @@ def run(options):
             sampler=sampler,
             super_res_sampler=sampler,
             reference_statistics=options.reference_statistics,
+            training_pairs=training_pairs,
         )
         rows += [{"split": split, **row} for row in scores]
         reconstructions += _reconstructions(
@@ -140,6 +162,25 @@ def run(options):
         )
     print(*others, sep="\n")
     print(f"\n{options.output}/scores.md")
+
+
+def _changes(options):
+    """What the command line says otherwise than the protocol."""
+    from keras_muse.evaluation import judging_networks
+    from keras_muse.evaluation.protocols import PROTOCOLS
+
+    changes = {}
+    if options.num_prompts is not None:
+        changes["num_prompts"] = options.num_prompts
+    if options.network is not None:
+        changes["feature_network"] = functools.partial(
+            PROTOCOLS[options.protocol].feature_network, options.network
+        )
+    if options.second_network is not None:
+        changes["second_network"] = functools.partial(
+            judging_networks.vgg16, options.second_network
+        )
+    return changes
 
 
 def _draw_settings(muse, options, sampler):
@@ -175,6 +216,26 @@ def _load_collections(options, protocol):
         pairs = load(split=split, shuffle=False, **common)
         collections[split or "all"] = pairs
     return collections
+
+
+def _load_training_pairs(options, protocol):
+    """What the model was trained on, or `None` where that is not told."""
+    from keras_muse import data
+
+    if options.training_data is None:
+        return None
+    image_size = options.image_size or protocol.image_size
+    kind, _, directory = options.training_data.partition(":")
+    if kind == "emoji":
+        return data.load_emoji(
+            directory or None, image_size, split="train", shuffle=False
+        )
+    pairs = data.load_image_text(
+        options.training_data, image_size=image_size, shuffle=False
+    )
+    rows = pairs.rows
+    trained = [i for i, row in enumerate(rows) if row.get("split") == "train"]
+    return pairs.select(trained) if trained else pairs
 
 
 def _check_statistics(options):

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable
 
 from keras_muse import metrics
+from keras_muse.evaluation import judging_networks
 from keras_muse.metrics import networks
 from keras_muse.runtime.checks import check_choice
-from keras_muse.scorers.picture_text_scorer import PictureTextScorer
 
 REFERENCES = ("drawn", "all")
 
@@ -34,6 +34,9 @@ class Protocol:
             `"all"`, those of all rows of the data, of which the prompts are
             then drawn at random, without repetition and always the same.
             Defaults to `"drawn"`.
+        second_network: function that returns another network, in whose eyes
+            the same distances are taken again, under names that begin with
+            `second_`. Defaults to `None`, no second opinion.
 
     Example:
     ```python
@@ -56,18 +59,10 @@ class Protocol:
     image_size: int | None = None
     num_prompts: int | None = None
     references: str = "drawn"
+    second_network: Callable | None = None
 
     def __post_init__(self):
         check_choice(self.references, "references", REFERENCES)
-
-
-def _emoji_scorer():
-    return PictureTextScorer.from_preset("emoji_scorer")
-
-
-def _clip_scorer():
-    # The paper does not say which CLIP; this is the usual one.
-    return networks.CLIPScorer.from_preset("clip_vit_large_patch14")
 
 
 _EMOJI = Protocol(
@@ -77,7 +72,7 @@ _EMOJI = Protocol(
         metrics.FrechetDistance(),
     ],
     pair_metrics=lambda: [metrics.PerceptualDistance()],
-    text_metrics=lambda: [metrics.RPrecision(_emoji_scorer())],
+    text_metrics=lambda: [metrics.RPrecision(judging_networks.emoji_scorer())],
 )
 # Of any pictures: what does not depend on what they show.
 _PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
@@ -87,10 +82,10 @@ _PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
 # generated on these prompts are compared with reference images from the full
 # validation set", which has 40,504 pictures (val2014).
 _COCO = Protocol(
-    feature_network=networks.FIDInception,
+    feature_network=judging_networks.fid_inception,
     feature_metrics=lambda: [metrics.FrechetDistance()],
     pair_metrics=list,  # a caption does not say how its picture is drawn
-    text_metrics=lambda: [metrics.CLIPScore(_clip_scorer())],
+    text_metrics=lambda: [metrics.CLIPScore(judging_networks.clip_scorer())],
     image_size=256,
     num_prompts=30_000,
     references="all",

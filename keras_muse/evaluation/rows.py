@@ -1,5 +1,7 @@
 """Which rows of a data set are drawn, and what they are compared with."""
 
+import collections
+
 import numpy as np
 
 # Of the draw of prompts, so that it is always the same.
@@ -16,19 +18,30 @@ def rows_to_draw(pairs, protocol):
     Raises:
         ValueError: if there are fewer rows than the protocol asks for.
     """
-    wanted, there = protocol.num_prompts, pairs.num_examples
+    return pairs.select(_chosen(pairs.num_examples, protocol))
+
+
+def other_rows(pairs, protocol):
+    """The rows that are not drawn."""
+    chosen = set(_chosen(pairs.num_examples, protocol))
+    return pairs.select(
+        [i for i in range(pairs.num_examples) if i not in chosen]
+    )
+
+
+def _chosen(there, protocol):
+    wanted = protocol.num_prompts
     if wanted is None:
-        return pairs
+        return list(range(there))
     if there < wanted:
         raise ValueError(
             f"`pairs` must have the {wanted} rows that `protocol` asks for. "
             f"Received: {there} rows"
         )
     if protocol.references == "drawn":
-        return pairs.select_evenly(wanted)
+        return [int(i * there / wanted) for i in range(wanted)]
     draws = np.random.default_rng(_SEED)
-    chosen = draws.choice(there, wanted, replace=False)
-    return pairs.select(np.sort(chosen).tolist())
+    return np.sort(draws.choice(there, wanted, replace=False)).tolist()
 
 
 def picture_batches(pairs, batch_size):
@@ -38,3 +51,30 @@ def picture_batches(pairs, batch_size):
         images, texts = pairs.select(range(start, stop)).as_arrays()
         if texts:
             yield images, texts
+
+
+def by_another_hand(rows, pools):
+    """A row of the same `concept` by another `family`, for each that has one.
+
+    Args:
+        rows: dataset. Others than of drawings by several hands lack these
+            columns, and have no such rows.
+        pools: list of datasets, in which they are looked for one after the
+            other.
+
+    Returns:
+        List of `(place in rows, dataset, place in it)`.
+    """
+    hands = collections.defaultdict(list)
+    for pool in pools:
+        for place, row in enumerate(pool.rows):
+            hands[row.get("concept")].append((row.get("family"), pool, place))
+    found = []
+    for place, row in enumerate(rows.rows):
+        if "concept" not in row or "family" not in row:
+            continue
+        for family, pool, other in hands[row["concept"]]:
+            if family != row["family"]:
+                found.append((place, pool, other))
+                break
+    return found

@@ -141,6 +141,7 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
     evaluate(
         *(preset, tmp_path / "all", "--data", str(folder), *options),
         *("--reference-statistics", str(statistics)),
+        *("--training-data", str(folder)),
     )
     with np.load(statistics) as file:
         assert file["mu"].shape == (1280,) and file["count"] == 10
@@ -149,6 +150,9 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
     (row,) = contents["scores"]
     assert row["num_pictures"] == row["num_references"] == 10
     assert "r_precision" not in row
+    (true,) = contents["true_pictures"]
+    assert true["nearest_distance"] < 1e-5 < row["nearest_distance"]
+    assert (tmp_path / "all" / "nearest.png").exists()
     assert row["frechet_distance"] > 0 and row["perceptual_distance"] > 0
     evaluate(
         *(preset, tmp_path / "one", "--data", str(folder)),
