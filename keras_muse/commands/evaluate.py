@@ -1,8 +1,10 @@
 """`keras-muse evaluate`."""
 
 import dataclasses
+import functools
 
 from keras_muse.commands import sampler_options
+from keras_muse.files.places import check_place
 
 HELP = "draw the prompts of a data set and score the pictures"
 DESCRIPTION = (
@@ -26,6 +28,14 @@ def add_arguments(command):
         "at another size",
     )
     command.add_argument(
+        "--training-data",
+        metavar="DATA",
+        help="what the model was trained on, in the form of --data (of it the "
+        "rows of the split 'train', if it has splits): tells how near drawn "
+        "pictures are to one of these, beside true ones that never were "
+        "trained on",
+    )
+    command.add_argument(
         "--image-size",
         type=int,
         help="pixels a side at which pictures are compared (the protocol's, "
@@ -40,6 +50,26 @@ def add_arguments(command):
         help="which metrics, with which networks, on how many pictures (of "
         "the emoji 'emoji', whose scorer knows nothing else; of other data "
         "'pictures')",
+    )
+    command.add_argument(
+        "--reference-statistics",
+        metavar="FILE",
+        help=".npz with the mean and covariance (mu, sigma) of the true "
+        "pictures' features, as pytorch-fid writes it; written if it is not "
+        "there",
+    )
+    command.add_argument(
+        "--network",
+        metavar="FILE",
+        help="weights of the network of the distances, with their published "
+        "names (the bundled EfficientNet-Lite0; of coco and cc3m the Inception "
+        "of FID, fetched once)",
+    )
+    command.add_argument(
+        "--second-network",
+        metavar="FILE",
+        help=".safetensors of torchvision's VGG16, which no loss of the "
+        "defaults has seen: takes the distances again, as second_...",
     )
     command.add_argument(
         "--split",
@@ -85,19 +115,20 @@ def run(options):
     from keras_muse.evaluation import report
     from keras_muse.evaluation.muse_scores import evaluate
     from keras_muse.evaluation.protocols import PROTOCOLS
+    from keras_muse.evaluation.rows import rows_to_draw
     from keras_muse.muse.muse import Muse
 
     if options.protocol is None:
         is_emoji = options.data.partition(":")[0] == "emoji"
         options.protocol = "emoji" if is_emoji else "pictures"
-    protocol = PROTOCOLS[options.protocol]
-    if options.num_prompts is not None:
-        protocol = dataclasses.replace(
-            protocol, num_prompts=options.num_prompts
-        )
+    protocol = dataclasses.replace(
+        PROTOCOLS[options.protocol], **_changes(options)
+    )
     sampler_options.check(options)
+    _check_statistics(options)
     # What can be wrong with them shows before the first picture is drawn.
     collections = _load_collections(options, protocol)
+    training_pairs = _load_training_pairs(options, protocol)
     muse = Muse.from_preset(options.preset)
     sampler = sampler_options.sampler_of(muse, options)
     about = {
@@ -118,12 +149,38 @@ def run(options):
             batch_size=options.batch_size,
             sampler=sampler,
             super_res_sampler=sampler,
+            reference_statistics=options.reference_statistics,
+            training_pairs=training_pairs,
         )
         rows += [{"split": split, **row} for row in scores]
-        reconstructions += _reconstructions(muse, split, pairs, protocol)
+        reconstructions += _reconstructions(
+            muse, split, rows_to_draw(pairs, protocol), protocol
+        )
         # After each split: the next one may take hours, and fail.
-        report.write_report(options.output, rows, reconstructions, about)
+        others = report.write_report(
+            options.output, rows, reconstructions, about
+        )
+    print(*others, sep="\n")
     print(f"\n{options.output}/scores.md")
+
+
+def _changes(options):
+    """What the command line says otherwise than the protocol."""
+    from keras_muse.evaluation import judging_networks
+    from keras_muse.evaluation.protocols import PROTOCOLS
+
+    changes = {}
+    if options.num_prompts is not None:
+        changes["num_prompts"] = options.num_prompts
+    if options.network is not None:
+        changes["feature_network"] = functools.partial(
+            PROTOCOLS[options.protocol].feature_network, options.network
+        )
+    if options.second_network is not None:
+        changes["second_network"] = functools.partial(
+            judging_networks.vgg16, options.second_network
+        )
+    return changes
 
 
 def _draw_settings(muse, options, sampler):
@@ -157,10 +214,41 @@ def _load_collections(options, protocol):
     collections = {}
     for split in options.split or splits:
         pairs = load(split=split, shuffle=False, **common)
-        if protocol.num_prompts is not None:
-            pairs = pairs.select_evenly(protocol.num_prompts)
         collections[split or "all"] = pairs
     return collections
+
+
+def _load_training_pairs(options, protocol):
+    """What the model was trained on, or `None` where that is not told."""
+    from keras_muse import data
+
+    if options.training_data is None:
+        return None
+    image_size = options.image_size or protocol.image_size
+    kind, _, directory = options.training_data.partition(":")
+    if kind == "emoji":
+        return data.load_emoji(
+            directory or None, image_size, split="train", shuffle=False
+        )
+    pairs = data.load_image_text(
+        options.training_data, image_size=image_size, shuffle=False
+    )
+    rows = pairs.rows
+    trained = [i for i, row in enumerate(rows) if row.get("split") == "train"]
+    return pairs.select(trained) if trained else pairs
+
+
+def _check_statistics(options):
+    path = options.reference_statistics
+    if path is None:
+        return
+    is_emoji = options.data.partition(":")[0] == "emoji"
+    if len(options.split or ()) > 1 or (is_emoji and not options.split):
+        raise ValueError(
+            "`--reference-statistics` are of one set of pictures: name one "
+            f"`--split`. Received: --split {options.split or 'none'}"
+        )
+    check_place(path)
 
 
 def _reconstructions(muse, split, pairs, protocol):

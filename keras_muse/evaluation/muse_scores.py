@@ -1,16 +1,15 @@
 """`evaluate`: draws the prompts of a data set and scores the pictures."""
 
 import itertools
+import math
 import time
 
 import keras
-import numpy as np
 
 from keras_muse.data import decoding
-from keras_muse.evaluation.scores import Scores
+from keras_muse.evaluation.judge import Judge
+from keras_muse.evaluation.shown import Shown
 from keras_muse.muse.draw_options import DrawOptions
-
-NUM_SHOWN = 32  # pictures that are kept to be looked at
 
 
 def evaluate(
@@ -27,12 +26,15 @@ def evaluate(
     scorer=None,
     sampler=None,
     super_res_sampler=None,
+    reference_statistics=None,
+    training_pairs=None,
     verbose=1,
 ):
     """Draws the prompts of a data set and scores the pictures.
 
-    The prompts are the first captions of the rows. Row `i` is drawn with the
-    seed `seed + i`, so that settings are compared on equal noise; seeds that
+    The prompts are the first captions of the rows that the protocol takes; the
+    others may serve as references. Row `i` of those is drawn with the seed
+    `seed + i`, so that settings are compared on equal noise; seeds that
     are to be independent are further apart than there are rows. A row whose
     picture cannot be decoded is left out, with a warning; so is a metric that
     has no value of so few rows or prompts, with a message.
@@ -50,18 +52,33 @@ def evaluate(
             `Muse.generate`.
         seed: int, or list of ints to try each. Defaults to `0`.
         batch_size: int. Pictures drawn at once. Defaults to `16`.
+        reference_statistics: string or path. A file with the mean and the
+            covariance of the references' features: an `.npz` with `mu` and
+            `sigma`, as pytorch-fid writes it. Where there is no such file, it
+            is written, so that the next run looks at no reference again.
+            Metrics that need each true picture, such as `KernelDistance`, are
+            left out where it is read. Defaults to `None`.
+        training_pairs: the rows that the model was trained on, of the size of
+            `pairs`: how near drawn pictures are to one of them, in
+            `"nearest_distance"` and `"nearer_than_true"`, tells copies from
+            drawings. Defaults to `None`.
         verbose: 0 or 1. Whether to draw a progress bar a setting.
 
     Returns:
         List of dicts, one a setting: `"guidance_scale"`, `"num_steps"`,
-        `"seed"`, `"num_pictures"`, `"image_size"`, `"seconds_per_picture"`,
-        and the scores by the names of the metrics; and `"shown"`, which holds
-        `"images"`, some of the drawn pictures at their own size, and their
-        `"texts"`.
+        `"seed"`, `"num_pictures"`, `"num_references"` (where it is known),
+        `"image_size"`, `"seconds_per_picture"`,
+        and the scores by the names of the metrics; `"true"`, the scores of
+        true pictures, which are the ceiling (see `Scores.true_results`);
+        `"shown"`, which holds `"images"`, some of the drawn pictures at their
+        own size, and their `"texts"`; and, with `training_pairs`,
+        `"nearest"`, the drawn pictures that are nearest to a training picture
+        and these.
 
     Raises:
-        ValueError: if there are fewer rows than the protocol asks for, before
-            the first picture is drawn.
+        ValueError: if there are fewer rows than the protocol asks for, or
+            `reference_statistics` are damaged or of another network or size:
+            before the first picture is drawn.
 
     Example:
     ```python
@@ -76,8 +93,7 @@ def evaluate(
     Reference:
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
-    pairs = _rows_of_protocol(pairs, protocol).readable()
-    scores = Scores(protocol, pairs)
+    judge = Judge(pairs, protocol, reference_statistics, training_pairs)
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale
@@ -105,33 +121,21 @@ def evaluate(
             "super_res_sampler": super_res_sampler,
             "verbose": 0,
         }
-        row = _draw_and_score(muse, pairs, scores, options, verbose)
-        rows.append({**setting, **row})
+        row = _draw_and_score(muse, judge, options, verbose)
+        rows.append({**setting, **row, "true": judge.true})
     return rows
-
-
-def _rows_of_protocol(pairs, protocol):
-    num_prompts = protocol.num_prompts
-    if num_prompts is not None:
-        if pairs.num_examples < num_prompts:
-            raise ValueError(
-                f"`pairs` must have the {num_prompts} rows that `protocol` "
-                f"asks for. Received: {pairs.num_examples} rows"
-            )
-        pairs = pairs.select(range(num_prompts))
-    return pairs
 
 
 def _as_list(values):
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def _draw_and_score(muse, pairs, scores, options, verbose):
+def _draw_and_score(muse, judge, options, verbose):
     """One setting: a dict of scores, and what is to be looked at."""
-    scores.reset()
-    num_rows, batch_size = pairs.num_examples, options["batch_size"]
-    shown = set(np.linspace(0, num_rows - 1, NUM_SHOWN).astype(int).tolist())
-    images_shown, texts_shown, seconds = [], [], 0.0
+    judge.reset()
+    pairs, batch_size = judge.rows, options["batch_size"]
+    num_rows, seconds = pairs.num_examples, 0.0
+    shown = Shown(num_rows, judge.copies)
     progress = keras.utils.Progbar(num_rows, verbose=verbose, unit_name="row")
     for start in range(0, num_rows, batch_size):
         rows = range(start, min(start + batch_size, num_rows))
@@ -140,19 +144,23 @@ def _draw_and_score(muse, pairs, scores, options, verbose):
         seeds = _seeds(options["seed"], rows, options["best_of"])
         drawn = muse.generate(texts, **{**options, "seed": seeds})
         seconds += time.perf_counter() - begin
-        for i, row in enumerate(rows):
-            if row in shown:
-                images_shown.append(drawn[i])
-                texts_shown.append(texts[i])
-        scores.update(true, decoding.resize(drawn, true.shape[1:3]), texts)
+        at_size = decoding.resize(drawn, true.shape[1:3])
+        judge.update(true, at_size, texts)
+        shown.update(rows, drawn, at_size, texts)
         progress.update(rows.stop)
     return {
         "num_pictures": num_rows,
+        **_known("num_references", judge.scores.num_references),
         "image_size": true.shape[1],
         "seconds_per_picture": seconds / num_rows,
-        **scores.results(),
-        "shown": {"images": np.stack(images_shown), "texts": texts_shown},
+        **judge.results(),
+        **shown.results(),
     }
+
+
+def _known(name, number):
+    """Of a file that does not say how many pictures it is of, nothing."""
+    return {name: number} if math.isfinite(number) else {}
 
 
 def _seeds(seed, rows, num_candidates):

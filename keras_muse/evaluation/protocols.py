@@ -4,8 +4,11 @@ import dataclasses
 from collections.abc import Callable
 
 from keras_muse import metrics
+from keras_muse.evaluation import judging_networks
 from keras_muse.metrics import networks
-from keras_muse.scorers.picture_text_scorer import PictureTextScorer
+from keras_muse.runtime.checks import check_choice
+
+REFERENCES = ("drawn", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +27,16 @@ class Protocol:
         image_size: int or `None`. At how many pixels a side the data are to
             be loaded; `None` leaves it to the user. Drawn pictures are brought
             to the size of the data. Defaults to `None`.
-        num_prompts: int or `None`. How many rows of the data are taken;
-            `None` is all. Defaults to `None`.
+        num_prompts: int or `None`. How many rows of the data are drawn, spread
+            evenly over it; `None` is all. Defaults to `None`.
+        references: string. What features of drawn pictures are compared with:
+            `"drawn"`, the true pictures of the rows that are drawn, or
+            `"all"`, those of all rows of the data, of which the prompts are
+            then drawn at random, without repetition and always the same.
+            Defaults to `"drawn"`.
+        second_network: function that returns another network, in whose eyes
+            the same distances are taken again, under names that begin with
+            `second_`. Defaults to `None`, no second opinion.
 
     Example:
     ```python
@@ -47,15 +58,11 @@ class Protocol:
     text_metrics: Callable
     image_size: int | None = None
     num_prompts: int | None = None
+    references: str = "drawn"
+    second_network: Callable | None = None
 
-
-def _emoji_scorer():
-    return PictureTextScorer.from_preset("emoji_scorer")
-
-
-def _clip_scorer():
-    # The paper does not say which CLIP; this is the usual one.
-    return networks.CLIPScorer.from_preset("clip_vit_large_patch14")
+    def __post_init__(self):
+        check_choice(self.references, "references", REFERENCES)
 
 
 _EMOJI = Protocol(
@@ -65,25 +72,33 @@ _EMOJI = Protocol(
         metrics.FrechetDistance(),
     ],
     pair_metrics=lambda: [metrics.PerceptualDistance()],
-    text_metrics=lambda: [metrics.RPrecision(_emoji_scorer())],
+    text_metrics=lambda: [metrics.RPrecision(judging_networks.emoji_scorer())],
 )
 # Of any pictures: what does not depend on what they show.
 _PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
-_PAPER = Protocol(
-    feature_network=networks.FIDInception,
+# The tables of the paper (section 3.1). It does not say how COCO's numbers were
+# taken; those beside it are of Imagen's way (section 4.1 of that paper): "30K
+# prompts are drawn randomly from the validation set, and the model samples
+# generated on these prompts are compared with reference images from the full
+# validation set", which has 40,504 pictures (val2014).
+_COCO = Protocol(
+    feature_network=judging_networks.fid_inception,
     feature_metrics=lambda: [metrics.FrechetDistance()],
     pair_metrics=list,  # a caption does not say how its picture is drawn
-    text_metrics=lambda: [metrics.CLIPScore(_clip_scorer())],
+    text_metrics=lambda: [metrics.CLIPScore(judging_networks.clip_scorer())],
     image_size=256,
     num_prompts=30_000,
+    references="all",
 )
+# Of CC3M the paper states no number either, and tables before it are of its
+# whole validation set: 15,840 pairs when it was published (Sharma et al.,
+# 2018), fewer where links have died since.
+_CC3M = dataclasses.replace(_COCO, num_prompts=None)
 
-# "emoji" and "pictures" need no network; the others are those of the paper's
-# two tables (section 3.1), on the validation pictures of COCO and of CC3M. Of
-# the latter the paper states no number: all that there are, once 15,840.
+# "emoji" and "pictures" need no network; the others do.
 PROTOCOLS = {
     "emoji": _EMOJI,
     "pictures": _PICTURES,
-    "coco": _PAPER,
-    "cc3m": dataclasses.replace(_PAPER, num_prompts=None),
+    "coco": _COCO,
+    "cc3m": _CC3M,
 }

@@ -2,12 +2,15 @@
 
 import importlib
 import json
-import operator
 import os
 import statistics
 
 import keras
+import numpy as np
 
+from keras_muse.evaluation import published
+from keras_muse.evaluation.front import draw_front
+from keras_muse.evaluation.front import mark_front
 from keras_muse.files.whole import write_whole
 from keras_muse.training import draw_sections
 
@@ -18,37 +21,42 @@ _SETTING = (
     "num_steps",
     "seed",
     "num_pictures",
+    "num_references",
     "image_size",
 )
-# A distance and what is gained for it, for the curve; the first pair that was
-# measured is drawn.
-_TRADE_OFFS = (
-    ("kernel_distance", "r_precision"),
-    ("frechet_distance", "clip_score"),
-)
+# What stands in a row beside its scores.
+_BESIDE = ("shown", "true", "nearest")
 
 
 def write_report(directory, rows, reconstructions, about):
     """Writes what `evaluate` and `evaluate_tokenizer` returned.
 
     `scores.json` has all of it, `"scores"` as the means over seeds with their
-    standard deviations in `"spread"`, and each seed's own in `"runs"`;
-    `scores.md` has the means as tables; `sheet.png` shows drawn pictures of
-    the first seed above their texts; `pareto.png`, of several settings, what
-    guidance and steps cost and bring.
+    standard deviations in `"spread"`, each seed's own in `"runs"`, and those
+    of true pictures, the ceiling, in `"true_pictures"`; `scores.md` has the
+    means as tables; `sheet.png` shows drawn pictures of the first seed above
+    their texts; `nearest.png`, where copies were looked for, those that are
+    nearest to a training picture, each before it; `pareto.png`, of several
+    settings, what guidance and steps cost and bring.
 
     Args:
         directory: string. It appears whole or not at all.
         rows: list of dicts from `evaluate`, each with `"split"` added.
         reconstructions: list of dicts from `evaluate_tokenizer`.
-        about: dict of strings and numbers: what was measured, and how.
+        about: dict of strings and numbers: what was measured, and how. Beside
+            the scores of the `"protocol"` `"coco"` or `"cc3m"` stand those
+            that others have published.
+
+    Returns:
+        List of strings: lines of the table of these, if there is one.
     """
     about = {**about, "versions": _versions()}
     runs = [
-        {name: value for name, value in row.items() if name != "shown"}
+        {name: value for name, value in row.items() if name not in _BESIDE}
         for row in rows
     ]
     scores = over_seeds(runs)
+    ceilings = true_pictures(rows)
     for split in {row["split"] for row in scores}:
         mark_front([row for row in scores if row["split"] == split])
     with write_whole(directory) as temporary:
@@ -56,20 +64,24 @@ def write_report(directory, rows, reconstructions, about):
             contents = {
                 **about,
                 "scores": scores,
+                "true_pictures": ceilings,
                 "reconstructions": reconstructions,
                 "runs": runs,
             }
             json.dump(contents, file, indent=2)
         with open(os.path.join(temporary, "scores.md"), "w") as file:
-            file.write(as_markdown(about, scores, reconstructions))
+            file.write(as_markdown(about, scores, reconstructions, ceilings))
         sections = [
             (_title(row), row["shown"]["images"], row["shown"]["texts"])
             for row in rows
             if row["seed"] == rows[0]["seed"]
         ]
         draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
+        if any("nearest" in row for row in rows):
+            draw_nearest(rows, os.path.join(temporary, "nearest.png"))
         if any("on_front" in row for row in scores):
             draw_front(scores, os.path.join(temporary, "pareto.png"))
+    return beside_published(about, scores)
 
 
 def _versions():
@@ -85,6 +97,12 @@ def _title(row):
         f"{row['split']}, guidance {row['guidance_scale']:g}, "
         f"{row['num_steps']} steps"
     )
+
+
+def true_pictures(rows):
+    """The scores of true pictures, once a split: a list of dicts."""
+    splits = {row["split"]: row.get("true", {}) for row in rows}
+    return [{"split": split, **true} for split, true in splits.items() if true]
 
 
 def over_seeds(runs):
@@ -108,18 +126,41 @@ def _mean_of(runs):
 
 # === Tables ===
 
+_CEILING = (
+    "True pictures are scored as if they had been drawn: against their texts; "
+    "as a set, against as many others or half against half; and, where two "
+    "pictures are compared, as another hand's drawing of the same thing."
+)
 
-def as_markdown(about, scores, reconstructions):
+
+def as_markdown(about, scores, reconstructions, ceilings=()):
     """The report as text."""
+    ceilings = [{"guidance_scale": "true pictures", **row} for row in ceilings]
     lines = ["# Scores", ""]
     lines += [f"- {name}: {value}" for name, value in about.items()]
     for title, rows in (
-        ("Pictures", scores),
+        ("Pictures", [*scores, *ceilings]),
         ("Reconstructions", reconstructions),
     ):
         if rows:
             lines += ["", f"## {title}", "", *_table(rows)]
+    if ceilings:
+        lines += ["", _CEILING]
+    others = beside_published(about, scores)
+    if others:
+        lines += ["", "## Beside what is published", "", *others]
     return "\n".join(lines) + "\n"
+
+
+def beside_published(about, scores):
+    """Lines of Markdown, of a protocol of which something is published."""
+    if about.get("protocol") not in published.TABLES:
+        return []
+    own = [
+        (f"{_title(row)}, {row['num_pictures']} pictures", row)
+        for row in scores
+    ]
+    return published.beside(about["protocol"], own)
 
 
 def _table(rows):
@@ -139,56 +180,22 @@ def as_text(row, name):
     return f"{text} ± {spread[name]:.2g}" if name in spread else text
 
 
-# === The Pareto front ===
+# === Copies ===
 
 
-def trade_off(rows):
-    """Names of the two scores to hold against each other, or `None`."""
-    for names in _TRADE_OFFS:
-        if all(name in row for row in rows for name in names):
-            return names
-    return None
-
-
-def mark_front(rows):
-    """Adds `"on_front"`: whether no other setting is better in both scores."""
-    names = trade_off(rows)
-    if len(rows) < 2 or names is None:
-        return
-    points = [(-row[names[0]], row[names[1]]) for row in rows]
-    for row, point in zip(rows, points, strict=True):
-        row["on_front"] = not any(
-            other != point and all(map(operator.ge, other, point))
-            for other in points
-        )
-
-
-def draw_front(rows, path):
-    """Draws the settings as points, and their front as a line."""
-    from matplotlib.figure import Figure
-
-    distance, gain = trade_off(rows)
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for split in dict.fromkeys(row["split"] for row in rows):
-        points = [row for row in rows if row["split"] == split]
-        drawn = axes.scatter(
-            [row[gain] for row in points],
-            [row[distance] for row in points],
-            label=split,
-        )
-        front = sorted(
-            (row[gain], row[distance]) for row in points if row.get("on_front")
-        )
-        if front:
-            axes.plot(*zip(*front, strict=True), color=drawn.get_facecolor()[0])
-        for row in points:
-            axes.annotate(
-                f" {row['guidance_scale']:g} / {row['num_steps']}",
-                (row[gain], row[distance]),
-                fontsize="x-small",
-            )
-    axes.set_xlabel(f"{gain} (more is better); labels: guidance / steps")
-    axes.set_ylabel(f"{distance} (less is better)")
-    axes.legend()
-    figure.savefig(path, dpi=150)
+def draw_nearest(rows, path):
+    """Draws the pictures that are nearest to a training picture, and these."""
+    sections = []
+    for row in rows:
+        if "nearest" in row and row["seed"] == rows[0]["seed"]:
+            near = row["nearest"]
+            pairs = np.stack([near["drawn"], near["images"]], axis=1)
+            texts = []
+            for prompt, distance, text in zip(
+                *(near["prompts"], near["distances"], near["texts"]),
+                strict=True,
+            ):
+                texts += [prompt, f"trained on, {distance:.2f}: {text}"]
+            images = pairs.reshape(-1, *pairs.shape[2:])
+            sections.append((_title(row), images, texts))
+    draw_sections(sections, path=path)

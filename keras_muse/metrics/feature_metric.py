@@ -41,6 +41,10 @@ class FeatureMetric(keras.metrics.Metric):
     _merged_by = ("feature_dim",)
     # Of fewer pictures there is no value.
     least_pictures = 2
+    # Whether mean and covariance of the real pictures' features are enough.
+    needs_moments_only = False
+    # Whether the expectation is the same of any number of pictures.
+    is_unbiased = False
 
     def __init__(self, feature_network=None, batch_size=32, name=None):
         super().__init__(name=name)

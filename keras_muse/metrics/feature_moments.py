@@ -1,5 +1,7 @@
 """Mean and covariance of features, kept instead of the features."""
 
+import math
+
 import numpy as np
 
 
@@ -46,3 +48,32 @@ class FeatureMoments:
     def covariance(self):
         """The unbiased covariance, `(feature_dim, feature_dim)`."""
         return self.scatter / (self.count - 1)
+
+
+class StoredMoments:
+    """Mean and covariance that were computed elsewhere: a whole set.
+
+    It stands where `FeatureMoments` does, and takes no more features.
+
+    Args:
+        mean: float64 array of shape `(feature_dim,)`.
+        covariance: float64 array of shape `(feature_dim, feature_dim)`.
+        count: int or `None`. Of how many features, if that is known.
+    """
+
+    def __init__(self, mean, covariance, count=None):
+        self.mean, self._covariance = mean, covariance
+        self.feature_dim = len(mean)
+        # Of one that is not known, enough.
+        self.count = math.inf if count is None else count
+
+    def __add__(self, other):
+        if other.count:
+            raise ValueError(
+                "Stored moments are of a whole set, to which no pictures are "
+                f"added. Received: {other.count} more"
+            )
+        return self
+
+    def covariance(self):
+        return self._covariance

@@ -67,6 +67,8 @@ class FrechetDistance(FeatureMetric):
         - [Heusel et al., 2017](https://arxiv.org/abs/1706.08500)
     """
 
+    needs_moments_only = True
+
     def __init__(
         self, feature_network=None, batch_size=32, name="frechet_distance"
     ):

@@ -65,6 +65,8 @@ class KernelDistance(FeatureMetric):
         - [Binkowski et al., 2018](https://arxiv.org/abs/1801.01401)
     """
 
+    is_unbiased = True
+
     def __init__(
         self, feature_network=None, batch_size=32, name="kernel_distance"
     ):

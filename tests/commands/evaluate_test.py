@@ -4,6 +4,7 @@ import dataclasses
 import json
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -136,11 +137,22 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
         Image.fromarray(image).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text(f"class {i}")
     options = ("--num-steps", "1", "--super-res-num-steps", "1")
-    evaluate(preset, tmp_path / "all", "--data", str(folder), *options)
+    statistics = tmp_path / "true.npz"
+    evaluate(
+        *(preset, tmp_path / "all", "--data", str(folder), *options),
+        *("--reference-statistics", str(statistics)),
+        *("--training-data", str(folder)),
+    )
+    with np.load(statistics) as file:
+        assert file["mu"].shape == (1280,) and file["count"] == 10
     contents = json.loads((tmp_path / "all" / "scores.json").read_text())
     assert contents["protocol"] == "pictures"
     (row,) = contents["scores"]
-    assert row["num_pictures"] == 10 and "r_precision" not in row
+    assert row["num_pictures"] == row["num_references"] == 10
+    assert "r_precision" not in row
+    (true,) = contents["true_pictures"]
+    assert true["nearest_distance"] < 1e-5 < row["nearest_distance"]
+    assert (tmp_path / "all" / "nearest.png").exists()
     assert row["frechet_distance"] > 0 and row["perceptual_distance"] > 0
     evaluate(
         *(preset, tmp_path / "one", "--data", str(folder)),
@@ -163,6 +175,7 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
         (["--split", "test"], "`split` must be one of"),
         (["--data", "no/where", "--split", "all"], "no/where"),
         (["--protocol", "coco"], "30000 rows"),
+        (["--reference-statistics", "true.npz"], "name one `--split`"),
     ],
 )
 def test_what_cannot_be_measured_is_said_and_nothing_written(

@@ -137,3 +137,23 @@ def test_a_metric_without_a_value_is_left_out(muse, pairs, capsys):
     (row,) = evaluate(muse, pairs.select(range(2)), PROTOCOL, **OPTIONS)
     assert "r_precision" not in row and row["frechet_distance"] > 0
     assert "r_precision is left out: it needs 3" in capsys.readouterr().out
+
+
+def test_the_ceiling_and_copies_stand_beside(muse, pairs):
+    (row,) = evaluate(
+        *(muse, pairs, PROTOCOL), training_pairs=pairs, seed=5, **OPTIONS
+    )
+    assert set(row["true"]) == {
+        "r_precision",
+        "nearest_distance",
+        "nearer_than_true",
+    }
+    # What was trained on has no distance; the drawings are no copies of it.
+    assert row["true"]["nearest_distance"] == pytest.approx(0, abs=1e-5)
+    assert row["nearest_distance"] > 0.1 and row["nearer_than_true"] == 0
+    near = row["nearest"]
+    assert near["drawn"].shape == near["images"].shape == (7, 24, 24, 3)
+    assert near["distances"] == sorted(near["distances"])
+    assert set(near["texts"]) <= set(pairs.texts)
+    _, texts = pairs.as_arrays()
+    assert sorted(near["prompts"]) == sorted(texts)

@@ -82,6 +82,57 @@ def test_seeds_are_told_as_means_and_spreads(tmp_path):
     assert Image.open(directory / "sheet.png").height < 5 * 128
 
 
+def test_published_numbers_stand_beside_those_of_the_papers_protocols(tmp_path):
+    rows = [row(1.0, 0.1, num_pictures=30, clip_score=0.214)]
+    rows[0]["frechet_distance"] = 61.23
+    about = {"preset": "mine", "protocol": "cc3m"}
+    lines = report.write_report(str(tmp_path / "report"), rows, [], about)
+    text = (tmp_path / "report" / "scores.md").read_text()
+    assert "\n".join(lines) in text
+    own = "| all, guidance 2, 8 steps, 30 pictures | 61.23 | 0.214 | here |"
+    assert own in lines
+    assert any("| Draft-and-revise | 9.65 | 0.26 |" in line for line in lines)
+    for protocol in ("emoji", "pictures"):
+        about["protocol"] = protocol
+        directory = str(tmp_path / protocol)
+        assert report.write_report(directory, rows, [], about) == []
+
+
+def test_true_pictures_are_the_last_row_of_each_split(tmp_path):
+    true = {"kernel_distance": 0.001, "r_precision": 0.875}
+    rows = [
+        row(1.0, 0.1, split, seed=seed, true=true)
+        for split in ("all", "other")
+        for seed in (0, 9)
+    ]
+    report.write_report(str(tmp_path / "report"), rows, [], {})
+    contents = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert contents["true_pictures"] == [
+        {"split": split, **true} for split in ("all", "other")
+    ]
+    assert "true" not in contents["runs"][0]
+    text = (tmp_path / "report" / "scores.md").read_text()
+    for split in ("all", "other"):
+        assert f"| {split} | true pictures |  | 0.001 | 0.875 |" in text
+    assert "True pictures are scored as if they had been drawn" in text
+
+
+def test_drawings_are_shown_beside_what_they_are_near_to(tmp_path):
+    near = {
+        "drawn": np.zeros((3, 16, 16, 3), "uint8"),
+        "prompts": ["a", "b", "c"],
+        "images": np.full((3, 16, 16, 3), 255, "uint8"),
+        "texts": ["d", "e", "f"],
+        "distances": [0.1, 0.2, 0.3],
+    }
+    directory = tmp_path / "report"
+    report.write_report(str(directory), [row(1.0, 0.1, nearest=near)], [], {})
+    sheet = np.asarray(Image.open(directory / "nearest.png").convert("L"))
+    # Six pictures in turn, the drawn ones black.
+    assert (sheet == 0).any() and sheet.shape[1] > 6 * 16
+    json.loads((directory / "scores.json").read_text())
+
+
 def test_one_setting_has_no_curve(tmp_path):
     rows = [row(1.0, 0.1), row(1.0, 0.1, "other")]
     report.write_report(str(tmp_path / "report"), rows, [], {})
