@@ -26,7 +26,7 @@ import numpy as np
 
 from keras_muse.models.presets.weight_quantization import check_mode
 from keras_muse.models.presets.weight_quantization import is_quantized
-from keras_muse.models.transformers.decoding import MAX_STEPS
+from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
 from keras_muse.muse import draw_options
 from keras_muse.muse import editing
 from keras_muse.muse import preset as muse_preset
@@ -45,8 +45,6 @@ from keras_muse.muse.inputs import repeat_per_prompt
 from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
 from keras_muse.runtime.checks import check_batch_size
-from keras_muse.runtime.checks import check_int
-from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from keras_muse.samplers.seeds import image_seeds
 
 
@@ -427,15 +425,14 @@ class Muse:
         muse.edit(images, "a green apple", num_rounds=4, seed=1)
         ```
         """
-        sampler = ResamplingSampler(
-            mask_ratio=mask_ratio, top_k=top_k, guidance_schedule="constant"
-        )
-        options = self._options(
-            num_steps=check_int(num_rounds, "num_rounds", high=MAX_STEPS),
+        options = DrawOptions.of_rounds(
+            self.generation_defaults,
+            num_rounds=num_rounds,
+            mask_ratio=mask_ratio,
+            top_k=top_k,
             super_res_num_steps=super_res_num_steps,
             guidance_scale=guidance_scale,
             super_res_guidance_scale=super_res_guidance_scale,
-            sampler=sampler,
             super_res_sampler=super_res_sampler,
             batch_size=batch_size,
             callback=callback,
@@ -454,7 +451,10 @@ class Muse:
         """Embeddings of checked prompts and seeds, one an image."""
         # First: a wrong seed shall not wait for a language model.
         seeds = image_seeds(seed, num_prompts(prompts) * num_copies)
-        text = embed_prompts(self.text_encoder, prompts, options.batch_size)
+        # Texts in batches of as many rows as pictures: who draws one picture
+        # of these again, at the same batch size, has the same rounding.
+        rows = options.batch_size or min(len(seeds), DEFAULT_BATCH_SIZE)
+        text = embed_prompts(self.text_encoder, prompts, rows)
         return {
             name: np.repeat(value, num_copies, axis=0)
             for name, value in text.items()
