@@ -45,6 +45,7 @@ from keras_muse.muse.inputs import repeat_per_prompt
 from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
 from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_int
 from keras_muse.samplers.seeds import image_seeds
 
 
@@ -268,6 +269,7 @@ class Muse:
         prompts,
         negative_prompts=None,
         *,
+        blend_width=0,
         seed=None,
         **options,
     ):
@@ -275,6 +277,12 @@ class Muse:
 
         A token is drawn anew if any pixel of its cell is masked, at both
         sizes. What is under the mask has no influence on the result.
+
+        The decoder does not give the surroundings back exactly, so the border
+        of the mask may be seen as a seam. A `blend_width` takes it away, by
+        gradient-domain blending in a band inside of the mask: there the
+        difference that the decoder leaves at the border is added, fading
+        inward. Outside, and further inside, no pixel changes by it.
 
         Args:
             images: uint8 array of shape `(batch, height, width, 3)` or
@@ -287,6 +295,9 @@ class Muse:
                 several prompts: it is drawn as many times.
             negative_prompts: string, list of strings (one a prompt) or
                 `None`.
+            blend_width: int. Pixels of that band; as many as a token has a
+                side do well. Defaults to `0`: no blending, what was drawn as
+                it is.
             seed: int, list of ints (one a drawn picture) or `None`, as in
                 `generate`.
             **options: of `generate`: `num_steps`, `super_res_num_steps`,
@@ -308,15 +319,21 @@ class Muse:
         masks[8:] = True  # the lower half
         muse.inpaint(images, masks, "a wizard hat", num_steps=4, seed=1)
         ```
+
+        Reference:
+            - [Muse, section 3.3](https://arxiv.org/abs/2301.00704)
+            - [Perez et al., 2003](https://doi.org/10.1145/882262.882269), for
+              the blending
         """
         options = self._options(**options)
+        blend_width = check_int(blend_width, "blend_width", low=0)
         images = check_images(images, self.cascade.image_size)
         masks = check_masks(masks, images)
         prompts = check_prompts(prompts, negative_prompts, len(images))
         images, masks = repeat_per_prompt(prompts, images, masks)
         text, seeds = self._text_and_seeds(prompts, seed, options)
         return editing.inpaint(
-            self.cascade, images, masks, text, seeds, options
+            self.cascade, images, masks, text, seeds, options, blend_width
         )
 
     def outpaint(
@@ -326,6 +343,7 @@ class Muse:
         negative_prompts=None,
         *,
         padding,
+        blend_width=0,
         seed=None,
         **options,
     ):
@@ -343,6 +361,8 @@ class Muse:
             padding: ints `(top, bottom, left, right)`, 0 or more. Pixels to
                 draw on each side. With them the picture must be at least of
                 the size that `generate` draws.
+            blend_width: as in `inpaint`, at the border of the picture and of
+                each window. Defaults to `0`: no blending.
             seed, **options: as in `inpaint`, for each window, one after the
                 other; so the callback sees all steps of a window, then those
                 of the next. The windows of a picture draw with seeds that
@@ -361,13 +381,14 @@ class Muse:
         ```
         """
         options = self._options(**options)
+        blend_width = check_int(blend_width, "blend_width", low=0)
         images = check_images(images)
         padding = check_padding(padding, images, self.cascade.image_size)
         prompts = check_prompts(prompts, negative_prompts, len(images))
         (images,) = repeat_per_prompt(prompts, images)
         text, seeds = self._text_and_seeds(prompts, seed, options)
         return editing.outpaint(
-            self.cascade, images, padding, text, seeds, options
+            self.cascade, images, padding, text, seeds, options, blend_width
         )
 
     def edit(
