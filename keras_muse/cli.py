@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import signal
 import sys
 
 from keras_muse.commands import convert
@@ -54,6 +55,9 @@ def main(arguments=None):
         with outliving_streams():
             _run(_parsed(arguments))
     except KeyboardInterrupt:
+        # Pressed again, it would find the backend in the middle of its end.
+        with contextlib.suppress(ValueError):  # in another thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("keras-muse: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:

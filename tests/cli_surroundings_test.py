@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -144,6 +145,8 @@ def test_control_c_is_said_in_one_line(here, monkeypatch, capsys):
     monkeypatch.setattr(generate, "run", interrupted)
     with interrupts.heard():
         assert message_of(*GENERATE) == 130
+        # Pressed again while the process ends, it is not heard any more.
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert capsys.readouterr().err == "keras-muse: interrupted\n"
 
 

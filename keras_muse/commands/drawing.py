@@ -4,7 +4,6 @@ No command has defaults of its own: what is not given is left to the model,
 and to Python.
 """
 
-import inspect
 import os
 import re
 
@@ -172,6 +171,8 @@ def draw_on(options, task, arguments, **described):
 
 def _used(muse, task, given):
     """All options with which a method of `Muse` draws."""
+    import inspect
+
     from keras_muse.muse.draw_options import DrawOptions
 
     if task != "edit":

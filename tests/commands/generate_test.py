@@ -17,6 +17,7 @@ from keras_muse.models import PictureTextScorer
 from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.muse.muse import Muse
 from keras_muse.samplers import ConfidenceSampler
+from tests.helpers import interrupts
 from tests.helpers.tiny_muse import shared_muse
 
 # One compiled shape serves all tests.
@@ -203,6 +204,27 @@ def test_what_cannot_be_is_said_before_it_is_drawn(arguments, words):
     with pytest.raises(SystemExit, match=words):
         generate(*arguments)
     assert list(pathlib.Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["a.png", "pictures/"])
+def test_control_c_leaves_nothing_half_written(output, monkeypatch, capsys):
+    save, saved = Image.Image.save, []
+    num_images = 2 if output == "pictures/" else 1
+
+    def interrupted(picture, file, **options):
+        save(picture, file, **options)
+        saved.append(file)
+        if len(saved) == num_images:
+            interrupts.press()
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    with interrupts.heard(), pytest.raises(SystemExit) as caught:
+        generate("a cat", "--num-images", num_images, "--output", output)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "keras-muse: interrupted\n"
+    # What was whole by then stays.
+    left = [str(x) for x in pathlib.Path().rglob("*.*")]
+    assert left == (["pictures/00001.png"] if output == "pictures/" else [])
 
 
 # === Again ===
