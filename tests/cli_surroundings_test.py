@@ -103,6 +103,8 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         (("convert", "pipe", "--output", "new"), "pipe"),
         (("convert", "pipe_config/base", "--output", "new"), "no regular file"),
         (("convert", "muse", "--output", "new"), "source='muse'"),
+        (("convert", "empty", "--output", "pictures"), "--output pictures"),
+        (("convert", "empty", "--output", "pictures", "--overwrite"), "empty"),
         (("quickstart", "--output", "q", "--minutes", "nan"), "minutes=nan"),
         (("quickstart", "--output", "q", "--seed", "-1"), "--seed=-1"),
         (("quickstart", "--output", "file"), "'file'"),

@@ -1,8 +1,8 @@
 """How a picture was drawn: put in words that its file keeps, and read again.
 
 Parameters are a dict of plain values, as JSON knows them. Most have the names
-of `Muse.generate`'s arguments; a sampler is what `samplers.describe` makes of
-it.
+of `Muse.generate`'s arguments. A sampler is a dict of its name and of all its
+settings, for the defaults of a later version may be others.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.checks import show
 from keras_muse.samplers.registry import NAMES
+from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.seeds import NUM_SEEDS
 from keras_muse.version import __version__
 
@@ -76,7 +77,7 @@ def describe(
     # Pixels are the same at the same rows at once.
     rows = options.batch_size or min(len(prompts), DEFAULT_BATCH_SIZE)
     common = {
-        **draw_options.to_json(_kept(muse, options)),
+        **_kept(muse, options),
         "batch_size": rows,
         **others,
         "preset": preset,
@@ -99,10 +100,19 @@ def describe(
 
 def _kept(muse, options):
     """Options of the stages that there are."""
-    kept = {name: getattr(options, name) for name in draw_options.KEPT}
-    if muse.super_res is None:
-        kept = {k: v for k, v in kept.items() if "super_res" not in k}
+    kept = {}
+    for name in draw_options.KEPT:
+        if muse.super_res is not None or "super_res" not in name:
+            value = getattr(options, name)
+            is_sampler = isinstance(value, Sampler)
+            kept[name] = _whole(value) if is_sampler else value
     return kept
+
+
+def _whole(sampler):
+    """A sampler as a dict that leaves no setting to a default."""
+    name = samplers.describe(sampler)["sampler"]
+    return {"sampler": name, **sampler.get_config()}
 
 
 def read_parameters(path):
@@ -201,7 +211,7 @@ def _check_rows(value, name):
 
 
 def _check_sampler(value, name):
-    """The settings of a sampler that its class has, as `describe` says it."""
+    """The settings of a sampler that its class has, and all of them."""
     kind = value.get("sampler") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in NAMES:
         raise ValueError(
@@ -210,7 +220,7 @@ def _check_sampler(value, name):
         )
     fields = {x.name for x in dataclasses.fields(NAMES[kind]) if x.init}
     settings = {k: v for k, v in value.items() if k in fields}
-    return samplers.describe(samplers.get(kind, **settings))
+    return _whole(samplers.get(kind, **settings))
 
 
 def _check_plain(value, name):

@@ -63,7 +63,7 @@ def test_inpaint_draws_anew_what_is_white(picture):
     made = keras_muse.read_parameters("out.png")
     assert made["task"] == "inpaint" and made["preset"] == "tiny"
     assert (made["image"], made["mask"]) == ("in.png", "mask.png")
-    assert made["sampler"] == {"sampler": "halton"} and made["seed"] == 5
+    assert made["sampler"]["sampler"] == "halton" and made["seed"] == 5
     with pytest.raises(SystemExit, match="drawn by `inpaint`"):
         cli.main(["generate", "--from", "out.png", "--output", "b.png"])
 
@@ -127,7 +127,8 @@ def test_edit_leads_to_several_prompts(picture):
         made = keras_muse.read_parameters(path)
         assert (made["prompt"], made["seed"]) == (prompt, 5 + i)
         assert (made["num_steps"], made["guidance_scale"]) == (4, 5.0)
-        assert made["sampler"] == {"sampler": "resampling", "mask_ratio": 0.2}
+        sampler = samplers.get(**made["sampler"])
+        assert sampler == samplers.ResamplingSampler(mask_ratio=0.2)
 
 
 INPAINT = ("inpaint", "in.png", "a cat", "--mask", "mask.png")

@@ -70,6 +70,11 @@ def test_a_sheet_keeps_those_of_each_picture(sheet):
     assert [one["seed"] for one in made] == [5, 6, 2**32 - 1]
     common = {k: v for k, v in made[0].items() if k not in ("prompt", "seed")}
     assert common.pop("backend") in ("jax", "tensorflow", "torch")
+    for stage in ("sampler", "super_res_sampler"):
+        sampler = common.pop(stage)
+        # None of its settings is left to a default.
+        assert set(sampler) == {"sampler", *GIVEN[stage].get_config()}
+        assert samplers.get(**sampler) == GIVEN[stage]
     assert common == {
         "task": "generate",
         "negative_prompt": "blue",
@@ -77,8 +82,6 @@ def test_a_sheet_keeps_those_of_each_picture(sheet):
         "super_res_num_steps": 2,
         "guidance_scale": 2.5,
         "super_res_guidance_scale": 2.5,
-        "sampler": {"sampler": "halton", "temperature": 0.6},
-        "super_res_sampler": {"sampler": "confidence", "top_k": 3},
         "batch_size": 3,
         "preset": "tiny",
         "version": keras_muse.__version__,
@@ -121,9 +124,11 @@ def test_a_model_of_one_stage_has_no_words_for_the_other():
 def test_what_is_unknown_is_left_out(tmp_path):
     sampler = {"sampler": "confidence", "temperature": 0.5, "argument": 3}
     more = {**VALID, "sampler": sampler, "command": "rm", "__class__": "os"}
-    kept = {**VALID, "sampler": {"sampler": "confidence", "temperature": 0.5}}
-    assert read(tmp_path, more) == kept
-    assert read(tmp_path, [more]) == [kept]
+    found = read(tmp_path, more)
+    assert read(tmp_path, [more]) == [found]
+    kept = samplers.get(**found.pop("sampler"))
+    assert kept == samplers.ConfidenceSampler(temperature=0.5)
+    assert found == {k: v for k, v in VALID.items() if k != "sampler"}
     assert read(tmp_path, []) == []
 
 
