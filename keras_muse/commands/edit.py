@@ -1,10 +1,11 @@
 """`keras-muse edit`."""
 
 from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
 
 HELP = "lead a picture toward a new prompt"
 DESCRIPTION = "Leads a picture toward a new prompt, without a mask."
-check = drawing.check
+check = picture_files.check
 
 
 def add_arguments(command):
@@ -46,5 +47,5 @@ def add_arguments(command):
 
 
 def run(options):
-    picture = drawing.read_picture(options.picture)
+    picture = picture_files.read_picture(options.picture)
     drawing.draw_on(options, "edit", {"images": picture})

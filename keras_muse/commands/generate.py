@@ -1,6 +1,7 @@
 """`keras-muse generate`."""
 
 from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
 
 HELP = "draw pictures from prompts"
 DESCRIPTION = (
@@ -31,7 +32,7 @@ def add_arguments(command):
 def check(options):
     if not options.prompts and options.source is None:
         options.usage.error("a PROMPT is required, or `--from PICTURE`")
-    drawing.check(options)
+    picture_files.check(options)
 
 
 def run(options):
@@ -44,7 +45,7 @@ def run(options):
     if options.best_of is not None:
         check_batch_size(options.best_of, "best_of")
     rows, preset = again.rows_and_preset(options)
-    drawing.check_output(options, len(rows) * options.num_images)
+    picture_files.check_output(options, len(rows) * options.num_images)
     muse = Muse.from_preset(preset)
     seeds = _seeds(rows, options)
     images, made = [None] * len(rows), [None] * len(rows)
@@ -54,7 +55,7 @@ def run(options):
         for k, i in enumerate(numbers):
             part = slice(k * options.num_images, (k + 1) * options.num_images)
             images[i], made[i] = (x[part] for x in drawn)
-    drawing.save(sum(map(list, images), []), sum(made, []), options)
+    picture_files.save(sum(map(list, images), []), sum(made, []), options)
 
 
 def _seeds(rows, options):

@@ -3,12 +3,13 @@
 import os
 
 from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
 
 HELP = "draw the masked part of a picture anew"
 DESCRIPTION = (
     "Draws anew what is white in a mask; all other pixels stay as they are."
 )
-check = drawing.check
+check = picture_files.check
 
 
 def add_arguments(command):
@@ -37,8 +38,8 @@ def run(options):
     from keras_muse.commands import sampler_options
 
     sampler_options.check(options)
-    picture = drawing.read_picture(options.picture)
-    mask = drawing.read_mask(options.mask, picture)
+    picture = picture_files.read_picture(options.picture)
+    mask = picture_files.read_mask(options.mask, picture)
     blending = drawing.blending_of(options)
     drawing.draw_on(
         options,

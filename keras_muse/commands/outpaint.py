@@ -1,10 +1,11 @@
 """`keras-muse outpaint`."""
 
 from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
 
 HELP = "draw on beyond the borders of a picture"
 DESCRIPTION = "Draws on beyond the borders of a picture, which stays in it."
-check = drawing.check
+check = picture_files.check
 
 
 def add_arguments(command):
@@ -32,7 +33,7 @@ def run(options):
     from keras_muse.commands import sampler_options
 
     sampler_options.check(options)
-    picture = drawing.read_picture(options.picture)
+    picture = picture_files.read_picture(options.picture)
     blending = drawing.blending_of(options)
     drawing.draw_on(
         options,

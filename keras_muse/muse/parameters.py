@@ -29,7 +29,8 @@ from keras_muse.samplers.seeds import NUM_SEEDS
 from keras_muse.version import __version__
 
 TASKS = ("generate", "inpaint", "outpaint", "edit")
-# What a file says is drawn at once shall not fill the memory.
+# What a file says is drawn at once shall not fill the memory; beyond, it says
+# nothing, and pixels are the same up to rounding.
 MAX_BATCH_SIZE = 256
 
 
@@ -76,9 +77,10 @@ def describe(
         negative_prompts = [negative_prompts] * len(prompts)
     # Pixels are the same at the same rows at once.
     rows = options.batch_size or min(len(prompts), DEFAULT_BATCH_SIZE)
+    at_once = {"batch_size": rows} if rows <= MAX_BATCH_SIZE else {}
     common = {
         **_kept(muse, options),
-        "batch_size": rows,
+        **at_once,
         **others,
         "preset": preset,
         "version": __version__,

@@ -121,6 +121,18 @@ def test_a_model_of_one_stage_has_no_words_for_the_other():
     assert made["negative_prompt"] is None and made["mask"] == "mask.png"
 
 
+def test_more_at_once_than_is_read_is_not_written():
+    for rows, name in ((256, {"batch_size"}), (257, set())):
+        (made,) = parameters.describe(
+            shared_muse(cascade=False),
+            ["a cat"],
+            seeds=[3],
+            preset="tiny",
+            options=DrawOptions.of({}, batch_size=rows),
+        )
+        assert set(made) & {"batch_size"} == name
+
+
 def test_what_is_unknown_is_left_out(tmp_path):
     sampler = {"sampler": "confidence", "temperature": 0.5, "argument": 3}
     more = {**VALID, "sampler": sampler, "command": "rm", "__class__": "os"}
