@@ -32,6 +32,7 @@ _MODULES = {
     "models": "keras_muse.models",
     "ops": "keras_muse.ops",
     "optimizers": "keras_muse.optimizers",
+    "read_parameters": "keras_muse.muse.parameters",
     "samplers": "keras_muse.samplers",
     "training": "keras_muse.training",
 }

@@ -1,13 +1,17 @@
-"""The command line: `keras-muse quickstart`, `generate` and others."""
+"""The command line: `keras-muse generate`, `inpaint` and others."""
 
 import argparse
 import contextlib
 import os
+import signal
 import sys
 
 from keras_muse.commands import convert
+from keras_muse.commands import edit
 from keras_muse.commands import evaluate
 from keras_muse.commands import generate
+from keras_muse.commands import inpaint
+from keras_muse.commands import outpaint
 from keras_muse.commands import quickstart
 from keras_muse.commands import tokenize
 from keras_muse.files.places import check_place
@@ -16,14 +20,20 @@ from keras_muse.runtime.quiet_imports import import_keras
 from keras_muse.runtime.quiet_imports import without_tensorflow
 from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.streams import outliving_streams
+from keras_muse.version import __version__
 
 COMMANDS = {
     "quickstart": quickstart,
     "generate": generate,
+    "inpaint": inpaint,
+    "outpaint": outpaint,
+    "edit": edit,
     "tokenize": tokenize,
     "evaluate": evaluate,
     "convert": convert,
 }
+# They write pictures, and need no TensorFlow.
+DRAWING = (generate, inpaint, outpaint, edit)
 INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 LONGEST_MESSAGE = 1000
@@ -43,8 +53,11 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with outliving_streams():
-            _run(_parser().parse_args(arguments))
+            _run(_parsed(arguments))
     except KeyboardInterrupt:
+        # Pressed again, it would find the backend in the middle of its end.
+        with contextlib.suppress(ValueError):  # in another thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("keras-muse: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -54,14 +67,16 @@ def main(arguments=None):
 
 
 def _run(options):
+    is_drawing = options.command in DRAWING
     # Before the work, which may take hours.
-    check_place(options.output, is_directory=options.run is not generate.run)
+    if is_drawing:
+        options.command.check(options)
+    else:
+        check_place(options.output, is_directory=True)
     enable_compilation_cache()
-    needs_tensorflow = options.run is not generate.run
-    scope = contextlib.nullcontext if needs_tensorflow else without_tensorflow
-    with scope():
+    with without_tensorflow() if is_drawing else contextlib.nullcontext():
         import_keras()
-        options.run(options)
+        options.command.run(options)
 
 
 def _in_one_line(error):
@@ -73,17 +88,39 @@ def _in_one_line(error):
     return f"{type(error).__name__}: {message}"
 
 
+def _parsed(arguments):
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # The whole parser would show the usage of all commands.
+        options.usage.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="keras-muse",
         description="Text to image with masked transformers, in Keras.",
     )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        description = getattr(module, "DESCRIPTION", None)
         command = commands.add_parser(
-            name, help=module.HELP, description=description
+            name,
+            help=module.HELP,
+            description=getattr(module, "DESCRIPTION", None),
+            formatter_class=_HelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(command=module, usage=command)
     return parser
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but none that is nothing or said in words."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False) or "(default: " in action.help:
+            return action.help
+        return super()._get_help_string(action)

@@ -151,6 +151,7 @@ def drawing_cases():
                 "images": odd.pictures(images),
                 "masks": odd.masks(masks),
                 "prompts": odd.texts(prompts),
+                "blend_width": odd.integers(3, low=0),
                 **drawing,
                 **steps,
             },
@@ -164,6 +165,7 @@ def drawing_cases():
             {
                 "images": odd.pictures(images),
                 "padding": odd.int_tuples((0, 0, 0, 8), low=0),
+                "blend_width": odd.integers(3, low=0),
                 "prompts": odd.texts(prompts),
                 **drawing,
             },

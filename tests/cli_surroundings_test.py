@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -102,6 +103,8 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         (("convert", "pipe", "--output", "new"), "pipe"),
         (("convert", "pipe_config/base", "--output", "new"), "no regular file"),
         (("convert", "muse", "--output", "new"), "source='muse'"),
+        (("convert", "empty", "--output", "pictures"), "--output pictures"),
+        (("convert", "empty", "--output", "pictures", "--overwrite"), "empty"),
         (("quickstart", "--output", "q", "--minutes", "nan"), "minutes=nan"),
         (("quickstart", "--output", "q", "--seed", "-1"), "--seed=-1"),
         (("quickstart", "--output", "file"), "'file'"),
@@ -144,6 +147,8 @@ def test_control_c_is_said_in_one_line(here, monkeypatch, capsys):
     monkeypatch.setattr(generate, "run", interrupted)
     with interrupts.heard():
         assert message_of(*GENERATE) == 130
+        # Pressed again while the process ends, it is not heard any more.
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert capsys.readouterr().err == "keras-muse: interrupted\n"
 
 

@@ -45,7 +45,8 @@ def generate(preset, output, *options):
     cli.main(
         [
             *("generate", "a red apple", "--preset", preset),
-            *("--output", str(output), "--num-steps", "3", *options),
+            *("--output", str(output), "--num-steps", "3", "--seed", "0"),
+            *options,
         ]
     )
     return np.asarray(Image.open(output))
@@ -78,6 +79,14 @@ def test_generate_passes_its_options_on(preset, tmp_path):
             sampler=ConfidenceSampler(temperature=0.9),
         ),
     )
+
+
+def test_a_picture_of_a_preset_directory_is_drawn_again(preset, tmp_path):
+    picture = generate(preset, tmp_path / "apple.png", "--seed", "7")
+    again = str(tmp_path / "again.png")
+    source = str(tmp_path / "apple.png")
+    cli.main(["generate", "--from", source, "--output", again])
+    np.testing.assert_array_equal(np.asarray(Image.open(again)), picture)
 
 
 def test_generate_takes_a_sampler_by_name(preset, tmp_path):
@@ -416,6 +425,7 @@ def test_the_backend_is_that_of_the_environment(backend, preset, tmp_path):
         [
             *(sys.executable, "-c", RUN, "generate", "a red apple"),
             *("--preset", preset, "--output", str(output), "--num-steps", "3"),
+            *("--seed", "0"),
         ],
         env=environment,
         cwd=ROOT,

@@ -1,5 +1,7 @@
 """`keras-muse convert`."""
 
+import os
+
 HELP = "turn published weights into a preset"
 DESCRIPTION = (
     "Converts what others have published, and reports how near each model is "
@@ -15,11 +17,22 @@ def add_arguments(command):
     command.add_argument(
         "--output", required=True, help="directory for the preset"
     )
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a preset that is there; else it is kept",
+    )
 
 
 def run(options):
     from keras_muse.commands.conversion import convert
 
+    is_there = os.path.isdir(options.output) and os.listdir(options.output)
+    if is_there and not options.overwrite:
+        raise ValueError(
+            "`--output` is not empty, and is kept; `--overwrite` replaces what "
+            f"a preset has in it. Received: --output {options.output}"
+        )
     rows = convert(options.source, options.output)
     print("part              class             parameters  difference")
     for row in rows:

@@ -24,7 +24,7 @@ def add_arguments(command):
         "--data",
         default="emoji",
         help="what `load_image_text` reads, captioned pictures; or 'emoji', "
-        "the bundled drawings (the default), or 'emoji:DIR', a folder of them "
+        "the bundled drawings, or 'emoji:DIR', a folder of them "
         "at another size",
     )
     command.add_argument(
@@ -95,7 +95,9 @@ def add_arguments(command):
         "--super-res-num-steps", type=int, help="(what suits the model)"
     )
     sampler_options.add_arguments(command)
-    command.add_argument("--batch-size", type=int, default=16)
+    command.add_argument(
+        "--batch-size", type=int, default=16, help="pictures drawn at once"
+    )
     command.add_argument(
         "--seed",
         type=int,

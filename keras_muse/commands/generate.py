@@ -1,72 +1,126 @@
 """`keras-muse generate`."""
 
-import os
+from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
 
-from keras_muse.commands import sampler_options
-
-HELP = "draw one picture from a prompt"
+HELP = "draw pictures from prompts"
+DESCRIPTION = (
+    "Draws pictures from prompts; or again, from what a picture remembers."
+)
 
 
 def add_arguments(command):
-    command.add_argument("prompt")
+    command.add_argument("prompts", nargs="*", metavar="PROMPT")
     command.add_argument(
-        "--preset",
-        default="muse_emoji",
-        help="directory or handle of a Muse (muse_emoji, the bundled one)",
+        "--from",
+        dest="source",
+        metavar="PICTURE",
+        help="a PNG that remembers how it was drawn: draw it again, with what "
+        "else is said here in the place of what it says",
     )
-    command.add_argument("--output", required=True, help="the PNG to write")
-    command.add_argument("--negative-prompt")
-    command.add_argument(
-        "--guidance-scale", type=float, help="(what suits the model)"
-    )
-    command.add_argument("--num-steps", type=int, help="(what suits the model)")
-    sampler_options.add_arguments(command)
+    drawing.add_arguments(command)
+    drawing.add_decoding_arguments(command)
     command.add_argument(
         "--best-of",
         type=int,
         metavar="N",
-        help="draw N pictures and keep the one that `emoji_scorer` likes best",
+        help="draw N pictures of each prompt and keep those that "
+        "`emoji_scorer` likes best (default: all that are drawn are kept)",
     )
-    command.add_argument("--seed", type=int, default=0)
+
+
+def check(options):
+    if not options.prompts and options.source is None:
+        options.usage.error("a PROMPT is required, or `--from PICTURE`")
+    picture_files.check(options)
 
 
 def run(options):
-    _check_picture_name(options.output)
-    sampler_options.check(options)
-    from PIL import Image
-
+    from keras_muse.commands import again
+    from keras_muse.commands import sampler_options
     from keras_muse.muse.muse import Muse
-    from keras_muse.training.sheets import save_picture
+    from keras_muse.runtime.checks import check_batch_size
 
-    muse = Muse.from_preset(options.preset)
-    scorer = None
+    sampler_options.check(options)
     if options.best_of is not None:
-        from keras_muse.models import PictureTextScorer
+        check_batch_size(options.best_of, "best_of")
+    rows, preset = again.rows_and_preset(options)
+    picture_files.check_output(options, len(rows) * options.num_images)
+    muse = Muse.from_preset(preset)
+    seeds = _seeds(rows, options)
+    images, made = [None] * len(rows), [None] * len(rows)
+    for numbers in again.alike(rows):
+        group = [rows[i] for i in numbers]
+        drawn = _draw(muse, group, seeds[numbers].ravel(), preset, options)
+        for k, i in enumerate(numbers):
+            part = slice(k * options.num_images, (k + 1) * options.num_images)
+            images[i], made[i] = (x[part] for x in drawn)
+    picture_files.save(sum(map(list, images), []), sum(made, []), options)
 
-        scorer = PictureTextScorer.from_preset("emoji_scorer").score
-    sampler = sampler_options.sampler_of(muse, options)
+
+def _seeds(rows, options):
+    """A seed for each candidate, of shape `(num_rows, num_candidates)`."""
+    import numpy as np
+
+    from keras_muse.samplers.seeds import image_seeds
+
+    count = options.best_of or options.num_images
+    if options.seed is None and options.source is not None:
+        return np.stack([image_seeds(row.seed, count) for row in rows])
+    seeds = image_seeds(options.seed, len(rows) * count)
+    return seeds.reshape(len(rows), count)
+
+
+def _draw(muse, rows, seeds, preset, options):
+    """Pictures of rows that have the same options, and how each was drawn."""
+    from keras_muse.commands import sampler_options
+    from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
+    from keras_muse.muse import parameters
+    from keras_muse.muse.best_of import best_rows
+    from keras_muse.muse.draw_options import DrawOptions
+
+    prompts = [row.prompt for row in rows]
+    negative = [row.negative_prompt for row in rows]
+    negative = None if None in negative else negative  # all of them, or none
+    given = {**rows[0].given, **drawing.given_arguments(options)}
+    given.setdefault("batch_size", min(len(seeds), DEFAULT_BATCH_SIZE))
+    used = DrawOptions.of(muse.generation_defaults, **given)
+    given |= sampler_options.samplers_of(options, used)
+    used = DrawOptions.of(muse.generation_defaults, **given)
+    score, scores = _scorer(options)
     images = muse.generate(
-        options.prompt,
-        options.negative_prompt,
-        num_steps=options.num_steps,
-        guidance_scale=options.guidance_scale,
-        seed=options.seed,
+        prompts,
+        negative,
+        seed=seeds,
+        num_images_per_prompt=options.num_images,
         best_of=options.best_of,
-        scorer=scorer,
-        sampler=sampler,
-        super_res_sampler=sampler,
+        scorer=score,
+        **given,
     )
-    save_picture(Image.fromarray(images[0]), options.output)
-    print(options.output)
+    if scores is not None:  # then seeds are those of all candidates
+        seeds = seeds[best_rows(scores[0], len(rows), options.num_images)]
+    each = [row for row in rows for _ in range(options.num_images)]
+    made = parameters.describe(
+        muse,
+        [row.prompt for row in each],
+        [row.negative_prompt for row in each],
+        seeds=seeds,
+        preset=preset,
+        options=used,
+    )
+    return images, made
 
 
-def _check_picture_name(path):
-    """Before the picture is drawn: afterwards it would be lost."""
-    from PIL import Image
+def _scorer(options):
+    """What likes pictures, and a list that shall hold what it said of them."""
+    if options.best_of is None:
+        return None, None
+    from keras_muse.models import PictureTextScorer
 
-    suffix = os.path.splitext(path)[1].lower()
-    if Image.registered_extensions().get(suffix) not in Image.SAVE:
-        raise ValueError(
-            "`--output` must be the name of a picture, such as apple.png. "
-            f"Received: --output {path}"
-        )
+    scorer, scores = PictureTextScorer.from_preset("emoji_scorer"), []
+
+    def score(images, prompts):
+        scores.append(scorer.score(images, prompts))
+        return scores[-1]
+
+    return score, scores

@@ -8,9 +8,11 @@ def add_arguments(command):
         "--output", required=True, help="directory for preset and pictures"
     )
     command.add_argument(
-        "--minutes", type=float, default=18.0, help="time to take (18)"
+        "--minutes", type=float, default=18.0, help="time to take"
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--seed", type=int, default=0, help="of weights, batches and pictures"
+    )
 
 
 def run(options):

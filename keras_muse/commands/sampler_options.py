@@ -7,12 +7,13 @@ def add_arguments(command):
     command.add_argument(
         "--sampler",
         help="how tokens are revealed: confidence, halton, remdm or amused "
-        "(what suits the model)",
+        "(default: what suits the model)",
     )
     command.add_argument(
         "--temperature",
         type=float,
-        help="below 1 the likeliest tokens are drawn (what suits the model)",
+        help="below 1 the likeliest tokens are drawn (default: what suits the "
+        "model)",
     )
 
 
@@ -32,12 +33,33 @@ def sampler_of(muse, options):
     A temperature suits a model and not a sampler: another sampler draws at
     that of the model's own, unless told otherwise.
     """
-    from keras_muse import samplers
     from keras_muse.muse.draw_options import DrawOptions
 
+    used = DrawOptions.of(muse.generation_defaults)
+    return samplers_of(options, used).get("sampler")
+
+
+def samplers_of(options, used):
+    """The samplers that are asked for, of both stages, by their arguments.
+
+    Args:
+        options: what the command line says.
+        used: `DrawOptions` that hold where nothing is asked for.
+
+    Returns:
+        A dict, empty where nothing is asked for.
+    """
     if options.sampler is None and options.temperature is None:
-        return None
-    own = DrawOptions.of(muse.generation_defaults).sampler
+        return {}
+    return {
+        name: _changed(getattr(used, name), options)
+        for name in ("sampler", "super_res_sampler")
+    }
+
+
+def _changed(own, options):
+    from keras_muse import samplers
+
     temperature = options.temperature
     if temperature is None:
         temperature = own.temperature

@@ -38,26 +38,54 @@ def add_arguments(command):
         help="at a size that the preset's transformers do not have, for those "
         "of another grid",
     )
-    command.add_argument("--num-views", type=int, default=1)
     command.add_argument(
-        "--crop-scale", type=float, nargs=2, default=(0.7, 1.0)
+        "--num-views",
+        type=int,
+        default=1,
+        help="times that each picture is tokenized; the second on from random "
+        "parts of it",
     )
-    command.add_argument("--random-flip", action="store_true")
-    command.add_argument("--rows-per-shard", type=int, default=8192)
     command.add_argument(
-        "--batch-size", type=int, default=32, help="pictures a device (32)"
+        "--crop-scale",
+        type=float,
+        nargs=2,
+        default=(0.7, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="how large those parts are",
     )
-    command.add_argument("--store", default="text_embeddings")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--overwrite", action="store_true")
+    command.add_argument(
+        "--random-flip", action="store_true", help="mirror half of the views"
+    )
+    command.add_argument(
+        "--rows-per-shard", type=int, default=8192, help="rows of a file"
+    )
+    command.add_argument(
+        "--batch-size", type=int, default=32, help="pictures a device"
+    )
+    command.add_argument(
+        "--store",
+        default="text_embeddings",
+        help="what is kept of texts: text_embeddings, or text_ids, to be "
+        "encoded while training",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of order and views"
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace shards of before"
+    )
     command.add_argument(
         "--coordinator",
         metavar="HOST:PORT",
         help="of process 0, for several processes; not needed where JAX finds "
         "them itself, as on Cloud TPU, Slurm and Open MPI",
     )
-    command.add_argument("--num-processes", type=int)
-    command.add_argument("--process-id", type=int)
+    command.add_argument(
+        "--num-processes", type=int, help="all in all (default: as found)"
+    )
+    command.add_argument(
+        "--process-id", type=int, help="from 0 on (default: as found)"
+    )
 
 
 def run(options):

@@ -99,6 +99,23 @@ def decode(source, image_size=None, max_pixels=MAX_PIXELS):
     return np.asarray(picture)
 
 
+def decode_mask(source, max_pixels=MAX_PIXELS):
+    """Decodes a mask that somebody has painted.
+
+    Args:
+        source: bytes of an image file.
+        max_pixels: int. Larger masks are refused before they are unpacked.
+
+    Returns:
+        bool array of shape `(height, width)`: True where it is nearer to
+        white than to black. What is transparent is black: there is no paint.
+    """
+    picture = ImageOps.exif_transpose(_open(source, max_pixels))
+    alpha = picture.convert("RGBA").getchannel("A")
+    grey = _to_rgb(picture).convert("L")
+    return (np.asarray(grey) > 127) & (np.asarray(alpha) > 127)
+
+
 def resize(images, size):
     """uint8 pictures at another size, as pictures of data sets are brought to.
 

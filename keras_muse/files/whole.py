@@ -28,7 +28,7 @@ _WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)")
 
 
 @contextlib.contextmanager
-def write_whole_file(path):
+def write_whole_file(path, overwrite=True):
     """Gives a temporary path, whose file moves to its place at the end.
 
     After an error nothing has been written.
@@ -36,6 +36,10 @@ def write_whole_file(path):
     Args:
         path: string or path. Where the file shall be; missing directories are
             made.
+        overwrite: bool. Whether to replace a file that is there by then.
+
+    Raises:
+        FileExistsError: if it is there and may not be replaced.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +49,21 @@ def write_whole_file(path):
     with _errors_name(path, temporary):
         try:
             yield str(temporary)
+            if not overwrite:
+                _claim(temporary, path)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _claim(temporary, path):
+    """Takes a place, in one step, where nobody else has."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, error.strerror, str(path)) from error
+    except OSError:  # a file system without links
+        open(path, "x").close()
 
 
 @contextlib.contextmanager

@@ -67,8 +67,22 @@ def choose_best(images, prompts, scorer, num_chosen):
             f"shape {(len(images),)}. Received: shape {scores.shape}, "
             f"scores {scores.ravel()[:8]}"
         )
-    scores = scores.reshape(len(prompts), num_candidates)
+    return images[best_rows(scores, len(prompts), num_chosen)]
+
+
+def best_rows(scores, num_prompts, num_chosen):
+    """Which candidates of each prompt score highest, the best first.
+
+    Args:
+        scores: float array of shape `(num_prompts * num_candidates,)`.
+        num_prompts: int.
+        num_chosen: int. How many of each prompt are kept.
+
+    Returns:
+        int array of shape `(num_prompts * num_chosen,)`.
+    """
+    scores = np.reshape(scores, (num_prompts, -1))
     # Stable: of equals the first is better.
     order = np.argsort(-scores, axis=1, kind="stable")[:, :num_chosen]
-    first = np.arange(len(prompts))[:, None] * num_candidates
-    return images[(first + order).ravel()]
+    first = np.arange(num_prompts)[:, None] * scores.shape[1]
+    return (first + order).ravel()

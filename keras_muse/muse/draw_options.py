@@ -12,6 +12,7 @@ from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import show
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
+from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from keras_muse.samplers.sampler import Sampler
 
 # Those that suit a model, and not a machine or a person: a preset keeps them.
@@ -45,6 +46,18 @@ class DrawOptions:
         """Options that are given, then `defaults`, then the paper's."""
         given = {name: x for name, x in given.items() if x is not None}
         return cls(**{**defaults, **given})
+
+    @classmethod
+    def of_rounds(cls, defaults, *, num_rounds, mask_ratio, top_k, **given):
+        """Options of `Muse.edit`, whose base draws in rounds."""
+        return cls.of(
+            defaults,
+            num_steps=check_int(num_rounds, "num_rounds", high=MAX_STEPS),
+            sampler=ResamplingSampler(
+                mask_ratio=mask_ratio, top_k=top_k, guidance_schedule="constant"
+            ),
+            **given,
+        )
 
     def __post_init__(self):
         checked = {

@@ -11,13 +11,14 @@ import numpy as np
 
 from keras_muse.muse.cascade import MID_GREY
 from keras_muse.ops import pixel_masks
+from keras_muse.ops.blending import blend_border
 from keras_muse.samplers.seeds import NUM_SEEDS
 
 # Odd, so that no two of 2^32 windows share the noise of a seed.
 WINDOW_SEED_STEP = 0x9E3779B1
 
 
-def inpaint(cascade, images, masks, text, seeds, options):
+def inpaint(cascade, images, masks, text, seeds, options, blend_width=0):
     """Draws the masked parts of pictures anew; see `Muse.inpaint`.
 
     Args:
@@ -27,6 +28,8 @@ def inpaint(cascade, images, masks, text, seeds, options):
         text: dict of arrays, as `MuseBase.generate` takes them.
         seeds: uint32 array of shape `(batch,)`.
         options: `DrawOptions`.
+        blend_width: int. Pixels of a band inside of the mask, as in
+            `blending.blend_border`; 0 is none.
 
     Returns:
         uint8 array of the shape of `images`.
@@ -39,15 +42,17 @@ def inpaint(cascade, images, masks, text, seeds, options):
         masked = pixel_masks.touched_cells(masks, stage.model.grid_size)
         token_ids[name] = np.where(masked, stage.model.mask_token_id, grid)
     drawn = cascade.draw(text, seeds, options, token_ids)
+    if blend_width:
+        return blend_border(drawn, images, masks, blend_width)
     return np.where(masks[..., None], drawn, images)
 
 
-def outpaint(cascade, images, padding, text, seeds, options):
+def outpaint(cascade, images, padding, text, seeds, options, blend_width=0):
     """Draws on beyond the borders of pictures; see `Muse.outpaint`.
 
     Args:
-        cascade, images, text, seeds, options: as in `inpaint`, with pictures
-            of any size.
+        cascade, images, text, seeds, options, blend_width: as in `inpaint`,
+            with pictures of any size.
         padding: ints `(top, bottom, left, right)`.
 
     Returns:
@@ -68,7 +73,8 @@ def outpaint(cascade, images, padding, text, seeds, options):
         if not unknown[window].any():
             continue
         canvas[window] = inpaint(
-            cascade, canvas[window], unknown[window], text, seeds, options
+            *(cascade, canvas[window], unknown[window]),
+            *(text, seeds, options, blend_width),
         )
         unknown[window] = False
         # Or the noise would repeat itself.

@@ -26,7 +26,7 @@ import numpy as np
 
 from keras_muse.models.presets.weight_quantization import check_mode
 from keras_muse.models.presets.weight_quantization import is_quantized
-from keras_muse.models.transformers.decoding import MAX_STEPS
+from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
 from keras_muse.muse import draw_options
 from keras_muse.muse import editing
 from keras_muse.muse import preset as muse_preset
@@ -46,7 +46,6 @@ from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
-from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from keras_muse.samplers.seeds import image_seeds
 
 
@@ -270,6 +269,7 @@ class Muse:
         prompts,
         negative_prompts=None,
         *,
+        blend_width=0,
         seed=None,
         **options,
     ):
@@ -277,6 +277,12 @@ class Muse:
 
         A token is drawn anew if any pixel of its cell is masked, at both
         sizes. What is under the mask has no influence on the result.
+
+        The decoder does not give the surroundings back exactly, so the border
+        of the mask may be seen as a seam. A `blend_width` takes it away, by
+        gradient-domain blending in a band inside of the mask: there the
+        difference that the decoder leaves at the border is added, fading
+        inward. Outside, and further inside, no pixel changes by it.
 
         Args:
             images: uint8 array of shape `(batch, height, width, 3)` or
@@ -289,6 +295,9 @@ class Muse:
                 several prompts: it is drawn as many times.
             negative_prompts: string, list of strings (one a prompt) or
                 `None`.
+            blend_width: int. Pixels of that band; as many as a token has a
+                side do well. Defaults to `0`: no blending, what was drawn as
+                it is.
             seed: int, list of ints (one a drawn picture) or `None`, as in
                 `generate`.
             **options: of `generate`: `num_steps`, `super_res_num_steps`,
@@ -310,15 +319,21 @@ class Muse:
         masks[8:] = True  # the lower half
         muse.inpaint(images, masks, "a wizard hat", num_steps=4, seed=1)
         ```
+
+        Reference:
+            - [Muse, section 3.3](https://arxiv.org/abs/2301.00704)
+            - [Perez et al., 2003](https://doi.org/10.1145/882262.882269), for
+              the blending
         """
         options = self._options(**options)
+        blend_width = check_int(blend_width, "blend_width", low=0)
         images = check_images(images, self.cascade.image_size)
         masks = check_masks(masks, images)
         prompts = check_prompts(prompts, negative_prompts, len(images))
         images, masks = repeat_per_prompt(prompts, images, masks)
         text, seeds = self._text_and_seeds(prompts, seed, options)
         return editing.inpaint(
-            self.cascade, images, masks, text, seeds, options
+            self.cascade, images, masks, text, seeds, options, blend_width
         )
 
     def outpaint(
@@ -328,6 +343,7 @@ class Muse:
         negative_prompts=None,
         *,
         padding,
+        blend_width=0,
         seed=None,
         **options,
     ):
@@ -345,6 +361,8 @@ class Muse:
             padding: ints `(top, bottom, left, right)`, 0 or more. Pixels to
                 draw on each side. With them the picture must be at least of
                 the size that `generate` draws.
+            blend_width: as in `inpaint`, at the border of the picture and of
+                each window. Defaults to `0`: no blending.
             seed, **options: as in `inpaint`, for each window, one after the
                 other; so the callback sees all steps of a window, then those
                 of the next. The windows of a picture draw with seeds that
@@ -363,13 +381,14 @@ class Muse:
         ```
         """
         options = self._options(**options)
+        blend_width = check_int(blend_width, "blend_width", low=0)
         images = check_images(images)
         padding = check_padding(padding, images, self.cascade.image_size)
         prompts = check_prompts(prompts, negative_prompts, len(images))
         (images,) = repeat_per_prompt(prompts, images)
         text, seeds = self._text_and_seeds(prompts, seed, options)
         return editing.outpaint(
-            self.cascade, images, padding, text, seeds, options
+            self.cascade, images, padding, text, seeds, options, blend_width
         )
 
     def edit(
@@ -427,15 +446,14 @@ class Muse:
         muse.edit(images, "a green apple", num_rounds=4, seed=1)
         ```
         """
-        sampler = ResamplingSampler(
-            mask_ratio=mask_ratio, top_k=top_k, guidance_schedule="constant"
-        )
-        options = self._options(
-            num_steps=check_int(num_rounds, "num_rounds", high=MAX_STEPS),
+        options = DrawOptions.of_rounds(
+            self.generation_defaults,
+            num_rounds=num_rounds,
+            mask_ratio=mask_ratio,
+            top_k=top_k,
             super_res_num_steps=super_res_num_steps,
             guidance_scale=guidance_scale,
             super_res_guidance_scale=super_res_guidance_scale,
-            sampler=sampler,
             super_res_sampler=super_res_sampler,
             batch_size=batch_size,
             callback=callback,
@@ -454,7 +472,10 @@ class Muse:
         """Embeddings of checked prompts and seeds, one an image."""
         # First: a wrong seed shall not wait for a language model.
         seeds = image_seeds(seed, num_prompts(prompts) * num_copies)
-        text = embed_prompts(self.text_encoder, prompts, options.batch_size)
+        # Texts in batches of as many rows as pictures: who draws one picture
+        # of these again, at the same batch size, has the same rounding.
+        rows = options.batch_size or min(len(seeds), DEFAULT_BATCH_SIZE)
+        text = embed_prompts(self.text_encoder, prompts, rows)
         return {
             name: np.repeat(value, num_copies, axis=0)
             for name, value in text.items()

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from keras_muse.files.picture_texts import png_texts
 from keras_muse.files.whole import write_whole_file
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_int
@@ -25,7 +26,9 @@ _TITLE_SIZE = 18
 _LABEL_LINES = 2
 
 
-def draw_grid(images, labels=None, columns=8, scale=None, path=None):
+def draw_grid(
+    images, labels=None, columns=8, scale=None, path=None, parameters=None
+):
     """Draws images in rows on white, each with its label below.
 
     Args:
@@ -38,6 +41,10 @@ def draw_grid(images, labels=None, columns=8, scale=None, path=None):
             wide. Defaults to `None`.
         path: string or path. Where to write the sheet as well, in the format
             of its suffix; missing directories are made. Defaults to `None`.
+        parameters: list of dicts, one an image, or `None`. How they were
+            drawn, as `keras_muse.muse.parameters.describe` gives it; a PNG
+            keeps it, and `keras_muse.read_parameters` gives it back. Defaults
+            to `None`.
 
     Returns:
         A `PIL.Image.Image`.
@@ -59,10 +66,11 @@ def draw_grid(images, labels=None, columns=8, scale=None, path=None):
     )
     ```
     """
-    return draw_sections([(None, images, labels)], columns, scale, path)
+    sections = [(None, images, labels)]
+    return draw_sections(sections, columns, scale, path, parameters)
 
 
-def draw_sections(sections, columns=8, scale=None, path=None):
+def draw_sections(sections, columns=8, scale=None, path=None, parameters=None):
     """Draws several grids below each other, each under its title.
 
     Args:
@@ -72,6 +80,8 @@ def draw_sections(sections, columns=8, scale=None, path=None):
         columns: integer. Images in a row. Defaults to `8`.
         scale: integer or `None`, as in `draw_grid`. Defaults to `None`.
         path: string or path, as in `draw_grid`. Defaults to `None`.
+        parameters: list of dicts or `None`, as in `draw_grid`; of the images
+            that were drawn, whatever the section. Defaults to `None`.
 
     Returns:
         A `PIL.Image.Image`.
@@ -111,7 +121,7 @@ def draw_sections(sections, columns=8, scale=None, path=None):
         sheet.paste(block, (_MARGIN, top))
         top += block.height + _SECTION_GAP
     if path is not None:
-        save_picture(sheet, path)
+        save_picture(sheet, path, parameters)
     return sheet
 
 
@@ -209,18 +219,25 @@ def _blank(width, height):
 # === Files ===
 
 
-def save_picture(picture, path):
+def save_picture(picture, path, parameters=None, overwrite=True):
     """Writes a `PIL.Image.Image`, whole or not at all.
 
     Args:
         picture: `PIL.Image.Image`.
         path: string or path, with the suffix of a format; missing directories
             are made.
+        parameters: dict, list of dicts or `None`. How it was drawn, or how
+            those on it were; a PNG keeps it, other formats do not.
+        overwrite: bool. Whether to replace a file that is there.
+
+    Raises:
+        FileExistsError: if it is there and may not be replaced.
     """
-    with write_whole_file(path) as temporary:
+    texts = None if not parameters else png_texts(parameters, picture.size)
+    with write_whole_file(path, overwrite) as temporary:
         # On a full disk PIL itself cuts a JPEG short without a word.
         encoded = io.BytesIO()
         encoded.name = temporary  # from which it tells the format
-        picture.save(encoded)
+        picture.save(encoded, pnginfo=texts)
         with open(temporary, "wb") as file:
             file.write(encoded.getbuffer())

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_muse.data.decoding import decode
+from keras_muse.data.decoding import decode_mask
 
 
 def encode(picture, format="PNG", **kwargs):
@@ -136,3 +137,22 @@ def test_a_damaged_profile_is_left_out():
     picture = Image.new("RGB", (4, 4), (190, 150, 120))
     picture.save(file, "PNG", icc_profile=b"no profile")
     assert decode(file.getvalue())[0, 0].tolist() == [190, 150, 120]
+
+
+def test_a_mask_is_white_paint():
+    grey = np.array([[0, 127, 128, 255]], "uint8")
+    expected = [[False, False, True, True]]
+    for picture in (
+        Image.fromarray(grey),
+        Image.fromarray(grey.astype("uint16") * 257),
+        Image.fromarray(np.stack([grey] * 3, -1)),
+    ):
+        assert decode_mask(encode(picture)).tolist() == expected
+    layer = np.full((1, 4, 4), 255, "uint8")
+    layer[..., 3] = grey
+    mask = decode_mask(encode(Image.fromarray(layer)))
+    assert mask.dtype == "bool" and mask.tolist() == expected
+    black = np.zeros((1, 4, 4), "uint8")
+    black[..., 3] = 255
+    assert not decode_mask(encode(Image.fromarray(black))).any()
+    assert decode_mask(encode(Image.fromarray(grey > 127))).tolist() == expected

@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -220,3 +222,28 @@ def test_what_another_user_left_is_no_obstacle(tmp_path, monkeypatch):
     with write_whole(tmp_path / "preset"):
         pass
     assert sorted(os.listdir(tmp_path)) == [theirs.name, "preset"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_is_there_is_kept_where_it_shall_be(
+    has_links, tmp_path, monkeypatch
+):
+    if not has_links:
+
+        def refuse(*paths):
+            raise OSError(errno.EPERM, "no links", paths[0])
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "a.png"
+    for text in ("old", "new"):
+        with contextlib.suppress(FileExistsError):
+            with whole.write_whole_file(path, overwrite=False) as temporary:
+                pathlib.Path(temporary).write_text(text)
+    assert path.read_text() == "old"
+    with pytest.raises(FileExistsError, match=str(path)):
+        with whole.write_whole_file(path, overwrite=False) as temporary:
+            pathlib.Path(temporary).write_text("new")
+    assert os.listdir(tmp_path) == ["a.png"]
+    with whole.write_whole_file(path) as temporary:
+        pathlib.Path(temporary).write_text("new")
+    assert path.read_text() == "new"

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import keras_muse
 from keras_muse import Muse
@@ -91,6 +92,29 @@ def test_pixels_outside_the_mask_are_the_input(muse):
         assert changed.mean() > 0.9
     np.testing.assert_array_equal(images, given[0])
     np.testing.assert_array_equal(masks, given[1])
+
+
+def test_blending_takes_the_seam_away_and_changes_nothing_else(small):
+    images, masks = pictures(small), half_masks(small)
+    plain = inpaint(small, images, masks)
+    blended = inpaint(small, images, masks, blend_width=3)
+    np.testing.assert_array_equal(blended[~masks], images[~masks])
+    far = np.stack(
+        [ndimage.binary_erosion(x, iterations=3, border_value=1) for x in masks]
+    )
+    np.testing.assert_array_equal(blended[far], plain[far])
+    near = masks & ~far
+    assert (blended[near] != plain[near]).mean() > 0.8
+
+    def jumps(result):
+        """Over the border of the first mask, which is a straight line."""
+        rows = result[0, 7:9].astype(float)
+        return np.abs(rows[1] - rows[0]).mean()
+
+    assert jumps(blended) < 0.8 * jumps(plain)
+    np.testing.assert_array_equal(
+        inpaint(small, images, masks, blend_width=0), plain
+    )
 
 
 def test_inpainting_is_decoding_with_known_tokens(cascade):
@@ -388,6 +412,16 @@ def test_one_window_is_inpainting(muse):
     )
 
 
+def test_outpainting_blends_where_the_picture_ends(small):
+    images = pictures(small)
+    plain = outpaint(small, images, (0, 0, 0, 8))
+    blended = outpaint(small, images, (0, 0, 0, 8), blend_width=3)
+    np.testing.assert_array_equal(blended[:, :, :16], images)
+    # All but what is black or white by now.
+    assert (blended[:, :, 16:19] != plain[:, :, 16:19]).mean() > 0.7
+    np.testing.assert_array_equal(blended[:, :, 19:], plain[:, :, 19:])
+
+
 def test_small_and_large_pictures(small):
     little = pictures(small)[:, :5, :9]
     result = outpaint(small, little, (6, 5, 0, 9))
@@ -503,6 +537,15 @@ def test_each_knob_of_editing_changes_the_result(cascade):
     ):
         changes = {"num_rounds": 20, **changes}
         assert (edit(cascade, images, **changes) != expected).any(), changes
+
+
+@pytest.mark.parametrize("width", [-1, 1.5, True, None, "3"])
+def test_an_unusable_blend_width_raises(width, small):
+    words = "`blend_width` must be.*Received: blend_width="
+    with pytest.raises(ValueError, match=words):
+        inpaint(idle(small), pictures(small), None, blend_width=width)
+    with pytest.raises(ValueError, match=words):
+        outpaint(idle(small), pictures(small), None, blend_width=width)
 
 
 def test_unusable_options_of_editing_raise(small):

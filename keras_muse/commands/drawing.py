@@ -1,0 +1,181 @@
+"""What the commands that draw have in common.
+
+No command has defaults of its own: what is not given is left to the model,
+and to Python.
+"""
+
+import os
+
+from keras_muse.commands import picture_files
+from keras_muse.commands import sampler_options
+
+DEFAULT_PRESET = "muse_emoji"
+SUITS = "(default: what suits the model)"
+# Options that are arguments of all that draws.
+ARGUMENTS = (
+    *("num_steps", "super_res_num_steps", "guidance_scale"),
+    *("super_res_guidance_scale", "batch_size"),
+    *("num_rounds", "mask_ratio", "top_k"),
+)
+OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
+
+
+def add_arguments(command):
+    """Options of every command that draws."""
+    command.add_argument(
+        "--preset",
+        help="directory or handle of a Muse (default: muse_emoji, the bundled "
+        "one)",
+    )
+    command.add_argument(
+        "--output",
+        required=True,
+        help="the picture to write; or a directory, which is there or ends in "
+        "/, for pictures that are numbered",
+    )
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a picture that is there; else it is kept",
+    )
+    command.add_argument(
+        "--no-metadata",
+        action="store_true",
+        help="do not write into the PNG how it was drawn",
+    )
+    command.add_argument(
+        "--negative-prompt", help="what to lead away from (default: nothing)"
+    )
+    command.add_argument(
+        "--num-images",
+        type=int,
+        default=1,
+        metavar="N",
+        help="pictures of each prompt",
+    )
+    command.add_argument(
+        "--seed",
+        type=int,
+        help="of the first picture; the next has the next one (default: one is "
+        "drawn and printed)",
+    )
+    command.add_argument(
+        "--super-res-num-steps",
+        type=int,
+        metavar="N",
+        help=f"steps of the super-resolution model {SUITS}",
+    )
+    command.add_argument(
+        "--super-res-guidance-scale",
+        type=float,
+        metavar="SCALE",
+        help=f"the same of the super-resolution model {SUITS}",
+    )
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="pictures drawn at once (default: all, up to 16)",
+    )
+
+
+def add_decoding_arguments(command):
+    """Options of the commands that decode what is masked."""
+    command.add_argument(
+        "--num-steps", type=int, metavar="N", help=f"decoding steps {SUITS}"
+    )
+    command.add_argument(
+        "--guidance-scale",
+        type=float,
+        metavar="SCALE",
+        help=f"how strongly the prompt is followed {SUITS}",
+    )
+    sampler_options.add_arguments(command)
+
+
+def add_blending_argument(command):
+    command.add_argument(
+        "--blend-width",
+        type=int,
+        metavar="PIXELS",
+        help="take the seam away, in a band of so many pixels of what is drawn "
+        "(default: 0, no blending)",
+    )
+
+
+# === What is drawn with ===
+
+
+def blending_of(options):
+    """What the command line says of blending, as arguments."""
+    if options.blend_width is None:
+        return {}
+    return {"blend_width": options.blend_width}
+
+
+def preset_of(options):
+    """What the model is loaded from, if the command line says it all."""
+    return DEFAULT_PRESET if options.preset is None else options.preset
+
+
+def given_arguments(options):
+    """What the command line says of `ARGUMENTS`, as far as it has them."""
+    given = {name: getattr(options, name, None) for name in ARGUMENTS}
+    return {name: x for name, x in given.items() if x is not None}
+
+
+def draw_on(options, task, arguments, **described):
+    """Draws on a picture, as often as there are prompts, and writes it all.
+
+    Args:
+        options: what the command line says.
+        task: string. The method of `Muse` that does it.
+        arguments: dict. Arguments of the method that no other has.
+        **described: what the new pictures shall remember beside them.
+    """
+    from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
+    from keras_muse.muse import parameters
+    from keras_muse.muse.muse import Muse
+    from keras_muse.samplers.seeds import image_seeds
+
+    prompts = [x for x in options.prompts for _ in range(options.num_images)]
+    preset = preset_of(options)
+    muse = Muse.from_preset(preset)
+    given = given_arguments(options)
+    given.setdefault("batch_size", min(len(prompts), DEFAULT_BATCH_SIZE))
+    if task != "edit":
+        given |= sampler_options.samplers_of(options, _used(muse, task, given))
+    used = _used(muse, task, given)
+    seeds = image_seeds(options.seed, len(prompts))
+    images = getattr(muse, task)(
+        prompts=prompts,
+        negative_prompts=options.negative_prompt,
+        seed=seeds,
+        **given,
+        **arguments,
+    )
+    made = parameters.describe(
+        muse,
+        prompts,
+        options.negative_prompt,
+        seeds=seeds,
+        preset=preset,
+        options=used,
+        task=task,
+        image=os.path.basename(options.picture),
+        **described,
+    )
+    picture_files.save(images, made, options)
+
+
+def _used(muse, task, given):
+    """All options with which a method of `Muse` draws."""
+    import inspect
+
+    from keras_muse.muse.draw_options import DrawOptions
+
+    if task != "edit":
+        return DrawOptions.of(muse.generation_defaults, **given)
+    defaults = inspect.signature(muse.edit).parameters
+    own = {name: defaults[name].default for name in OF_ROUNDS}
+    return DrawOptions.of_rounds(muse.generation_defaults, **{**own, **given})

@@ -1,0 +1,50 @@
+"""`keras-muse inpaint`."""
+
+import os
+
+from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
+
+HELP = "draw the masked part of a picture anew"
+DESCRIPTION = (
+    "Draws anew what is white in a mask; all other pixels stay as they are."
+)
+check = picture_files.check
+
+
+def add_arguments(command):
+    command.add_argument(
+        "picture", metavar="PICTURE", help="of the size that the model draws"
+    )
+    command.add_argument(
+        "prompts",
+        nargs="+",
+        metavar="PROMPT",
+        help="what is to be seen; several draw several pictures",
+    )
+    command.add_argument(
+        "--mask",
+        required=True,
+        metavar="PICTURE",
+        help="of the same size: what is white is drawn anew (greys count as "
+        "the nearer, and what is transparent as black)",
+    )
+    drawing.add_blending_argument(command)
+    drawing.add_arguments(command)
+    drawing.add_decoding_arguments(command)
+
+
+def run(options):
+    from keras_muse.commands import sampler_options
+
+    sampler_options.check(options)
+    picture = picture_files.read_picture(options.picture)
+    mask = picture_files.read_mask(options.mask, picture)
+    blending = drawing.blending_of(options)
+    drawing.draw_on(
+        options,
+        "inpaint",
+        {"images": picture, "masks": mask, **blending},
+        **blending,
+        mask=os.path.basename(options.mask),
+    )

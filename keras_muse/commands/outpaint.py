@@ -1,0 +1,44 @@
+"""`keras-muse outpaint`."""
+
+from keras_muse.commands import drawing
+from keras_muse.commands import picture_files
+
+HELP = "draw on beyond the borders of a picture"
+DESCRIPTION = "Draws on beyond the borders of a picture, which stays in it."
+check = picture_files.check
+
+
+def add_arguments(command):
+    command.add_argument("picture", metavar="PICTURE", help="of any size")
+    command.add_argument(
+        "prompts",
+        nargs="+",
+        metavar="PROMPT",
+        help="what is to be seen; several draw several pictures",
+    )
+    command.add_argument(
+        "--padding",
+        required=True,
+        type=int,
+        nargs=4,
+        metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        help="pixels to draw on each side",
+    )
+    drawing.add_blending_argument(command)
+    drawing.add_arguments(command)
+    drawing.add_decoding_arguments(command)
+
+
+def run(options):
+    from keras_muse.commands import sampler_options
+
+    sampler_options.check(options)
+    picture = picture_files.read_picture(options.picture)
+    blending = drawing.blending_of(options)
+    drawing.draw_on(
+        options,
+        "outpaint",
+        {"images": picture, "padding": options.padding, **blending},
+        **blending,
+        padding=options.padding,
+    )
