@@ -89,8 +89,9 @@ class MuseModel(keras.Model):
         Args:
             preset: string. A directory or handle (`hf://`, `kaggle://`) of
                 such a model or of a whole `Muse`, of a model of others that
-                the class can read; or the name of a bundled model, or of one
-                of the paper's architectures (with `load_weights=False`).
+                the class can read; or the name of a bundled model, or of an
+                architecture without weights (with `load_weights=False`), of
+                the paper or for small pictures.
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: constructor arguments to override. Where they change the
