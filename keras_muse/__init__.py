@@ -33,6 +33,7 @@ _MODULES = {
     "ops": "keras_muse.ops",
     "optimizers": "keras_muse.optimizers",
     "samplers": "keras_muse.samplers",
+    "train": "keras_muse.recipes.train",
     "training": "keras_muse.training",
 }
 

@@ -10,6 +10,7 @@ from keras_muse.commands import evaluate
 from keras_muse.commands import generate
 from keras_muse.commands import quickstart
 from keras_muse.commands import tokenize
+from keras_muse.commands import train
 from keras_muse.files.places import check_place
 from keras_muse.runtime.compilation_cache import enable_compilation_cache
 from keras_muse.runtime.quiet_imports import import_keras
@@ -19,6 +20,7 @@ from keras_muse.runtime.streams import outliving_streams
 
 COMMANDS = {
     "quickstart": quickstart,
+    "train": train,
     "generate": generate,
     "tokenize": tokenize,
     "evaluate": evaluate,
