@@ -198,6 +198,9 @@ class Recipe:
 
     def _train(self, stage, model, budget, callbacks=()):
         stages.compile_transformer(model)
+        rows = self._rows(stage)
+        if self.sizes.base == PRESET and stage == "base":
+            print(f"Before: {losses.measure(model, rows)}")
         stages.train_transformer(
             model,
             self.work.path("tokens"),
@@ -205,14 +208,6 @@ class Recipe:
             budget,
             self.options.seed,
             callbacks,
-        )
-        sizes = self.sizes
-        rows = losses.token_rows(
-            self._measured(self.collection.shown),
-            sizes.base_image_size,
-            self.parts["image_tokenizer"],
-            self.parts["text_encoder"],
-            sizes.image_size if stage == "super_res" else None,
         )
         found = losses.measure(model, rows)
         steps = int(model.optimizer.iterations)
@@ -225,6 +220,17 @@ class Recipe:
             "captions shuffled": found.shuffled,
             "uniform guessing": found.uniform,
         }
+
+    def _rows(self, stage):
+        """Rows to measure a transformer on."""
+        sizes = self.sizes
+        return losses.token_rows(
+            self._measured(self.collection.shown),
+            sizes.base_image_size,
+            self.parts["image_tokenizer"],
+            self.parts["text_encoder"],
+            sizes.image_size if stage == "super_res" else None,
+        )
 
     def _measured(self, pairs):
         return pairs.select_evenly(NUM_MEASURED)

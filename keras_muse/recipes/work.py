@@ -12,6 +12,9 @@ SIZES_FILE = "sizes.json"
 class Work:
     """The directory `work` of a training, which belongs to it alone.
 
+    It is made when there is something to keep: a training that is refused
+    leaves nothing.
+
     Args:
         output: string. The directory of the whole training.
         about: dict, as JSON knows it. What the training is of; a directory of
@@ -20,6 +23,7 @@ class Work:
 
     def __init__(self, output, about):
         self.directory = os.path.join(output, "work")
+        self._about = about
         path = self.path(TRAINING_FILE)
         if os.path.exists(path):
             self._check(output, read_object(path), about)
@@ -31,9 +35,6 @@ class Work:
                 f"another one. Received: output={output!r}, with files of "
                 "something else"
             )
-        else:
-            os.makedirs(self.directory)
-            write_json(path, about)
 
     @staticmethod
     def _check(output, found, about):
@@ -60,5 +61,8 @@ class Work:
             make: function without arguments that returns the dict.
         """
         if not self.has(name):
-            write_json(self.path(name), make())
+            made = make()
+            os.makedirs(self.directory, exist_ok=True)
+            write_json(self.path(TRAINING_FILE), self._about)
+            write_json(self.path(name), made)
         return read_object(self.path(name))

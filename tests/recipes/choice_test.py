@@ -9,7 +9,6 @@ from keras_muse.recipes import choice
 from keras_muse.recipes import sizes
 from keras_muse.recipes.acquaintance import Acquaintance
 from keras_muse.recipes.losses import Losses
-from keras_muse.recipes.losses import in_words
 from keras_muse.recipes.options import Options
 
 GOOD = Losses(loss=3.0, shuffled=4.0, uniform=6.0)
@@ -98,15 +97,3 @@ def test_sizes_without_a_grid_are_refused(chosen, options, words):
 def test_what_a_preset_draws_is_fine_tuned(chosen):
     expected = (128, 128, "preset", "preset", None, False)
     assert chosen(40, 3, preset="muse_emoji") == expected
-
-
-@pytest.mark.parametrize(
-    "losses, words",
-    [
-        (GOOD, "Normal: 50% of guessing"),
-        (DEAF, "not which caption"),
-        (Losses(5.9, 6.5, 6.0), "next to nothing"),
-    ],
-)
-def test_losses_are_put_in_words(losses, words):
-    assert words in in_words(losses)

@@ -96,6 +96,9 @@ def test_nothing_is_made_of_what_is_refused(tmp_path):
 def test_a_directory_belongs_to_one_training(tmp_path):
     output = str(tmp_path / "out")
     work = Work(output, {"pictures": "a", "seed": 0})
+    with pytest.raises(ZeroDivisionError):
+        work.once("sizes.json", lambda: 1 / 0)
+    assert not (tmp_path / "out").exists()  # what failed has begun nothing
     assert work.once("sizes.json", lambda: {"x": 1}) == {"x": 1}
     again = Work(output, {"pictures": "a", "seed": 0})
     assert again.once("sizes.json", lambda: {"x": 2}) == {"x": 1}
