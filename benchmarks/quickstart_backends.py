@@ -50,12 +50,22 @@ def step_seconds(dtype):
     import keras
     import numpy as np
 
+    import keras_muse
     from keras_muse.commands import recipe
+    from keras_muse.recipes import stages
 
     keras.config.set_dtype_policy(dtype)
     rng = np.random.default_rng(0)
-    tokenizer = recipe.make_tokenizer()
-    base, super_res = recipe.make_transformers()
+    tokenizer = keras_muse.VQGANTokenizer.from_preset(
+        "vqgan_f4_tiny", load_weights=False
+    )
+    stages.compile_tokenizer(tokenizer, recipe.SMALL)
+    base = keras_muse.MuseBase.from_preset("muse_base_tiny", load_weights=False)
+    super_res = keras_muse.MuseSuperRes.from_preset(
+        "muse_super_res_tiny", load_weights=False
+    )
+    for model in (base, super_res):
+        stages.compile_transformer(model)
     num_codes = base.codebook_size
 
     def text(batch):
@@ -66,8 +76,9 @@ def step_seconds(dtype):
         }
 
     size = recipe.SMALL
-    images = (recipe.TOKENIZER_BATCH, size, size, 3)
-    base_batch, fine_batch = recipe.BASE_BATCH, recipe.SUPER_RES_BATCH
+    images = (stages.tokenizer_batch_size(size), size, size, 3)
+    base_batch = stages.transformer_batch_size(base.num_tokens, 1000)
+    fine_batch = stages.transformer_batch_size(super_res.num_tokens, 1000)
     batches = {
         "tokenizer": (tokenizer, rng.integers(0, 256, images, "uint8")),
         "base": (

@@ -34,6 +34,7 @@ _MODULES = {
     "optimizers": "keras_muse.optimizers",
     "read_parameters": "keras_muse.muse.parameters",
     "samplers": "keras_muse.samplers",
+    "train": "keras_muse.recipes.train",
     "training": "keras_muse.training",
 }
 

@@ -14,6 +14,7 @@ from keras_muse.commands import inpaint
 from keras_muse.commands import outpaint
 from keras_muse.commands import quickstart
 from keras_muse.commands import tokenize
+from keras_muse.commands import train
 from keras_muse.files.places import check_place
 from keras_muse.runtime.compilation_cache import enable_compilation_cache
 from keras_muse.runtime.quiet_imports import import_keras
@@ -24,6 +25,7 @@ from keras_muse.version import __version__
 
 COMMANDS = {
     "quickstart": quickstart,
+    "train": train,
     "generate": generate,
     "inpaint": inpaint,
     "outpaint": outpaint,

@@ -12,7 +12,7 @@ FLOORS = [
     ("models", "scorers"),
     ("data", "training", "converters"),
     ("muse",),
-    ("evaluation", "commands"),
+    ("evaluation", "recipes", "commands"),
     ("cli",),
 ]
 FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}

@@ -36,9 +36,9 @@ from PIL import ImageOps
 import keras_muse
 from keras_muse import data
 from keras_muse import training
-from keras_muse.commands.recipe import Patches
 from keras_muse.data.decoding import resize
 from keras_muse.losses.lpips import LPIPS
+from keras_muse.recipes.patches import Patches
 
 SMALL, LARGE = 64, 128  # pixels, out of the base and of the super-res model
 STAGES = ("tokenizer", "tokens", "base", "super_res", "decoder", "preset")

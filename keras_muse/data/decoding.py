@@ -52,6 +52,19 @@ def check_header(source, max_pixels=MAX_PIXELS):
             pass
 
 
+def picture_size(source, max_pixels=MAX_PIXELS):
+    """`(height, width)` of a picture, of which only the header is read.
+
+    Args:
+        source, max_pixels: as in `decode`.
+    """
+    if isinstance(source, np.ndarray):
+        return source.shape[:2]
+    with _open(source, max_pixels) as picture:
+        width, height = picture.size
+    return height, width
+
+
 def _open(source, max_pixels):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

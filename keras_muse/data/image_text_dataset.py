@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import copy
+import dataclasses
 import math
 import warnings
 import zlib
@@ -13,10 +14,12 @@ from keras_muse.data import decoding
 from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
+from keras_muse.data.hold_out import split_rows
 from keras_muse.data.image_batches import ImageBatches
 from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
 
 # What a draw is for; part of its seed, so that draws are independent.
@@ -183,6 +186,78 @@ class ImageTextDataset(BatchStream):
         num_rows = min(check_int(num_rows, "num_rows"), self.num_examples)
         step = self.num_examples / max(1, num_rows)
         return self.select([int(i * step) for i in range(num_rows)])
+
+    def hold_out(self, share):
+        """Two datasets: the rows to train on, and those never to.
+
+        Which is which follows from the bytes of each picture, so that copies
+        stay together, and neither another name nor another picture beside it
+        changes anything. Where rows have a column `split`, it decides: those
+        of `"train"` are trained on.
+
+        Args:
+            share: float in [0, 1). About what part of the rows is held out.
+
+        Returns:
+            Two `ImageTextDataset`.
+
+        Raises:
+            ValueError: if `share` is out of range.
+        """
+        share = check_number(share, "share", 0, 1, open_at="high")
+        kept, held_out = split_rows(self._rows, share)
+        return self.select(kept), self.select(held_out)
+
+    def resized(self, image_size):
+        """The same dataset with its pictures at another size.
+
+        Args:
+            image_size: int or pair of ints; see `load_image_text`.
+
+        Raises:
+            ValueError: if the size is none, or the pictures are augmented.
+        """
+        if self._augment:
+            raise ValueError(
+                "An augmented dataset has one size: read it again at another. "
+                f"Received: augment={dict(self._augment)}"
+            )
+        resized = self.select(range(self.num_examples))
+        resized.image_size = decoding.as_size(image_size)
+        return resized
+
+    def map_texts(self, function):
+        """The same dataset with other captions.
+
+        Args:
+            function: function of a caption, a string, that returns another.
+        """
+        mapped = self.select(range(self.num_examples))
+        mapped._set_rows(
+            [
+                dataclasses.replace(row, texts=tuple(map(function, captions)))
+                for row, captions in zip(
+                    self._rows, self._captions, strict=True
+                )
+            ]
+        )
+        return mapped
+
+    def picture_size(self, index):
+        """`(height, width)` of a picture as it is, of its header alone.
+
+        Args:
+            index: int. Its place in file order.
+
+        Returns:
+            Pair of ints, or `None` where the header cannot be read.
+        """
+        try:
+            source = self._rows[index].read()
+            return decoding.picture_size(source, self._max_pixels)
+        except Exception:
+            # Pillow's readers raise errors of many kinds on damaged files.
+            return None
 
     def readable(self):
         """A dataset of the rows whose pictures can be decoded.

@@ -89,8 +89,9 @@ class MuseModel(keras.Model):
         Args:
             preset: string. A directory or handle (`hf://`, `kaggle://`) of
                 such a model or of a whole `Muse`, of a model of others that
-                the class can read; or the name of a bundled model, or of one
-                of the paper's architectures (with `load_weights=False`).
+                the class can read; or the name of a bundled model, or of an
+                architecture without weights (with `load_weights=False`), of
+                the paper or for small pictures.
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: constructor arguments to override. Where they change the
@@ -161,7 +162,12 @@ class MuseModel(keras.Model):
         base = keras_muse.MuseBase.from_preset("muse_emoji")
         base.enable_lora(rank=4)
         base.compile(keras.optimizers.AdamW(1e-3))
-        base.fit(keras_muse.data.read_token_shards("my_style/", batch_size=32))
+        # Few pictures in whole batches are hardly a step: many passes are an
+        # epoch then.
+        shards = keras_muse.data.read_token_shards(
+            "my_style/", batch_size=16, steps_per_epoch=100
+        )
+        base.fit(shards, epochs=5)
         base.save_lora_weights("my_style.lora.h5")
         ```
 

@@ -11,10 +11,11 @@ from keras_muse.files.damage import reading
 from keras_muse.files.hdf5 import check_weights
 from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import write_json
+from keras_muse.models.presets import lora
 from keras_muse.models.presets.loading import largest_variable
-from keras_muse.models.presets.lora import has_lora
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.variables import check_finite
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -24,7 +25,8 @@ class TimeBudget(keras.callbacks.Callback):
     cosine down to zero at the end of the budget. A progress bar counts
     seconds, so `fit` is best called with `verbose=0`. Weights, optimizer and
     the time spent are saved now and then, and found again by a training that
-    is started anew: it goes on with the time that is left.
+    is started anew: it goes on with the time that is left. Of a model with
+    LoRA the additions are saved, and their optimizer starts afresh.
 
     Args:
         seconds: float. Time to train, compilation included. With `0` what
@@ -35,8 +37,8 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, of a model with LoRA, if what was saved is
-            damaged, or if a variable is not finite; what was saved is kept.
+        ValueError: during `fit`, if what was saved is damaged, or if a
+            variable is not finite; what was saved is kept.
 
     Example:
     ```python
@@ -64,6 +66,7 @@ class TimeBudget(keras.callbacks.Callback):
         self._bar = None
         self.spent = 0.0
         self._weights_path = os.path.join(self.directory, "state.weights.h5")
+        self._lora_path = os.path.join(self.directory, f"state{lora.SUFFIX}")
         self._clock_path = os.path.join(self.directory, "clock.json")
 
     @property
@@ -77,8 +80,11 @@ class TimeBudget(keras.callbacks.Callback):
 
     def restore(self, model):
         """Loads the last saved state into a compiled model, if there is one."""
-        _check_without_lora(model)
-        if os.path.exists(self._clock_path):
+        if not os.path.exists(self._clock_path):
+            return self.finished
+        if lora.has_lora(model):
+            lora.load_lora_weights(model, self._lora_path)
+        else:
             model.optimizer.build(model.trainable_variables)
             check_weights(self._weights_path, largest_variable(model))
             with reading(self._weights_path, "cannot be loaded"):
@@ -117,17 +123,16 @@ class TimeBudget(keras.callbacks.Callback):
         return self.learning_rate * warm_up * math.cos(progress * math.pi / 2)
 
     def _save(self):
-        keras_files.save_weights(
-            self.model.save_weights, self.model, self._weights_path
-        )
+        if lora.has_lora(self.model):
+            # Keras merges the matrices as it saves weights, and loads zeros.
+            if keras.config.backend() == "jax":
+                # In `fit` the state lives outside of the variables.
+                self.model.jax_state_sync()
+            check_finite(self.model.trainable_variables)
+            lora.save_lora_weights(self.model, self._lora_path)
+        else:
+            keras_files.save_weights(
+                self.model.save_weights, self.model, self._weights_path
+            )
         clock = {"spent": self.spent, "seconds": self.seconds}
         write_json(self._clock_path, clock)
-
-
-def _check_without_lora(model):
-    # Keras merges LoRA's matrices as it saves weights, and loads zeros.
-    if has_lora(model):
-        raise ValueError(
-            "`TimeBudget` cannot save a model with LoRA; "
-            f"`keras_muse.training.Checkpoint` can. Received: {model.name!r}"
-        )

@@ -8,47 +8,12 @@ import pytest
 from PIL import Image
 
 from keras_muse import Muse
-from keras_muse import MuseBase
-from keras_muse import MuseSuperRes
-from keras_muse import VQGANTokenizer
 from keras_muse import data
 from keras_muse.commands import recipe
 from keras_muse.data.emoji import BUNDLED
+from keras_muse.recipes.recipe import SHARES
+from tests.helpers import small_training
 from tests.helpers import tiny
-
-CODES = 16
-
-
-class Killed(BaseException):
-    """Not an `Exception`: nothing may catch it and go on."""
-
-
-class Record:
-    """What was trained on what, and which pictures became tokens."""
-
-    def __init__(self):
-        self.fitted = []
-        self.pictures = []
-        self.pairs = []
-        self.kill_at = None
-
-    def of_fit(self, cls, fit):
-        def recorded(model, x=None, **kwargs):
-            if cls.__name__ == self.kill_at:
-                raise Killed
-            self.fitted.append(cls.__name__)
-            if cls is VQGANTokenizer:
-                self.pictures += [x.small, x.large]
-            return fit(model, x, **kwargs)
-
-        return recorded
-
-    def of_write_token_shards(self, write_token_shards):
-        def recorded(pairs, *args, **kwargs):
-            self.pairs.append(pairs)
-            return write_token_shards(pairs, *args, **kwargs)
-
-        return recorded
 
 
 @pytest.fixture(scope="module")
@@ -58,39 +23,12 @@ def tiny_sizes():
 
     def load_few(**kwargs):
         pairs = load_emoji(**kwargs)
-        return pairs.select(range(0, pairs.num_examples, 40))
+        return pairs.select(range(0, pairs.num_examples, 25))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load_emoji", load_few)
-        for model in ("TOKENIZER", "BASE", "SUPER_RES"):
-            patch.setattr(recipe, f"{model}_BATCH", 8)
-        patch.setattr(
-            recipe,
-            "TOKENIZER",
-            {
-                **recipe.TOKENIZER,
-                **{"base_channels": 8, "codebook_size": CODES},
-                **{"codebook_dim": 4, "num_groups": 4},
-            },
-        )
-        patch.setattr(
-            recipe,
-            "TRANSFORMER",
-            {
-                **recipe.TRANSFORMER,
-                **{"codebook_size": CODES, "num_layers": 1, "num_heads": 2},
-                **{"hidden_dim": 16, "intermediate_dim": 32},
-            },
-        )
-        record = Record()
-        for cls in (VQGANTokenizer, MuseBase, MuseSuperRes):
-            patch.setattr(cls, "fit", record.of_fit(cls, cls.fit))
-        patch.setattr(
-            data,
-            "write_token_shards",
-            record.of_write_token_shards(data.write_token_shards),
-        )
-        yield record
+    with small_training.tiny_sizes() as record:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(data, "load_emoji", load_few)
+            yield record
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +37,7 @@ def run(tiny_sizes, tmp_path_factory):
     output = tmp_path_factory.mktemp("quickstart") / "out"
     record = tiny_sizes
     record.kill_at = "MuseSuperRes"
-    with pytest.raises(Killed):
+    with pytest.raises(small_training.Killed):
         recipe.quickstart(str(output), minutes=0.02)
     assert record.fitted == ["VQGANTokenizer", "MuseBase"]
     assert not (output / "preset").exists()
@@ -124,14 +62,26 @@ def test_it_leaves_a_preset_and_a_sheet(run):
         images, muse.generate(["a red apple"], **options)
     )
     sheet = Image.open(output / "grid.png")
-    assert min(sheet.size) > 500
+    assert min(sheet.size) > 250
     assert len(np.unique(np.asarray(sheet))) > 50
     assert not (output / "preset" / "text_encoder").exists()
 
 
-def test_run_again_it_trains_nothing(run):
+def test_more_minutes_leave_the_tokens_their_meaning(run):
+    """A tokenizer that trains on would spoil the transformers of its tokens."""
     record, output, muse = run
     record.fitted = []
+    clock = json.loads((output / "work/tokenizer/clock.json").read_text())
+    minutes = (clock["spent"] + 1) / SHARES[True, True]["tokenizer"] / 60
+    record.kill_at = "MuseBase"
+    with pytest.raises(small_training.Killed):
+        recipe.quickstart(str(output), minutes=minutes)
+    assert record.fitted == [] and len(record.pairs) == 1
+
+
+def test_run_again_it_trains_nothing(run):
+    record, output, muse = run
+    record.fitted, record.kill_at = [], None
     again = recipe.quickstart(str(output), minutes=0.02)
     assert record.fitted == [] and len(record.pairs) == 1
     for part in ("base", "image_tokenizer", "super_res"):
@@ -141,20 +91,6 @@ def test_run_again_it_trains_nothing(run):
             strict=True,
         ):
             np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
-
-
-def test_more_minutes_leave_the_tokens_their_meaning(run):
-    """A tokenizer that trains on would spoil the transformers of its tokens."""
-    record, output, muse = run
-    record.fitted = []
-    clock = json.loads((output / "work/tokenizer/clock.json").read_text())
-    minutes = (clock["spent"] + 1) / recipe.TOKENIZER_TIME / 60
-    again = recipe.quickstart(str(output), minutes=minutes)
-    assert "VQGANTokenizer" not in record.fitted
-    for a, b in zip(
-        muse.image_tokenizer.weights, again.image_tokenizer.weights, strict=True
-    ):
-        np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
 
 
 def test_no_test_row_is_trained_on(run):
@@ -170,8 +106,8 @@ def test_no_test_row_is_trained_on(run):
     names = [row["name"] for row in pairs.rows]
     assert {split_of[name] for name in names} == {"train"}
     # And the tokenizer saw the pictures of these rows, no others.
-    images, _ = pairs.as_arrays()
-    small, large = record.pictures[:2]
+    images, _ = pairs.resized(recipe.LARGE).as_arrays()
+    ((small, large),) = record.pictures
     np.testing.assert_array_equal(large, images)
     assert small.shape == (len(images), 32, 32, 3)
     means = images.mean((1, 2, 3)) - small.mean((1, 2, 3))
@@ -181,31 +117,11 @@ def test_no_test_row_is_trained_on(run):
 def test_held_out_pictures_are_those_of_their_split(tiny_sizes):
     seen = {}
     for split in data.emoji.SPLITS:
-        large, small, pairs = recipe.load_pictures(split)
+        pairs = recipe.load_pictures(split)
         assert {row["split"] for row in pairs.rows} == {split}
         assert {row["style"] for row in pairs.rows} <= set(recipe.STYLES)
         assert {row["group"] for row in pairs.rows} <= set(recipe.GROUPS)
-        assert large.dtype == small.dtype == "uint8"
-        assert large.shape[1:] == (64, 64, 3) and small.shape[1] == 32
+        images, _ = pairs.as_arrays()
+        assert images.dtype == "uint8" and images.shape[1:] == (64, 64, 3)
         seen[split] = {row["name"] for row in pairs.rows}
     assert sum(map(len, seen.values())) == len(set.union(*seen.values()))
-
-
-def test_patches_are_whole_pictures_and_parts_of_large_ones():
-    small = tiny.tiny_images(5, size=recipe.SMALL)
-    large = tiny.tiny_images(5, size=recipe.LARGE)
-    batches = recipe.Patches(small, large, 6, num_batches=3, seed=0)
-    assert len(batches) == 3
-    batch = batches[1]
-    assert batch.shape == (6, 32, 32, 3) and batch.dtype == "uint8"
-    for image in batch[:3]:
-        assert any(np.array_equal(image, whole) for whole in small)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        large, (32, 32), axis=(1, 2)
-    )  # (5, 33, 33, 3, 32, 32)
-    for image in batch[3:]:
-        part = np.moveaxis(image, -1, 0)
-        assert (windows == part).all((3, 4, 5)).any()
-    np.testing.assert_array_equal(batch, batches[1])
-    batches.on_epoch_end()
-    assert not np.array_equal(batch, batches[1])

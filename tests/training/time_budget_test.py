@@ -242,15 +242,34 @@ def test_a_killed_training_goes_on(tmp_path):
     assert int(model.optimizer.iterations) > steps
 
 
-def test_a_model_with_lora_is_refused(tmp_path):
+def test_a_model_with_lora_goes_on(tmp_path):
     """Saved by Keras and loaded again, its additions would be dead."""
-    base = tiny_base()
-    base.enable_lora(2)
-    base.compile()
-    budget = TimeBudget(600, tmp_path / "state", learning_rate=0.1)
-    with pytest.raises(ValueError, match="LoRA.*Checkpoint.*Received"):
-        base.fit(tiny_data(base, 4), callbacks=[budget], verbose=0)
-    assert not (tmp_path / "state").exists()
+
+    def train(seconds):
+        base = tiny_base()
+        base.enable_lora(2)
+        base.compile("adam")
+        budget = TimeBudget(seconds, tmp_path / "state", learning_rate=0.1)
+        finished = budget.restore(base)
+        before = [to_numpy(v) for v in base.trainable_variables]
+        if not finished:
+            data = tiny_data(base, 4)
+            base.fit(data, epochs=3, callbacks=[budget], verbose=0)
+        return finished, before, base
+
+    finished, at_first, base = train(600)
+    after = [to_numpy(v) for v in base.trainable_variables]
+    assert not finished
+    assert all(
+        np.abs(a - b).max() > 0 for a, b in zip(at_first, after, strict=True)
+    )
+    finished, found, again = train(600)
+    assert not finished
+    for a, b in zip(found, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for part in again.trainable_variables:
+        assert part.name in ("lora_kernel_a", "lora_kernel_b")
+    assert train(0)[0]
 
 
 def test_what_is_not_finite_takes_no_good_states_place(train, tmp_path):

@@ -1,13 +1,15 @@
-"""What has a name: the bundled models, and the paper's architectures.
+"""What has a name: the bundled models, and architectures without weights.
 
 Use the latter as `MuseBase.from_preset("muse_base_632m",
-load_weights=False)`. The paper gives the 3B base (Table 4), the
-super-resolution model (Table 6) and what the tokenizers are made of (section
-3, appendix A.2). It names the sizes of the models trained on CC3M, 632M and
-268M, but not their shapes: those below reach them within 1 %.
+load_weights=False)`. Those of the paper are here, for pictures of 256 pixels
+and accelerators; `small_architectures` has others. The paper gives the 3B base
+(Table 4), the super-resolution model (Table 6) and what the tokenizers are
+made of (section 3, appendix A.2). It names the sizes of the models trained on
+CC3M, 632M and 268M, but not their shapes: those below reach them within 1 %.
 """
 
 from keras_muse.files.bundled import ASSETS
+from keras_muse.models.presets.small_architectures import SMALL_ARCHITECTURES
 
 # Directories of presets inside the package.
 BUNDLED = {
@@ -15,7 +17,7 @@ BUNDLED = {
     "muse_emoji": str(ASSETS / "muse_emoji"),
 }
 
-ARCHITECTURES = {
+PAPER_ARCHITECTURES = {
     "muse_base_632m": (
         "MuseBase",
         {
@@ -76,4 +78,26 @@ ARCHITECTURES = {
             "decoder_base_channels": 256,
         },
     ),
+}
+
+ARCHITECTURES = {**PAPER_ARCHITECTURES, **SMALL_ARCHITECTURES}
+
+# What each is for: the sides of the pictures, in pixels, and the machine.
+DESCRIPTIONS = {
+    "muse_base_632m": "the paper's base, for pictures of 256 pixels",
+    "muse_base_3b": "the paper's largest base, for pictures of 256 pixels",
+    "muse_super_res_268m": "the paper's, from 256 to 512 pixels",
+    "muse_super_res": "the paper's largest, from 256 to 512 pixels",
+    "vqgan_f16": "the paper's, for pictures of 256 pixels, 16 to a token",
+    "vqgan_f8": "the paper's, for pictures of 512 pixels, 8 to a token",
+    "vqgan_f8_large_decoder": "the same with the paper's finer decoder",
+    "vqgan_f4_tiny": "pictures of 32 pixels, minutes of a processor",
+    "vqgan_f4_small": "pictures of 32 to 64 pixels, an hour of a processor",
+    "vqgan_f8_tiny": "pictures of 64 to 128 pixels, an hour of a processor",
+    "vqgan_f8_small": "pictures of 64 to 256 pixels, minutes of a GPU",
+    "muse_base_tiny": "8 x 8 tokens, minutes of a processor",
+    "muse_base_small": "8 x 8 tokens, an hour of a processor",
+    "muse_base_medium": "16 x 16 tokens, minutes of a GPU",
+    "muse_super_res_tiny": "from 8 x 8 to 16 x 16 tokens, on a processor",
+    "muse_super_res_small": "from 16 x 16 to 32 x 32 tokens, on a GPU",
 }

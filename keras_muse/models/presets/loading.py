@@ -131,8 +131,8 @@ def _from_architecture(cls, name, load_weights, kwargs):
         )
     if load_weights:
         raise ValueError(
-            "`preset` is an architecture of the paper, whose weights were "
-            "never published: pass `load_weights=False` for random ones. "
+            "`preset` names an architecture whose weights were never "
+            "published: pass `load_weights=False` for random ones. "
             f"Received: preset={name!r}, load_weights=True"
         )
     return cls(**{**config, **kwargs})

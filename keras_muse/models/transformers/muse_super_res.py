@@ -25,6 +25,11 @@ class MuseSuperRes(MuseTransformer):
     many high-resolution tokens attention is multi-axis: half of the heads in
     blocks, half across blocks.
 
+    The defaults are the paper's, for pictures of 512 pixels, T5-XXL and an
+    accelerator. For less there are sizes by name, with `load_weights=False`:
+    `"muse_super_res_tiny"` for 16 x 16 tokens, `"muse_super_res_small"` for
+    32 x 32.
+
     Args:
         codebook_size: int. Codes of the high-resolution tokenizer.
         low_res_codebook_size: int. Codes of the low-resolution tokenizer.

@@ -1,6 +1,7 @@
 """How a VQGAN is trained: the recipe behind `compile` and `fit`."""
 
 import re
+import warnings
 
 import keras
 
@@ -189,6 +190,24 @@ class TokenizerTraining(MuseModel):
             )
         self.check_images(images, argument)
         image_ops.check_range(images, argument)
+        if training:
+            self._warn_of_few_tokens(images.shape[1:3])
+
+    def _warn_of_few_tokens(self, size):
+        """Says so where a whole picture would be a handful of tokens."""
+        factor = self.downsampling_factor
+        height, width = (side // factor for side in size)
+        if factor < 8 or min(height, width) >= 4:
+            return
+        name = "vqgan_f4_small" if min(size) < 64 else "vqgan_f8_small"
+        warnings.warn(
+            f"Pictures of {size[0]} x {size[1]} pixels become {height} x "
+            f"{width} tokens, too few to draw with. The default sizes are the "
+            "paper's, for 256 pixels and an accelerator; for small pictures "
+            f'there is VQGANTokenizer.from_preset("{name}", '
+            "load_weights=False).",
+            stacklevel=4,
+        )
 
     @property
     def term_weights(self):

@@ -32,6 +32,11 @@ class VQGANTokenizer(TokenizerTraining):
     are what the transformers use. Without attention, it takes pictures of any
     size that its downsampling factor divides.
 
+    The defaults are the paper's, for pictures of 256 pixels and an
+    accelerator. For smaller ones there are sizes by name, with
+    `load_weights=False`: `"vqgan_f4_tiny"` and `"vqgan_f4_small"` for 32 to
+    64 pixels, `"vqgan_f8_tiny"` and `"vqgan_f8_small"` for 64 to 256.
+
     Args:
         base_channels: int. Channels at full resolution. Defaults to `128`.
         channel_multipliers: tuple of ints. Channels of each level in units of

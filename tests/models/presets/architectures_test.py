@@ -9,6 +9,7 @@ from keras_muse import MuseBase
 from keras_muse import MuseSuperRes
 from keras_muse import VQGANTokenizer
 from keras_muse.models.presets.architectures import ARCHITECTURES
+from keras_muse.models.presets.architectures import DESCRIPTIONS
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,58 @@ def test_the_larger_decoder_of_the_paper():
     assert num_parameters(large.encoder) == num_parameters(small.encoder)
     ratio = num_parameters(large.decoder) / num_parameters(small.decoder)
     assert 4 < ratio < 8  # four times as wide squared, up to twice as deep
+
+
+# Name, class, downsampling or grid, and weights as one counts them once.
+SMALL = [
+    ("vqgan_f4_tiny", VQGANTokenizer, 4, 536_299),
+    ("vqgan_f4_small", VQGANTokenizer, 4, 2_904_779),
+    ("vqgan_f8_tiny", VQGANTokenizer, 8, 2_145_259),
+    ("vqgan_f8_small", VQGANTokenizer, 8, 7_168_667),
+    ("muse_base_tiny", MuseBase, (8, 8), 1_167_168),
+    ("muse_base_small", MuseBase, (8, 8), 6_743_776),
+    ("muse_base_medium", MuseBase, (16, 16), 20_098_048),
+    ("muse_super_res_tiny", MuseSuperRes, (16, 16), 1_150_720),
+    ("muse_super_res_small", MuseSuperRes, (32, 32), 12_370_688),
+]
+
+
+@pytest.mark.parametrize("name, cls, size, count", SMALL)
+def test_small_sizes(name, cls, size, count):
+    model = unallocated(cls, name)
+    trained = sum(math.prod(w.shape) for w in model.trainable_variables)
+    assert trained == count
+    if cls is VQGANTokenizer:
+        assert model.downsampling_factor == size
+    else:
+        assert model.grid_size == size
+        assert model.text_dim == 384  # of the bundled text encoder
+
+
+@pytest.mark.parametrize(
+    "tokenizer, base, super_res",
+    [
+        ("vqgan_f4_tiny", "muse_base_tiny", "muse_super_res_tiny"),
+        ("vqgan_f8_small", "muse_base_medium", "muse_super_res_small"),
+    ],
+)
+def test_small_sizes_fit_together(tokenizer, base, super_res):
+    codes = ARCHITECTURES[tokenizer][1]["codebook_size"]
+    low, high = ARCHITECTURES[base][1], ARCHITECTURES[super_res][1]
+    assert low["codebook_size"] == high["codebook_size"] == codes
+    assert high["low_res_codebook_size"] == codes
+    assert high["low_res_grid_size"] == low["grid_size"]
+
+
+def test_all_sizes_say_what_they_suit():
+    assert DESCRIPTIONS.keys() == ARCHITECTURES.keys()
+    for name, _, size, _ in SMALL:
+        words = DESCRIPTIONS[name]
+        assert (
+            "pixels" in words
+            if isinstance(size, int)
+            else (f"{size[0]} x {size[1]} tokens" in words)
+        )
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -1,3 +1,4 @@
+import warnings
 import zipfile
 
 import h5py
@@ -780,3 +781,25 @@ def test_unusable_arguments_raise(changes, message):
 def test_lora_is_for_transformers():
     with pytest.raises(ValueError, match="for transformers.*VQGANTokenizer"):
         tiny_tokenizer().enable_lora(2)
+
+
+@pytest.mark.parametrize(
+    "multipliers, size, name",
+    [
+        ((1, 1, 1, 1, 1), 32, "vqgan_f4_small"),  # the default on small ones
+        ((1, 1, 1, 1), 16, "vqgan_f4_small"),
+        ((1, 1, 1, 1), 32, None),
+        ((1, 1, 1), 8, None),  # what is tiny on purpose
+    ],
+)
+def test_a_handful_of_tokens_is_warned_of(multipliers, size, name):
+    """`VQGANTokenizer()` makes 2 x 2 tokens of 32 pixels, without a word."""
+    tokenizer = tiny_tokenizer(channel_multipliers=multipliers)
+    images = tiny_images(2, size=size)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tokenizer.check_data(images, "x")
+        tokenizer.check_data(images, "x", training=False)
+    words = [str(one.message) for one in caught]
+    assert len(words) == (name is not None)
+    assert name is None or (name in words[0] and "tokens" in words[0])

@@ -1,0 +1,120 @@
+"""`keras-muse train`."""
+
+from keras_muse.models.presets.architectures import ARCHITECTURES
+
+HELP = "train a Muse on captioned pictures and draw with it"
+DESCRIPTION = (
+    "From captioned pictures to DIR/preset, a Muse that draws them, with "
+    "DIR/grid.png and DIR/scores. Started again, it goes on where it was. "
+    "With --preset a trained Muse is fine-tuned, by few pictures."
+)
+LEAST_MINUTES = 3
+
+
+def add_arguments(command):
+    command.add_argument(
+        "pictures",
+        metavar="PICTURES",
+        help="what `load_image_text` reads: a folder of pictures with .txt "
+        "files of captions or a metadata.jsonl, a .csv, .tar or .zip, "
+        "'tfds:NAME'",
+    )
+    command.add_argument(
+        "--output", required=True, help="directory of this one training"
+    )
+    command.add_argument(
+        "--minutes",
+        type=float,
+        default=30.0,
+        help="time it may take, all in all (30)",
+    )
+    command.add_argument(
+        "--held-out",
+        metavar="PICTURES",
+        help="pictures that are never trained on (a tenth, by a hash)",
+    )
+    _add_sizes(command.add_argument_group("sizes, chosen unless given"))
+    _add_fine_tuning(command.add_argument_group("fine-tuning"))
+    command.add_argument(
+        "--num-views",
+        type=int,
+        help="views of a picture to train on (more of few pictures)",
+    )
+    command.add_argument(
+        "--random-flip",
+        action="store_true",
+        help="mirror half of them; not where there is writing",
+    )
+    command.add_argument("--seed", type=int, default=0, help="(0)")
+
+
+def _add_sizes(group):
+    group.add_argument("--image-size", type=int, help="pixels a side")
+    group.add_argument(
+        "--base-image-size",
+        type=int,
+        help="pixels a side of what the base draws, if super-resolution is to "
+        "follow",
+    )
+    for option, class_name in (
+        ("--tokenizer", "VQGANTokenizer"),
+        ("--base", "MuseBase"),
+        ("--super-res", "MuseSuperRes"),
+    ):
+        names = [
+            n for n, (kind, _) in ARCHITECTURES.items() if kind == class_name
+        ]
+        group.add_argument(option, metavar="NAME", help=", ".join(names))
+    group.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="use nothing of the bundled model",
+    )
+
+
+def _add_fine_tuning(group):
+    group.add_argument(
+        "--preset", help="directory or handle of a Muse, or muse_emoji"
+    )
+    group.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="train low-rank additions alone, and save them as base.lora.h5",
+    )
+    group.add_argument(
+        "--style",
+        help="what the pictures have in common: captions become '<caption>, "
+        "STYLE style'",
+    )
+
+
+def run(options):
+    from keras_muse.recipes.train import train
+    from keras_muse.runtime.checks import check_number
+
+    check_number(options.minutes, "--minutes", low=0, open_at="low")
+    if options.minutes < LEAST_MINUTES:
+        raise ValueError(
+            f"`--minutes` must be at least {LEAST_MINUTES}: of less, next to "
+            "nothing is left for the training itself. Received: "
+            f"--minutes {options.minutes:g}"
+        )
+    train(
+        options.pictures,
+        options.output,
+        options.minutes,
+        held_out=options.held_out,
+        image_size=options.image_size,
+        base_image_size=options.base_image_size,
+        tokenizer=options.tokenizer,
+        base=options.base,
+        super_res=options.super_res,
+        from_scratch=options.from_scratch,
+        preset=options.preset,
+        lora_rank=options.lora,
+        style=options.style,
+        num_views=options.num_views,
+        random_flip=options.random_flip,
+        seed=options.seed,
+    )

@@ -1,0 +1,168 @@
+"""Captioned pictures, read and parted in those to train on and others."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import statistics
+import warnings
+
+from keras_muse.data.image_text import load_image_text
+from keras_muse.data.image_text_dataset import ImageTextDataset
+
+# About this part of the pictures is held out, but not more than so many, and
+# nothing of so few that each one counts.
+HELD_OUT_SHARE, MOST_HELD_OUT, FEWEST_TO_PART = 0.1, 512, 20
+FEWEST = 50  # to train a model from its beginnings
+NUM_SIZES = 64  # pictures whose headers are looked at
+NUM_NAMES = 3  # of those skipped for one reason
+
+CAPTIONS_HELP = (
+    "Put a .txt file with its caption beside each picture (cat.png, cat.txt), "
+    "or a metadata.jsonl or .csv with the columns file_name and text"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """Captioned pictures.
+
+    Attributes:
+        train: `ImageTextDataset`. The rows to train on.
+        held_out: `ImageTextDataset` of rows that are never trained on, or
+            `None` where there are too few to part.
+        side: int. The median of the pictures' shorter sides.
+    """
+
+    train: ImageTextDataset
+    held_out: ImageTextDataset | None
+    side: int
+
+    @property
+    def shown(self):
+        """The rows to look at: those held out, else those of the training."""
+        return self.held_out or self.train
+
+    @property
+    def has_one_caption(self):
+        """bool. Whether all pictures are called the same."""
+        return len(set(self.train.texts)) == 1
+
+    def fingerprint(self):
+        """A hash of what is trained on, and what is held out."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.held_out):
+            rows = [] if part is None else part.rows
+            contents = [[row["name"], row["texts"]] for row in rows]
+            digest.update(json.dumps(contents).encode())
+        return digest.hexdigest()
+
+
+def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
+    """Reads pictures, says what they are, and holds a part of them out.
+
+    Args:
+        pictures: what `load_image_text` takes, or an `ImageTextDataset`.
+        held_out: the same, of what is never trained on; `None` takes a part
+            of `pictures`.
+        style: string or `None`. What is added to all captions.
+        fewest: int. So many pictures there must be.
+
+    Returns:
+        A `Collection`.
+    """
+    pairs = _read(pictures, "pictures")
+    if pairs.num_examples < fewest:
+        raise ValueError(
+            f"`pictures` must be at least {fewest} for a model of their own. "
+            "With fewer, fine-tune one that can draw: `--preset muse_emoji "
+            '--lora 16 --style "my style"`, in Python `preset="muse_emoji", '
+            'lora_rank=16, style="my style"`. Received: '
+            f"{pairs.num_examples} pictures"
+        )
+    if style is not None:
+        pairs = pairs.map_texts(lambda text: f"{text}, {style} style")
+    if held_out is not None:
+        train, held_out = pairs, _read(held_out, "held_out")
+    elif pairs.num_examples < FEWEST_TO_PART:
+        train, held_out = pairs, None
+    else:
+        share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
+        train, held_out = pairs.hold_out(share)
+        if not train.num_examples:
+            raise ValueError(
+                "`pictures` must have rows of the split 'train'. Received: "
+                f"{pairs.num_examples} rows of other splits"
+            )
+        held_out = held_out if held_out.num_examples else None
+    collection = Collection(train, held_out, _median_side(train))
+    print(_summary(collection))
+    return collection
+
+
+def _read(pictures, argument):
+    """Pictures as a dataset; what was skipped is said."""
+    if isinstance(pictures, ImageTextDataset):
+        return pictures
+    path = os.fspath(pictures)
+    if not path.startswith("tfds:") and not any(c in path for c in "*{"):
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"`{argument}` must be there. Received: {argument}={path!r}"
+            )
+        if os.path.isdir(path) and not os.listdir(path):
+            raise ValueError(
+                f"`{argument}` is an empty folder. {CAPTIONS_HELP}. Received: "
+                f"{argument}={path!r}"
+            )
+    with warnings.catch_warnings():
+        # All that is skipped is said below.
+        warnings.filterwarnings("ignore", ".* were skipped", UserWarning)
+        try:
+            pairs = load_image_text(path)
+        except ValueError as error:
+            if "no picture with a caption" not in str(error):
+                raise
+            raise ValueError(f"{CAPTIONS_HELP}: {error}") from error
+    for reason, names in pairs.report["skipped"].items():
+        shown = ", ".join(names[:NUM_NAMES])
+        more = f" and {len(names) - NUM_NAMES} more"
+        print(
+            f"Skipped, {reason}: {shown}"
+            f"{more if len(names) > NUM_NAMES else ''}"
+        )
+    return pairs
+
+
+def _median_side(pairs):
+    sample = pairs.select_evenly(NUM_SIZES)
+    sizes = [sample.picture_size(i) for i in range(sample.num_examples)]
+    sides = [min(size) for size in sizes if size is not None]
+    if not sides:
+        raise ValueError(
+            "`pictures` must be readable. Received: the first "
+            f"{sample.num_examples} pictures are all broken"
+        )
+    return int(statistics.median_low(sides))
+
+
+def _summary(collection):
+    train, held_out = collection.train, collection.held_out
+    texts = set(train.texts)
+    lines = [
+        f"{train.num_examples} pictures of about {collection.side} pixels "
+        f"with {len(texts)} different captions, such as {min(texts)!r}."
+    ]
+    if held_out is None:
+        lines.append("They are too few to hold any out: all are trained on.")
+    else:
+        lines.append(
+            f"{held_out.num_examples} others are held out, chosen by a hash "
+            "or their `split`: they are never trained on."
+        )
+    if collection.has_one_caption:
+        lines.append(
+            "All have the same caption: whatever is asked for, the model will "
+            "draw the like of them."
+        )
+    return "\n".join(lines)

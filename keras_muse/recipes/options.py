@@ -1,0 +1,81 @@
+"""What a training was asked for."""
+
+import dataclasses
+
+from keras_muse.recipes import sizes
+from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_path
+
+BUNDLED = "muse_emoji"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Checked arguments of `train`, where they are described."""
+
+    minutes: float
+    image_size: int | None = None
+    base_image_size: int | None = None
+    tokenizer: str | None = None
+    base: str | None = None
+    super_res: str | None = None
+    preset: str | None = None
+    lora_rank: int | None = None
+    style: str | None = None
+    from_scratch: bool = False
+    num_views: int | None = None
+    random_flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        check_number(self.minutes, "minutes", 0, open_at="low")
+        check_bool(self.from_scratch, "from_scratch")
+        check_bool(self.random_flip, "random_flip")
+        check_int(self.seed, "seed", low=0, high=LARGEST_SEED)
+        names = ("image_size", "base_image_size", "lora_rank", "num_views")
+        for name in names:
+            if getattr(self, name) is not None:
+                check_int(getattr(self, name), name)
+        sizes.check_name(self.tokenizer, "tokenizer", "VQGANTokenizer")
+        sizes.check_name(self.base, "base", "MuseBase")
+        sizes.check_name(self.super_res, "super_res", "MuseSuperRes")
+        self._check_preset()
+
+    def _check_preset(self):
+        fixed = ("image_size", "base_image_size", "tokenizer", "base")
+        fixed += ("super_res", "from_scratch")
+        if self.preset is None:
+            for name in ("lora_rank", "style"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"`{name}` fine-tunes a model that can draw: name it "
+                        "by `preset`, such as 'muse_emoji'. Received: "
+                        f"{name}={getattr(self, name)!r}, preset=None"
+                    )
+            return
+        check_path(self.preset, "preset")
+        if given := [name for name in fixed if getattr(self, name)]:
+            raise ValueError(
+                f"`{given[0]}` is that of `preset`, which is fine-tuned as it "
+                f"is: leave one of them away. Received: preset={self.preset!r}"
+                f", {given[0]}={getattr(self, given[0])!r}"
+            )
+
+    @property
+    def seconds(self):
+        """float. All the time there is."""
+        return 60 * self.minutes
+
+    @property
+    def source(self):
+        """string. The preset that parts are taken from, if any are."""
+        return self.preset or BUNDLED
+
+    def identity(self, collection):
+        """What makes this training another one than others, a dict."""
+        about = dataclasses.asdict(self)
+        del about["minutes"]  # more of them are welcome
+        return {**about, "pictures": collection.fingerprint()}

@@ -1,0 +1,68 @@
+"""What a training keeps between its starts."""
+
+import os
+
+from keras_muse.files.json_files import read_object
+from keras_muse.files.whole import write_json
+
+TRAINING_FILE = "training.json"
+SIZES_FILE = "sizes.json"
+
+
+class Work:
+    """The directory `work` of a training, which belongs to it alone.
+
+    It is made when there is something to keep: a training that is refused
+    leaves nothing.
+
+    Args:
+        output: string. The directory of the whole training.
+        about: dict, as JSON knows it. What the training is of; a directory of
+            another one is refused.
+    """
+
+    def __init__(self, output, about):
+        self.directory = os.path.join(output, "work")
+        self._about = about
+        path = self.path(TRAINING_FILE)
+        if os.path.exists(path):
+            self._check(output, read_object(path), about)
+        elif os.path.exists(self.directory) or os.path.exists(
+            os.path.join(output, "preset")
+        ):
+            raise ValueError(
+                "`output` must be new, or a directory of this training. Give "
+                f"another one. Received: output={output!r}, with files of "
+                "something else"
+            )
+
+    @staticmethod
+    def _check(output, found, about):
+        names = sorted({*found, *about})
+        others = [n for n in names if found.get(n) != about.get(n)]
+        if others:
+            raise ValueError(
+                "`output` must be new, or a directory of this training. Give "
+                "another one, or what it was begun with. Received: "
+                f"output={output!r}, begun with other {', '.join(others)}"
+            )
+
+    def path(self, *names):
+        return os.path.join(self.directory, *names)
+
+    def has(self, *names):
+        return os.path.exists(self.path(*names))
+
+    def once(self, name, make):
+        """A dict that is made once and kept, as JSON knows it.
+
+        Args:
+            name: string. The file's.
+            make: function without arguments that returns the dict.
+        """
+        if not self.has(name):
+            made = make()
+            os.makedirs(self.directory, exist_ok=True)
+            write_json(self.path(TRAINING_FILE), self._about)
+            write_json(self.path(name), made)
+        return read_object(self.path(name))

@@ -1,0 +1,99 @@
+"""Which models are made of which pictures."""
+
+import dataclasses
+import types
+
+import pytest
+
+from keras_muse.recipes import choice
+from keras_muse.recipes import sizes
+from keras_muse.recipes.acquaintance import Acquaintance
+from keras_muse.recipes.losses import Losses
+from keras_muse.recipes.options import Options
+
+GOOD = Losses(loss=3.0, shuffled=4.0, uniform=6.0)
+DEAF = Losses(loss=3.0, shuffled=3.0, uniform=6.0)
+
+
+def collection(side, number):
+    train = types.SimpleNamespace(num_examples=number)
+    return types.SimpleNamespace(side=side, train=train, shown=train)
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """The choice on a machine, with a bundled model of 128 pixels."""
+
+    def chosen(side, number, met=None, processor=True, **options):
+        parts = {
+            "text_encoder": None,
+            "base": types.SimpleNamespace(grid_size=(16, 16)),
+            "image_tokenizer": types.SimpleNamespace(downsampling_factor=8),
+        }
+        monkeypatch.setattr(sizes, "on_processor", lambda: processor)
+        monkeypatch.setattr(choice, "load_parts", lambda *a, **k: parts)
+        monkeypatch.setattr(choice, "meet", lambda *a, **k: met)
+        options = Options(**{"minutes": 30, **options})
+        found = choice.choose(collection(side, number), options)
+        return dataclasses.astuple(found)
+
+    return chosen
+
+
+def test_small_pictures(chosen):
+    names = ("vqgan_f4_tiny", "muse_base_tiny", None, True)
+    assert chosen(28, 6000) == (32, 32, *names)
+
+
+def test_the_machine_and_its_time_count(chosen):
+    far = Acquaintance(0.4, None)
+    tiny = (64, 64, "preset", "muse_base_tiny", None, True)
+    assert chosen(200, 6000, far) == tiny
+    longer = (128, 128, "preset", "muse_base_small", None, True)
+    assert chosen(200, 6000, far, minutes=120) == longer
+    gpu = (256, 128, "preset", "muse_base_medium", "muse_super_res_small", True)
+    assert chosen(300, 6000, far, processor=False) == gpu
+
+
+def test_the_bundled_model_is_asked(chosen):
+    """Tokens that are good are kept; a base that knows them is gone on with."""
+    knows = Acquaintance(0.05, GOOD)
+    assert chosen(128, 500, knows) == (128, 128, *["preset"] * 2, None, False)
+    deaf = Acquaintance(0.05, DEAF)
+    assert chosen(128, 500, deaf) == (
+        *(64, 64, "preset", "muse_base_tiny"),
+        *(None, False),
+    )
+    # Of pictures much smaller than its own it is not asked for the base.
+    assert chosen(60, 500, knows)[3] == "muse_base_tiny"
+    assert chosen(128, 500, knows, from_scratch=True)[2] == "vqgan_f8_tiny"
+
+
+def test_what_is_fixed_stays(chosen):
+    fixed = {
+        "image_size": 64,
+        "base_image_size": 32,
+        "tokenizer": "vqgan_f4_small",
+        "base": "muse_base_small",
+        "super_res": "muse_super_res_tiny",
+    }
+    assert chosen(300, 60, **fixed) == (*fixed.values(), True)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"image_size": 50}, "`image_size` must be a multiple of 4.*48"),
+        ({"image_size": 4}, "`image_size` must be.*image_size=4"),
+        ({"image_size": 40, "base_image_size": 20}, "multiple of 16"),
+        ({"image_size": 32, "base_image_size": 64}, "not be above"),
+    ],
+)
+def test_sizes_without_a_grid_are_refused(chosen, options, words):
+    with pytest.raises(ValueError, match=words):
+        chosen(30, 60, tokenizer="vqgan_f4_tiny", **options)
+
+
+def test_what_a_preset_draws_is_fine_tuned(chosen):
+    expected = (128, 128, "preset", "preset", None, False)
+    assert chosen(40, 3, preset="muse_emoji") == expected

@@ -1,0 +1,48 @@
+import math
+import types
+
+import numpy as np
+import pytest
+
+from keras_muse.recipes import losses
+from tests.helpers.tiny import tiny_base
+from tests.helpers.tiny import tiny_data
+
+
+def test_captions_are_shuffled_and_nothing_else():
+    """Texts stay with their masks; tokens stay where they are."""
+    seen = []
+
+    def evaluate(x, **kwargs):
+        seen.append(x)
+        return {"loss": float(len(seen))}
+
+    model = types.SimpleNamespace(codebook_size=16, evaluate=evaluate)
+    rows = tiny_data(tiny_base(), 12)
+    found = losses.measure(model, rows)
+    assert found == losses.Losses(1.0, 2.0, math.log(16))
+    assert found.reads_captions
+    np.testing.assert_array_equal(seen[1]["token_ids"], rows["token_ids"])
+    for name in ("text_embeddings", "text_mask"):
+        assert (seen[0][name] == rows[name]).all()
+        assert (seen[1][name] != rows[name]).any()
+    order = [
+        int(np.flatnonzero((rows["text_embeddings"] == text).all((1, 2)))[0])
+        for text in seen[1]["text_embeddings"]
+    ]
+    assert sorted(order) == list(range(12))
+    np.testing.assert_array_equal(
+        seen[1]["text_mask"], rows["text_mask"][order]
+    )
+
+
+@pytest.mark.parametrize(
+    "found, words",
+    [
+        (losses.Losses(3.0, 4.0, 6.0), "Normal: 50% of guessing"),
+        (losses.Losses(3.0, 3.0, 6.0), "not which caption"),
+        (losses.Losses(5.9, 6.5, 6.0), "next to nothing"),
+    ],
+)
+def test_losses_are_put_in_words(found, words):
+    assert words in losses.in_words(found)

@@ -1,0 +1,87 @@
+"""A preset that is fine-tuned by ten pictures, whole, at tiny sizes.
+
+The training of new models, and the end of one that was killed, is tested by
+the quick start.
+"""
+
+import numpy as np
+import pytest
+
+import keras_muse
+from keras_muse.data.token_shards.read import read_token_shards
+from tests.helpers import small_training
+from tests.helpers.tiny import tiny_data
+from tests.helpers.tiny import to_numpy
+from tests.helpers.tiny_muse import tiny_muse
+from tests.helpers.tiny_muse import tiny_text_encoder
+from tests.recipes.collection_test import write_pictures
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    here = tmp_path_factory.mktemp("fine_tuning")
+    encoder = tiny_text_encoder(max_sequence_length=16, sequence_length=16)
+    given = tiny_muse(text_encoder=encoder)
+    given.save_to_preset(str(here / "given"))
+    pictures = write_pictures(here / "pictures", 10, size=(16, 16))
+    options = {
+        "preset": str(here / "given"),
+        "lora_rank": 2,
+        "style": "ink",
+        "minutes": 0.05,
+    }
+    with small_training.tiny_sizes() as record:
+        muse = keras_muse.train(pictures, here / "out", **options)
+    return here, record, muse
+
+
+def test_the_base_alone_is_trained(run):
+    here, record, muse = run
+    assert record.fitted == ["MuseBase"] and len(record.pairs) == 1
+    assert (here / "out" / "progress.png").exists()
+    assert (here / "out" / "grid.png").exists()
+    given = keras_muse.Muse.from_preset(str(here / "given"))
+    for part in ("image_tokenizer", "super_res"):
+        for a, b in zip(
+            getattr(given, part).weights,
+            getattr(muse, part).weights,
+            strict=True,
+        ):
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+def test_what_was_learned_is_in_the_preset_and_in_a_file(run):
+    here, _, muse = run
+    data = tiny_data(muse.base, 4)
+    given = keras_muse.MuseBase.from_preset(str(here / "given"))
+    before = to_numpy(given(data))
+    after = to_numpy(muse.base(data))
+    assert np.abs(after - before).max() > 1e-3
+    saved = keras_muse.MuseBase.from_preset(str(here / "out" / "preset"))
+    np.testing.assert_allclose(to_numpy(saved(data)), after, atol=1e-4)
+    given.load_lora_weights(here / "out" / "base.lora.h5")
+    np.testing.assert_allclose(to_numpy(given(data)), after, atol=1e-4)
+
+
+def test_few_pictures_make_an_epoch_of_many_steps(run):
+    """Ten pictures in batches of eight would be one step, and two rows lost."""
+    here, record, _ = run
+    ((pairs,),) = [record.pairs]
+    assert all(t.endswith(", ink style") for t in pairs.texts)
+    tokens = str(here / "out" / "work" / "tokens")
+    shards = read_token_shards(tokens, 8, steps_per_epoch=100)
+    assert shards.num_records == 10 and len(shards) == 100
+
+
+def test_the_card_says_what_it_is_made_of(run):
+    here, _, _ = run
+    card = (here / "out" / "preset" / "README.md").read_text()
+    for words in (
+        "pipeline_tag: text-to-image",
+        "10 pictures with 10 different captions, all of them trained on",
+        f"of `{here / 'given'}`",
+        "rank 2",
+        ", ink style",
+        "| base | steps |",
+    ):
+        assert words in card
