@@ -267,6 +267,9 @@ def run_backend(tokens, directory):
 
 
 if __name__ == "__main__":
+    if keras.config.backend() != "tensorflow":
+        # Keras would import it to seed it: three seconds in each life.
+        from tests.helpers import no_tensorflow  # noqa: F401
     mode, tokens, directory, *arguments = sys.argv[1:]
     run = {
         "kills": run_kills,
