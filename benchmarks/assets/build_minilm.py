@@ -21,9 +21,10 @@ import zipfile
 import numpy as np
 import safetensors.numpy
 
+from keras_muse.models.presets import compact_weights
+
 _ROOT = os.path.abspath(f"{__file__}/../../..")
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_GROUP_SIZE = 64
 _PROMPTS = [
     "a red apple",
     "A sleeping cat, watercolour style",
@@ -33,23 +34,15 @@ _PROMPTS = [
 
 
 def compress(tensors):
-    """float32 tensors -> int8 with scales, or float16 if small."""
-    compact = {}
-    for name, tensor in tensors.items():
-        if name.startswith("pooler.") or not np.issubdtype(
-            tensor.dtype, np.floating
-        ):
-            continue  # the sentence head, and a table of position numbers
-        if tensor.ndim == 2 and len(tensor) > 2:
-            groups = tensor.reshape(len(tensor), -1, _GROUP_SIZE)
-            scale = (np.abs(groups).max(axis=2) / 127).astype("float16")
-            levels = np.rint(groups / scale[:, :, None].astype("float32"))
-            levels = np.clip(levels, -127, 127).astype("int8")
-            compact[name] = levels.reshape(tensor.shape)
-            compact[f"{name}.scale"] = scale  # (rows, groups)
-        else:
-            compact[name] = tensor.astype("float16")
-    return compact
+    """Without the sentence head, and a table of position numbers."""
+    return compact_weights.compress(
+        {
+            name: tensor
+            for name, tensor in tensors.items()
+            if not name.startswith("pooler.")
+            and np.issubdtype(tensor.dtype, np.floating)
+        }
+    )
 
 
 def write(path, contents):

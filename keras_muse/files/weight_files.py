@@ -115,9 +115,14 @@ class SafetensorsFiles(WeightFiles):
             )
         tensor = opened.get_tensor(name)
         if tensor.dtype == "int8":
-            scale = self.read(f"{name}.scale")[:, :, None]
-            groups = tensor.reshape(*scale.shape[:2], -1)
-            return (groups * scale).reshape(tensor.shape)
+            scale = self.read(f"{name}.scale")
+            if scale.ndim != 2 or len(scale) != len(tensor):
+                raise ValueError(
+                    f"Tensor `{name}.scale` must have a row for each of "
+                    f"`{name}`, and has shape {scale.shape}"
+                )
+            groups = tensor.reshape(*scale.shape, -1)
+            return (groups * scale[:, :, None]).reshape(tensor.shape)
         return tensor
 
 

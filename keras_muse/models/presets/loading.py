@@ -14,6 +14,7 @@ from keras_muse.files.json_files import check_entries
 from keras_muse.files.json_files import check_file_name
 from keras_muse.files.whole import write_whole
 from keras_muse.layers import initializers
+from keras_muse.models.presets import compact_weights
 from keras_muse.models.presets import published
 from keras_muse.models.presets import transfer
 from keras_muse.models.presets.architectures import ARCHITECTURES
@@ -89,7 +90,9 @@ def load_own(cls, directory, load_weights, kwargs):
         initializers.skip_random_weights(load_weights),
     ):
         model = hub.loader(directory).load_backbone(cls, False, **kwargs)
-    if load_weights:
+    if load_weights and hub.has_file(directory, compact_weights.FILE):
+        compact_weights.load(model, directory)
+    elif load_weights:
         files = hub.weight_files(directory)
         for file in files:
             if not file.endswith(".json"):
