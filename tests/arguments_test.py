@@ -340,6 +340,7 @@ def model_cases():
             {"optimizer": "sgd"},
             {
                 "label_smoothing": odd.numbers(0.5, low=0.0, high=1.0),
+                "loss_average": odd.names("tokens"),
                 "text_dropout": odd.numbers(0.5, low=0.0, high=1.0),
                 "remat": odd.bools(False),
                 "gradient_accumulation_steps": odd.integers(2),

@@ -1,6 +1,8 @@
 """Builds the emoji data: the full set of tars, and the bundled compact part.
 
     python benchmarks/assets/build_emoji.py full --packages DIR --output FULL
+    python benchmarks/assets/build_emoji.py full --size 256 --packages DIR \\
+        --output FULL_256
     python benchmarks/assets/build_emoji.py compact --full FULL \\
         --output FILE.zip
 
@@ -13,9 +15,9 @@ and `pip install resvg_py`:
         @iconify-json/fluent-emoji-flat@1.2.6 \\
         @lobehub/fluent-emoji-3d@1.1.0 @lobehub/fluent-emoji-modern@1.0.0
 
-It draws every emoji that emojibase names, at 128 by 128 pixels on white, one
-tar of WebP pictures with a `metadata.jsonl` per style. OpenMoji is left out,
-as its licence (CC-BY-SA-4.0) asks the same of what is made from it.
+It draws every emoji that emojibase names, at 128 by 128 pixels (or `--size`) on
+white, one tar of WebP pictures with a `metadata.jsonl` per style. OpenMoji is
+left out, as its licence (CC-BY-SA-4.0) asks the same of what is made from it.
 
 About the split. The one in the bundled set was drawn once and the hash behind
 it was not kept, so it is not computed anew: the split of every (thing, hand)
@@ -65,7 +67,7 @@ SWAPPED_TONES = ("fluent 3d", "fluent gradient")
 SWAP = str.maketrans({"c": "d", "d": "c"})
 
 
-def build_full(packages, output, styles):
+def build_full(packages, output, styles, size):
     things = list(read_things(open_package(packages, "emojibase-data")))
     known_splits = read_known_splits()
     os.makedirs(output, exist_ok=True)
@@ -73,16 +75,17 @@ def build_full(packages, output, styles):
         start, family, licence = STYLES[style]
         files = open_package(packages, start)
         if start.startswith("iconify"):
-            draw = iconify_drawings(files)
+            draw = iconify_drawings(files, size)
         else:
-            draw = lobehub_drawings(files, swap=style in SWAPPED_TONES)
+            swap = style in SWAPPED_TONES
+            draw = lobehub_drawings(files, size, swap)
         rows, pictures = [], {}
         for thing in things:
             drawing = draw(thing)
             if drawing is None:
                 continue
             name = f"{thing['code']}.webp"
-            pictures[name] = to_webp(drawing, SIZE, QUALITY)
+            pictures[name] = to_webp(drawing, size, QUALITY)
             row = {"file_name": name, "text": thing["text"], "style": style}
             row |= {"family": family, "concept": thing["concept"]}
             row |= {"tags": thing["tags"], "group": thing["group"]}
@@ -189,7 +192,7 @@ def open_package(packages, start):
     return {name: (lambda c=c: c) for name, c in contents.items()}
 
 
-def iconify_drawings(files):
+def iconify_drawings(files, size):
     """A function from a thing to its drawing, or None.
 
     Drawings go by code points where the package lists them, else by name.
@@ -211,7 +214,8 @@ def iconify_drawings(files):
             '<svg xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} '
-            f'{width} {height}">{icon["body"]}</svg>'
+            f'{width} {height}">{icon["body"]}</svg>',
+            size,
         )
 
     return draw
@@ -229,7 +233,7 @@ def name_guesses(text):
     return [slug, country, slug.replace("-", "")]
 
 
-def lobehub_drawings(files, swap):
+def lobehub_drawings(files, size, swap):
     drawings = {}
     for name, read in files.items():
         stem, ending = os.path.splitext(os.path.basename(name))
@@ -245,15 +249,15 @@ def lobehub_drawings(files, swap):
         if thing["code"] not in drawings:
             return None
         ending, read = drawings[thing["code"]]
-        return render(read().decode()) if ending == ".svg" else read()
+        return render(read().decode(), size) if ending == ".svg" else read()
 
     return draw
 
 
-def render(svg):
+def render(svg, size):
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE))
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
 
 
 # === Files ===
@@ -308,7 +312,8 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    full = commands.add_parser("full", help="draw everything at 128 pixels")
+    full = commands.add_parser("full", help="draw everything")
+    full.add_argument("--size", type=int, default=SIZE, help="default: 128")
     full.add_argument("--packages", required=True)
     full.add_argument("--output", required=True)
     full.add_argument("--styles", nargs="+", default=list(STYLES))
@@ -317,7 +322,7 @@ def main():
     compact.add_argument("--output", default=str(BUNDLED))
     args = parser.parse_args()
     if args.command == "full":
-        build_full(args.packages, args.output, args.styles)
+        build_full(args.packages, args.output, args.styles, args.size)
     else:
         build_compact(args.full, args.output)
 

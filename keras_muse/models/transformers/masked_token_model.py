@@ -23,6 +23,7 @@ from keras_muse.ops import noise
 from keras_muse.optimizers.adafactor import AdafactorMomentum
 from keras_muse.optimizers.warmup_cosine import default_learning_rate
 from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_ints
 from keras_muse.runtime.checks import check_number
@@ -56,9 +57,10 @@ class MaskedTokenModel(MuseModel):
     term_weights = {"masked_token_loss": 1.0}
     # Set by `compile`; losses can be computed without.
     label_smoothing, text_dropout, remat = 0.0, 0.1, False
+    loss_average = "rows"
     larger_is_better = ("accuracy",)
     compile_arguments = (
-        *("label_smoothing", "text_dropout", "remat"),
+        *("label_smoothing", "loss_average", "text_dropout", "remat"),
         "gradient_accumulation_steps",
     )
     # Where the noise of decoding begins to count steps: it keeps apart two
@@ -150,6 +152,7 @@ class MaskedTokenModel(MuseModel):
         *,
         total_steps=None,
         label_smoothing=0.0,
+        loss_average="rows",
         text_dropout=0.1,
         remat=False,
         gradient_accumulation_steps=1,
@@ -170,6 +173,10 @@ class MaskedTokenModel(MuseModel):
                 they are fewer than 50,000; from there to zero along a cosine.
                 `None` keeps it constant. Defaults to `None`.
             label_smoothing: float in [0, 1). Defaults to `0`.
+            loss_average: `"rows"` or `"tokens"`. Whether each row counts
+                alike, or each masked token of the batch, as in MaskGIT's code:
+                there a row with few masked tokens, which are easy, counts
+                less. Defaults to `"rows"`.
             text_dropout: float in [0, 1]. Part of the examples whose text is
                 hidden, so that guidance has an unconditional model to lean
                 on. Defaults to `0.1`.
@@ -216,6 +223,9 @@ class MaskedTokenModel(MuseModel):
         )
         self.label_smoothing = check_number(
             label_smoothing, "label_smoothing", 0, 1, open_at="high"
+        )
+        self.loss_average = check_choice(
+            loss_average, "loss_average", ("rows", "tokens")
         )
         self.text_dropout = check_number(text_dropout, "text_dropout", 0, 1)
         self.remat = check_bool(remat, "remat")
@@ -279,9 +289,14 @@ class MaskedTokenModel(MuseModel):
             self.label_smoothing,
         )
         self.accuracy.update_state(mean_over_mask(is_right, mask))
-        # A mean over rows, each of which is one over its masked tokens: so
-        # equal parts of a batch count alike.
-        loss = ops.mean(mean_over_mask(cross_entropy, mask))
+        if self.loss_average == "tokens":
+            flat = ops.reshape(mask, (1, -1))
+            cross_entropy = ops.reshape(cross_entropy, (1, -1))
+            loss = ops.mean(mean_over_mask(cross_entropy, flat))
+        else:
+            # A mean over rows, each of which is one over its masked tokens:
+            # so equal parts of a batch count alike.
+            loss = ops.mean(mean_over_mask(cross_entropy, mask))
         return {"masked_token_loss": loss}
 
     # === Decoding ===

@@ -9,6 +9,7 @@ import pytest
 from keras_muse.layers import Attention
 from keras_muse.losses import masked_accuracy
 from keras_muse.losses import masked_cross_entropy
+from keras_muse.losses.masked_cross_entropy import token_cross_entropy
 from keras_muse.models.transformers import training
 from keras_muse.optimizers import AdafactorMomentum
 from tests.helpers.tiny import TEXT_DIM
@@ -284,6 +285,26 @@ def test_label_smoothing_counts(model, data):
     expected = to_numpy(masked_cross_entropy(*args, 0.2)).mean()
     assert loss[0.2] == pytest.approx(expected, rel=1e-5)
     assert abs(loss[0.2] - loss[0.0]) > 1e-3
+
+
+def test_rows_count_alike_or_tokens_do(model, data):
+    outputs = model.loss_inputs(data, training=False)
+    mask = to_numpy(outputs["mask"])
+    assert len(set(mask.sum(axis=1))) > 1  # rows differ in masked tokens
+    model.compile(keras.optimizers.SGD(0.0))
+    args = (outputs["token_ids"], model.head(outputs["features"]))
+    losses = to_numpy(token_cross_entropy(*args))
+    expected = {
+        "rows": np.mean(
+            [x[m].mean() for x, m in zip(losses, mask, strict=True)]
+        ),
+        "tokens": losses[mask].mean(),
+    }
+    for average, loss in expected.items():
+        model.compile(keras.optimizers.SGD(0.0), loss_average=average)
+        actual = float(model.compute_loss(y_pred=outputs))
+        assert actual == pytest.approx(loss, rel=1e-5)
+    assert abs(expected["rows"] - expected["tokens"]) > 1e-3
 
 
 def test_a_young_model_knows_nothing(maker):

@@ -285,10 +285,11 @@ def test_steps_must_be_a_positive_int(steps):
         ("text_dropout", -0.1),
         ("label_smoothing", 1.0),
         ("label_smoothing", float("nan")),
+        ("loss_average", "batch"),
     ],
 )
 def test_parts_out_of_range_raise(name, value):
-    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
         tiny_base().compile(**{name: value})
 
 
