@@ -341,9 +341,12 @@ def test_nothing_is_fetched_because_a_picture_says_so(preset, loaded):
 
 
 def test_what_a_picture_says_is_shown_and_does_nothing_to_the_screen(capsys):
-    remember(VALID)
-    cli.main(["generate", "--from", "a.png", "--output", "b.png"])
+    long = {**VALID, "prompt": "cat " * 10**4}
+    remember([VALID, long])
+    with pytest.warns(UserWarning, match="1 of 2 texts were cut"):
+        cli.main(["generate", "--from", "a.png", "--output", "b/"])
     words = said(capsys)
+    assert words.pop(2).startswith("  'cat cat") and max(map(len, words)) < 300
     assert words[:2] == [
         "From a.png, with the preset 'muse_emoji':",
         r"  'a \x1b[31mcat', seed 7",
