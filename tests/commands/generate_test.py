@@ -230,8 +230,20 @@ def test_control_c_leaves_nothing_half_written(output, monkeypatch, capsys):
 # === Again ===
 
 
+class Brightness:
+    """A scorer."""
+
+    def score(self, images, prompts):
+        return images.mean(axis=(1, 2, 3))
+
+
 @pytest.mark.parametrize("with_best_of", [False, True])
-def test_a_picture_of_several_is_drawn_again(with_best_of, loaded, capsys):
+def test_a_picture_of_several_is_drawn_again(
+    with_best_of, loaded, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        PictureTextScorer, "from_preset", lambda name: Brightness()
+    )
     given = ["a cat", "a red apple", "--num-images", 2, "--seed", 5]
     if with_best_of:
         given += ["--best-of", 3]
@@ -240,7 +252,7 @@ def test_a_picture_of_several_is_drawn_again(with_best_of, loaded, capsys):
         *("--temperature", "0.7", "--negative-prompt", "blue"),
     )
     if with_best_of:
-        scorer = PictureTextScorer.from_preset("emoji_scorer").score
+        scorer = Brightness().score
         sampler = ConfidenceSampler(temperature=0.7)
         expected = drawn(
             *(["a cat", "a red apple"], "blue"),
@@ -313,6 +325,7 @@ VALID = {
     "sampler": {"sampler": "confidence"},
     "preset": "muse_emoji",
     "version": "0.0.1",
+    "batch_size": 2,
 }
 
 
