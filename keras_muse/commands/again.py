@@ -123,11 +123,12 @@ def _show(rows, preset, made, options):
     """What is about to be drawn, and what may make it come out otherwise."""
     import keras
 
+    from keras_muse.runtime.checks import show
     from keras_muse.version import __version__
 
-    print(f"From {options.source}, with the preset {preset!r}:")
+    print(f"From {options.source}, with the preset {show(preset)}:")
     for row in rows[:NUM_SHOWN]:
-        print(f"  {row.prompt!r}, seed {row.seed}")
+        print(f"  {show(row.prompt)}, seed {row.seed}")
     if len(rows) > NUM_SHOWN:
         print(f"  and {len(rows) - NUM_SHOWN} more")
     here = {"version": __version__, "backend": keras.config.backend()}
@@ -135,6 +136,6 @@ def _show(rows, preset, made, options):
         others = {one[name] for one in made if name in one} - {value}
         if others:
             print(
-                f"Drawn with the {name} {sorted(others)[0]!r}, and here with "
+                f"Drawn with the {name} {show(min(others))}, and here with "
                 f"{value!r}: pixels may differ"
             )

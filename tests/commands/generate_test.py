@@ -230,8 +230,20 @@ def test_control_c_leaves_nothing_half_written(output, monkeypatch, capsys):
 # === Again ===
 
 
+class Brightness:
+    """A scorer."""
+
+    def score(self, images, prompts):
+        return images.mean(axis=(1, 2, 3))
+
+
 @pytest.mark.parametrize("with_best_of", [False, True])
-def test_a_picture_of_several_is_drawn_again(with_best_of, loaded, capsys):
+def test_a_picture_of_several_is_drawn_again(
+    with_best_of, loaded, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        PictureTextScorer, "from_preset", lambda name: Brightness()
+    )
     given = ["a cat", "a red apple", "--num-images", 2, "--seed", 5]
     if with_best_of:
         given += ["--best-of", 3]
@@ -240,7 +252,7 @@ def test_a_picture_of_several_is_drawn_again(with_best_of, loaded, capsys):
         *("--temperature", "0.7", "--negative-prompt", "blue"),
     )
     if with_best_of:
-        scorer = PictureTextScorer.from_preset("emoji_scorer").score
+        scorer = Brightness().score
         sampler = ConfidenceSampler(temperature=0.7)
         expected = drawn(
             *(["a cat", "a red apple"], "blue"),
@@ -313,6 +325,7 @@ VALID = {
     "sampler": {"sampler": "confidence"},
     "preset": "muse_emoji",
     "version": "0.0.1",
+    "batch_size": 2,
 }
 
 
@@ -341,9 +354,12 @@ def test_nothing_is_fetched_because_a_picture_says_so(preset, loaded):
 
 
 def test_what_a_picture_says_is_shown_and_does_nothing_to_the_screen(capsys):
-    remember(VALID)
-    cli.main(["generate", "--from", "a.png", "--output", "b.png"])
+    long = {**VALID, "prompt": "cat " * 10**4}
+    remember([VALID, long])
+    with pytest.warns(UserWarning, match="1 of 2 texts were cut"):
+        cli.main(["generate", "--from", "a.png", "--output", "b/"])
     words = said(capsys)
+    assert words.pop(2).startswith("  'cat cat") and max(map(len, words)) < 300
     assert words[:2] == [
         "From a.png, with the preset 'muse_emoji':",
         r"  'a \x1b[31mcat', seed 7",

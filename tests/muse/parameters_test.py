@@ -50,7 +50,7 @@ def read(tmp_path, contents):
 def sheet(tmp_path_factory):
     """A sheet, and the pictures on it."""
     path = tmp_path_factory.mktemp("sheet") / "sheet.png"
-    muse, seeds = shared_muse(), [5, 6, 2**32 - 1]
+    muse, seeds = shared_muse(cascade=False), [5, 6, 2**32 - 1]
     images = muse.generate(PROMPTS, "blue", seed=seeds, verbose=0, **GIVEN)
     described = parameters.describe(
         muse,
@@ -70,18 +70,15 @@ def test_a_sheet_keeps_those_of_each_picture(sheet):
     assert [one["seed"] for one in made] == [5, 6, 2**32 - 1]
     common = {k: v for k, v in made[0].items() if k not in ("prompt", "seed")}
     assert common.pop("backend") in ("jax", "tensorflow", "torch")
-    for stage in ("sampler", "super_res_sampler"):
-        sampler = common.pop(stage)
-        # None of its settings is left to a default.
-        assert set(sampler) == {"sampler", *GIVEN[stage].get_config()}
-        assert samplers.get(**sampler) == GIVEN[stage]
+    sampler = common.pop("sampler")
+    # None of its settings is left to a default.
+    assert set(sampler) == {"sampler", *GIVEN["sampler"].get_config()}
+    assert samplers.get(**sampler) == GIVEN["sampler"]
     assert common == {
         "task": "generate",
         "negative_prompt": "blue",
         "num_steps": 3,
-        "super_res_num_steps": 2,
         "guidance_scale": 2.5,
-        "super_res_guidance_scale": 2.5,
         "batch_size": 3,
         "preset": "tiny",
         "version": keras_muse.__version__,
@@ -91,22 +88,34 @@ def test_a_sheet_keeps_those_of_each_picture(sheet):
 def test_they_draw_the_same_pixels_again(sheet):
     path, images = sheet
     made = keras_muse.read_parameters(path)[1]
-    again = shared_muse().generate(
+    again = shared_muse(cascade=False).generate(
         made["prompt"],
         made["negative_prompt"],
         seed=made["seed"],
         batch_size=made["batch_size"],
         num_steps=made["num_steps"],
-        super_res_num_steps=made["super_res_num_steps"],
         guidance_scale=made["guidance_scale"],
         sampler=samplers.get(**made["sampler"]),
-        super_res_sampler=samplers.get(**made["super_res_sampler"]),
         verbose=0,
     )
     np.testing.assert_array_equal(again[0], images[1])
 
 
-def test_a_model_of_one_stage_has_no_words_for_the_other():
+def test_each_stage_has_words_and_one_that_is_not_there_has_none():
+    (made,) = parameters.describe(
+        shared_muse(),
+        ["a cat"],
+        seeds=[3],
+        preset="tiny",
+        options=DrawOptions.of({}, **GIVEN),
+    )
+    for name in ("num_steps", "guidance_scale"):
+        assert made[name] == GIVEN[name]
+    assert made["super_res_num_steps"] == 2
+    assert made["super_res_guidance_scale"] == 2.5
+    for name in ("sampler", "super_res_sampler"):
+        assert samplers.get(**made[name]) == GIVEN[name]
+
     (made,) = parameters.describe(
         shared_muse(cascade=False),
         ["a cat"],
