@@ -25,7 +25,7 @@ from keras_muse.recipes.sizes import on_processor
 from keras_muse.training.time_budget import TimeBudget
 
 NUM_MEASURED = 128  # rows of which a loss is taken
-NUM_SCORED = 64  # pictures that are drawn and scored
+NUM_SCORED = 64  # pictures that are drawn and scored, if there is time
 # Parts of the time; the rest is for pictures, texts, tokens and scores.
 SHARES = {
     # (trains a tokenizer, has super-resolution)
@@ -260,7 +260,8 @@ class Recipe:
         if held_out is None:
             print("No picture is held out: there is nothing to score with.")
             return
-        pairs = held_out.select_evenly(NUM_SCORED)
+        number = min(NUM_SCORED, max(16, int(2 * self.options.minutes)))
+        pairs = held_out.select_evenly(number)
         rows = evaluate(
             muse,
             pairs.resized(self.sizes.image_size),
@@ -287,5 +288,6 @@ class Recipe:
 def num_views(num_pictures):
     """Views of a picture that are trained on: the fewer, the more."""
     views = 16 if num_pictures < 2000 else 4 if num_pictures < 20_000 else 1
-    # A processor would spend its minutes on tokens.
-    return max(1, views // 4) if on_processor() else views
+    if num_pictures < 200 or not on_processor():
+        return views
+    return max(1, views // 4)  # its minutes would go by with making tokens
