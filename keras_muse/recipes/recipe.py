@@ -198,7 +198,7 @@ class Recipe:
 
     def _train(self, stage, model, budget, callbacks=()):
         stages.compile_transformer(model)
-        rows = self._rows(stage)
+        rows = self._rows(stage, self.collection.shown)
         if self.sizes.base == PRESET and stage == "base":
             print(f"Before: {losses.measure(model, rows)}")
         stages.train_transformer(
@@ -209,7 +209,10 @@ class Recipe:
             self.options.seed,
             callbacks,
         )
-        found = losses.measure(model, rows)
+        of_training = None
+        if self.collection.held_out is not None:
+            of_training = self._rows(stage, self.collection.train)
+        found = losses.measure(model, rows, of_training)
         steps = int(model.optimizer.iterations)
         print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
         self.results[stage] = {
@@ -220,12 +223,14 @@ class Recipe:
             "captions shuffled": found.shuffled,
             "uniform guessing": found.uniform,
         }
+        if found.of_training is not None:
+            self.results[stage]["pictures trained on"] = found.of_training
 
-    def _rows(self, stage):
+    def _rows(self, stage, pairs):
         """Rows to measure a transformer on."""
         sizes = self.sizes
         return losses.token_rows(
-            self._measured(self.collection.shown),
+            self._measured(pairs),
             sizes.base_image_size,
             self.parts["image_tokenizer"],
             self.parts["text_encoder"],
