@@ -26,7 +26,7 @@ def add_arguments(command):
         "--minutes",
         type=float,
         default=30.0,
-        help="time it may take, all in all (30)",
+        help="about the time it takes, all in all (30)",
     )
     command.add_argument(
         "--held-out",

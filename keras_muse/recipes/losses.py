@@ -16,41 +16,59 @@ class Losses:
         loss: float. Of rows, mostly held out.
         shuffled: float. Of the same rows under each other's captions.
         uniform: float. Of giving all codes the same probability.
+        of_training: float or `None`. Of rows that were trained on.
     """
 
     loss: float
     shuffled: float
     uniform: float
+    of_training: float | None = None
 
     @property
     def reads_captions(self):
         """bool. Whether the right captions help, beyond what is chance."""
         return self.loss < self.shuffled - 0.02
 
+    @property
+    def knows_by_heart(self):
+        """bool. Whether it does much better where it was trained."""
+        if self.of_training is None:
+            return False
+        return self.loss > self.of_training + 0.15 * self.uniform
+
     def __str__(self):
-        return (
+        words = (
             f"held-out loss {self.loss:.2f}; with the captions shuffled "
             f"{self.shuffled:.2f}; uniform guessing {self.uniform:.2f}"
         )
+        if self.of_training is None:
+            return words
+        return f"{words}; of pictures trained on {self.of_training:.2f}"
 
 
-def measure(model, rows, seed=0):
+def measure(model, rows, training_rows=None, seed=0):
     """The losses of a compiled model.
 
     Args:
         model: a `MaskedTokenModel`.
         rows: dict of arrays, as `fit` of the model takes them.
+        training_rows: the same of rows that were trained on, or `None`.
         seed: int. Seed of the shuffling.
     """
+
+    def loss(x):
+        return model.evaluate(
+            x, batch_size=BATCH_SIZE, verbose=0, return_dict=True
+        )["loss"]
+
     order = np.random.default_rng(seed).permutation(len(rows["token_ids"]))
     texts = ("text_embeddings", "text_mask")
     shuffled = {**rows, **{name: rows[name][order] for name in texts}}
-    loss, of_shuffled = (
-        model.evaluate(x, batch_size=BATCH_SIZE, verbose=0, return_dict=True)
-        for x in (rows, shuffled)
-    )
     return Losses(
-        loss["loss"], of_shuffled["loss"], math.log(model.codebook_size)
+        loss(rows),
+        loss(shuffled),
+        math.log(model.codebook_size),
+        None if training_rows is None else loss(training_rows),
     )
 
 
@@ -91,6 +109,12 @@ def in_words(losses):
             "It knows the look of the pictures, but not which caption means "
             "what: normal of a short training, of captions that say little, "
             "and of few pictures. More of them, and more minutes, help."
+        )
+    if losses.knows_by_heart:
+        return (
+            "It knows the pictures of the training by heart, others much "
+            "less: normal of few pictures. More of them help, more minutes "
+            "do not."
         )
     part = losses.loss / losses.uniform
     return (

@@ -25,7 +25,7 @@ from keras_muse.recipes.sizes import on_processor
 from keras_muse.training.time_budget import TimeBudget
 
 NUM_MEASURED = 128  # rows of which a loss is taken
-NUM_SCORED = 64  # pictures that are drawn and scored
+NUM_SCORED = 64  # pictures that are drawn and scored, if there is time
 # Parts of the time; the rest is for pictures, texts, tokens and scores.
 SHARES = {
     # (trains a tokenizer, has super-resolution)
@@ -198,7 +198,7 @@ class Recipe:
 
     def _train(self, stage, model, budget, callbacks=()):
         stages.compile_transformer(model)
-        rows = self._rows(stage)
+        rows = self._rows(stage, self.collection.shown)
         if self.sizes.base == PRESET and stage == "base":
             print(f"Before: {losses.measure(model, rows)}")
         stages.train_transformer(
@@ -209,7 +209,10 @@ class Recipe:
             self.options.seed,
             callbacks,
         )
-        found = losses.measure(model, rows)
+        of_training = None
+        if self.collection.held_out is not None:
+            of_training = self._rows(stage, self.collection.train)
+        found = losses.measure(model, rows, of_training)
         steps = int(model.optimizer.iterations)
         print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
         self.results[stage] = {
@@ -220,12 +223,14 @@ class Recipe:
             "captions shuffled": found.shuffled,
             "uniform guessing": found.uniform,
         }
+        if found.of_training is not None:
+            self.results[stage]["pictures trained on"] = found.of_training
 
-    def _rows(self, stage):
+    def _rows(self, stage, pairs):
         """Rows to measure a transformer on."""
         sizes = self.sizes
         return losses.token_rows(
-            self._measured(self.collection.shown),
+            self._measured(pairs),
             sizes.base_image_size,
             self.parts["image_tokenizer"],
             self.parts["text_encoder"],
@@ -260,7 +265,8 @@ class Recipe:
         if held_out is None:
             print("No picture is held out: there is nothing to score with.")
             return
-        pairs = held_out.select_evenly(NUM_SCORED)
+        number = min(NUM_SCORED, max(16, int(2 * self.options.minutes)))
+        pairs = held_out.select_evenly(number)
         rows = evaluate(
             muse,
             pairs.resized(self.sizes.image_size),
@@ -287,5 +293,6 @@ class Recipe:
 def num_views(num_pictures):
     """Views of a picture that are trained on: the fewer, the more."""
     views = 16 if num_pictures < 2000 else 4 if num_pictures < 20_000 else 1
-    # A processor would spend its minutes on tokens.
-    return max(1, views // 4) if on_processor() else views
+    if num_pictures < 200 or not on_processor():
+        return views
+    return max(1, views // 4)  # its minutes would go by with making tokens

@@ -50,7 +50,9 @@ def train(
         pictures: what `keras_muse.data.load_image_text` takes: a folder, a
             .csv, .tar or .zip, or `"tfds:NAME"`; or an `ImageTextDataset`.
         output: string or path. The directory of this one training.
-        minutes: float. Time it may take, all in all. Defaults to `30`.
+        minutes: float. About the time it takes, on a machine that does
+            nothing else: what it does beside the training, reading, tokens
+            and scores, is planned in but not cut short. Defaults to `30`.
         held_out: as `pictures`, of what is never trained on. Defaults to a
             tenth of `pictures`, or 512, by a hash of their bytes; where rows
             have a column `split`, those that are not of `"train"`.

@@ -21,7 +21,9 @@ def test_captions_are_shuffled_and_nothing_else():
     rows = tiny_data(tiny_base(), 12)
     found = losses.measure(model, rows)
     assert found == losses.Losses(1.0, 2.0, math.log(16))
-    assert found.reads_captions
+    found = losses.measure(model, rows, training_rows={"other": "rows"})
+    assert found.of_training == 5.0 and seen[4] == {"other": "rows"}
+    assert found.reads_captions and not found.knows_by_heart
     np.testing.assert_array_equal(seen[1]["token_ids"], rows["token_ids"])
     for name in ("text_embeddings", "text_mask"):
         assert (seen[0][name] == rows[name]).all()
@@ -42,6 +44,8 @@ def test_captions_are_shuffled_and_nothing_else():
         (losses.Losses(3.0, 4.0, 6.0), "Normal: 50% of guessing"),
         (losses.Losses(3.0, 3.0, 6.0), "not which caption"),
         (losses.Losses(5.9, 6.5, 6.0), "next to nothing"),
+        (losses.Losses(4.0, 5.0, 6.0, of_training=2.0), "by heart"),
+        (losses.Losses(4.0, 5.0, 6.0, of_training=3.8), "Normal: 67%"),
     ],
 )
 def test_losses_are_put_in_words(found, words):
