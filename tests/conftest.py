@@ -1,6 +1,7 @@
 """The same start for every test; KERAS_BACKEND picks the backend."""
 
 import gc
+import itertools
 import os
 import tempfile
 
@@ -38,18 +39,25 @@ def same_start():
     keras.config.set_dtype_policy(policy)
 
 
+# Files that share what JAX has compiled: their models are mostly the same.
+FILES_TOGETHER = 8
+finished_files = itertools.count(1)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def small_heap():
-    """Lets go of a file's programs, and of the rest for good.
+    """Takes what is alive out of sight, and at times lets go of programs.
 
     Python would search all that is alive for garbage again and again: at the
     end of a run that took most of the time.
     """
     yield
-    if keras.config.backend() == "jax":
-        import jax
+    if next(finished_files) % FILES_TOGETHER == 0:
+        gc.unfreeze()
+        if keras.config.backend() == "jax":
+            import jax
 
-        jax.clear_caches()
+            jax.clear_caches()
     gc.collect()
     gc.freeze()
 

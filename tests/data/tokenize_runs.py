@@ -119,4 +119,7 @@ def main(directory, num_records, *job):
 
 
 if __name__ == "__main__":
+    # Keras would import it to seed it: four seconds in each process.
+    from tests.helpers import no_tensorflow  # noqa: F401
+
     main(*sys.argv[1:])

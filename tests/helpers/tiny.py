@@ -1,9 +1,12 @@
 """Tiny models and data that the tests share; everything has a fixed seed."""
 
+import functools
+
 import keras
 import numpy as np
 
 import keras_muse
+from keras_muse.runtime.compiled import compile_function
 
 TEXT_LENGTH, TEXT_DIM = 5, 6
 TRANSFORMER = {
@@ -131,6 +134,23 @@ def tiny_ids(model, batch=4, seed=0):
 def tiny_data(model, batch=4, seed=0):
     """What `fit` of a masked-token model takes."""
     return {**tiny_ids(model, batch, seed), **tiny_text(batch, seed)}
+
+
+def call(model, *inputs, function=lambda model, *inputs: model(*inputs)):
+    """`function(model, *inputs)` as one program, on JAX.
+
+    Run as it stands, each operation on each shape is a program there, which
+    makes hundreds of a tiny model; the other backends compile none.
+    """
+    return _program(model, function)(*inputs)
+
+
+@functools.lru_cache(maxsize=4)
+def _program(model, function):
+    bound = functools.partial(function, model)
+    if keras.config.backend() != "jax":
+        return bound
+    return compile_function(model, bound)
 
 
 def to_numpy(tensor):

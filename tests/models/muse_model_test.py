@@ -476,10 +476,11 @@ def test_keras_settings_change_no_layout(tmp_path):
         tiny.tiny_data(tiny.tiny_uvit(), 2),
         np.zeros((2, 16, 16, 3), "float32"),
     )
-    expected = [make()(x) for make, x in zip(models, inputs, strict=True)]
+    pairs = list(zip(models, inputs, strict=True))
+    expected = [tiny.call(make(), x) for make, x in pairs]
     keras.config.set_image_data_format("channels_first")
     try:
-        actual = [make()(x) for make, x in zip(models, inputs, strict=True)]
+        actual = [tiny.call(make(), x) for make, x in pairs]
     finally:
         keras.config.set_image_data_format("channels_last")
     for a, b in zip(actual[:2], expected[:2], strict=True):

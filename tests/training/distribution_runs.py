@@ -349,6 +349,9 @@ def run_process(address, process_id):
 
 
 if __name__ == "__main__":
+    # Keras would import it to seed it: four seconds in each process.
+    from tests.helpers import no_tensorflow  # noqa: F401
+
     mode, output, *arguments = sys.argv[1:]
     run = {"layouts": run_layouts, "process": run_process}[mode]
     np.savez(output, **run(*arguments))

@@ -10,6 +10,7 @@ from keras_muse import ConfidenceSampler
 from keras_muse.models.transformers import decoding
 from keras_muse.ops import schedules
 from keras_muse.runtime import compiled
+from tests.helpers.tiny import call
 from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_base
 from tests.helpers.tiny import tiny_super_res
@@ -208,7 +209,7 @@ def untraced_loops():
 
 def logits_of(model, text):
     token_ids = np.full((len(text["text_mask"]), 16), MASK)
-    return to_numpy(model({"token_ids": token_ids, **text}))
+    return to_numpy(call(model, {"token_ids": token_ids, **text}))
 
 
 def test_guidance_leads_away_from_no_text(model, monkeypatch):

@@ -14,6 +14,7 @@ from keras_muse.models.transformers import training
 from keras_muse.optimizers import AdafactorMomentum
 from tests.helpers.tiny import TEXT_DIM
 from tests.helpers.tiny import TEXT_LENGTH
+from tests.helpers.tiny import call
 from tests.helpers.tiny import tiny_base
 from tests.helpers.tiny import tiny_data
 from tests.helpers.tiny import tiny_super_res
@@ -48,10 +49,23 @@ def data(model):
 
 
 def logits(model, data, **changes):
-    return to_numpy(model({**data, **changes}))
+    return to_numpy(call(model, {**data, **changes}))
+
+
+def evaluation_inputs(model, data):
+    return model.loss_inputs(data, training=False)
 
 
 # === The transformer ===
+
+
+def test_one_program_gives_what_its_operations_give():
+    """The tests below run the whole model as one program."""
+    model = tiny_base()
+    data = tiny_data(model)
+    np.testing.assert_allclose(
+        logits(model, data), to_numpy(model(data)), atol=1e-5
+    )
 
 
 def test_logits(model, data):
@@ -242,8 +256,12 @@ def test_masked_ids_do_not_leak(model, data, monkeypatch):
     other = np.where(
         mask, (data["token_ids"] + 5) % model.codebook_size, data["token_ids"]
     )
+
+    def with_this_mask(model, data):
+        return evaluation_inputs(model, data)
+
     first, second = (
-        model.loss_inputs({**data, "token_ids": ids}, training=False)
+        call(model, {**data, "token_ids": ids}, function=with_this_mask)
         for ids in (data["token_ids"], other)
     )
     np.testing.assert_array_equal(
@@ -256,7 +274,7 @@ def test_masked_ids_do_not_leak(model, data, monkeypatch):
 
 def test_evaluate_is_the_loss_on_masked_tokens(model):
     data = tiny_data(model, 8)
-    outputs = model.loss_inputs(data, training=False)
+    outputs = call(model, data, function=evaluation_inputs)
     logits_of_all = model.head(outputs["features"])
     args = (outputs["token_ids"], logits_of_all, outputs["mask"])
     actual = model.evaluate(data, verbose=0, return_dict=True)
@@ -274,7 +292,7 @@ def test_evaluate_repeats_exactly(model):
 
 
 def test_label_smoothing_counts(model, data):
-    outputs = model.loss_inputs(data, training=False)
+    outputs = call(model, data, function=evaluation_inputs)
     loss = {}
     for smoothing in (0.0, 0.2):
         model.compile(keras.optimizers.SGD(0.0), label_smoothing=smoothing)
@@ -310,7 +328,8 @@ def test_rows_count_alike_or_tokens_do(model, data):
 def test_a_young_model_knows_nothing(maker):
     model = maker(random_weights=False)
     model.compile()
-    outputs = model.loss_inputs(tiny_data(model, 64), training=False)
+    data = tiny_data(model, 64)
+    outputs = call(model, data, function=evaluation_inputs)
     loss = float(model.compute_loss(y_pred=outputs))
     # Logits of variance v that mean nothing cost v / 2 more than equal ones.
     expected = np.log(model.codebook_size) + 1 / 6

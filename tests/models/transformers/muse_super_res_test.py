@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_muse
+from tests.helpers.tiny import call
 from tests.helpers.tiny import tiny_data
 from tests.helpers.tiny import tiny_super_res
 from tests.helpers.tiny import tiny_text
@@ -15,7 +16,7 @@ def model():
 
 
 def logits(model, data, **changes):
-    return to_numpy(model({**data, **changes}))
+    return to_numpy(call(model, {**data, **changes}))
 
 
 def test_low_resolution_tokens_matter(model):
@@ -53,7 +54,11 @@ def test_low_resolution_ids_flat_or_as_a_grid(model):
 def test_the_low_resolution_encoder_sees_itself_only(model):
     """Its output is the same in each step, so it is computed once."""
     data = tiny_data(model)
-    context, mask = model.context(data)
+
+    def context_of(model, data):
+        return model.context(data)
+
+    context, mask = call(model, data, function=context_of)
     assert context.shape == (4, 5 + 8, 16)
     np.testing.assert_array_equal(to_numpy(mask)[:, :5], data["text_mask"])
     assert to_numpy(mask)[:, 5:].all()
@@ -63,7 +68,8 @@ def test_the_low_resolution_encoder_sees_itself_only(model):
         "token_ids": data["token_ids"][::-1],
     }
     np.testing.assert_array_equal(
-        to_numpy(model.context(other)[0])[:, 5:], to_numpy(context)[:, 5:]
+        to_numpy(call(model, other, function=context_of)[0])[:, 5:],
+        to_numpy(context)[:, 5:],
     )
 
 
