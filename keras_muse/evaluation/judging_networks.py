@@ -22,9 +22,9 @@ def clip_scorer():
         return networks.CLIPScorer.from_preset(CLIP)
 
 
-def emoji_scorer():
-    """What tells the drawings of emoji by their captions."""
-    return PictureTextScorer.from_preset("emoji_scorer")
+def scorer(preset):
+    """What tells pictures by their captions."""
+    return PictureTextScorer.from_preset(preset)
 
 
 def vgg16(weights):

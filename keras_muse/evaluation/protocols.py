@@ -72,7 +72,9 @@ _EMOJI = Protocol(
         metrics.FrechetDistance(),
     ],
     pair_metrics=lambda: [metrics.PerceptualDistance()],
-    text_metrics=lambda: [metrics.RPrecision(judging_networks.emoji_scorer())],
+    text_metrics=lambda: [
+        metrics.RPrecision(judging_networks.scorer("emoji_scorer"))
+    ],
 )
 # Of any pictures: what does not depend on what they show.
 _PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
@@ -102,3 +104,32 @@ PROTOCOLS = {
     "coco": _COCO,
     "cc3m": _CC3M,
 }
+
+
+def with_second_scorer(protocol, scorer):
+    """A protocol that also asks another scorer: `second_r_precision`.
+
+    Args:
+        protocol: a `Protocol`.
+        scorer: as `RPrecision` takes it. If it looks with a network of its
+            own, as `PictureTextScorer(image_network="own")` does, that is the
+            second network, too, unless the protocol has one.
+
+    Returns:
+        A `Protocol`.
+    """
+    second_network = protocol.second_network
+    own_network = getattr(scorer, "own_network", None)
+    if second_network is None and own_network is not None:
+
+        def second_network():
+            return own_network
+
+    return dataclasses.replace(
+        protocol,
+        second_network=second_network,
+        text_metrics=lambda: [
+            *protocol.text_metrics(),
+            metrics.RPrecision(scorer, name="second_r_precision"),
+        ],
+    )
