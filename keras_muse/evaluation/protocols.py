@@ -65,6 +65,12 @@ class Protocol:
         check_choice(self.references, "references", REFERENCES)
 
 
+def _second_scorer():
+    # Its eyes share nothing with EfficientNet-Lite0, nor with the AlexNet of
+    # the tokenizers' loss.
+    return judging_networks.scorer("emoji_second_scorer")
+
+
 _EMOJI = Protocol(
     feature_network=networks.EfficientNetLite0,
     feature_metrics=lambda: [
@@ -73,11 +79,13 @@ _EMOJI = Protocol(
     ],
     pair_metrics=lambda: [metrics.PerceptualDistance()],
     text_metrics=lambda: [
-        metrics.RPrecision(judging_networks.scorer("emoji_scorer"))
+        metrics.RPrecision(judging_networks.scorer("emoji_scorer")),
+        metrics.RPrecision(_second_scorer(), name="second_r_precision"),
     ],
+    second_network=lambda: _second_scorer().own_network,
 )
 # Of any pictures: what does not depend on what they show.
-_PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
+_PICTURES = dataclasses.replace(_EMOJI, text_metrics=list, second_network=None)
 # The tables of the paper (section 3.1). It does not say how COCO's numbers were
 # taken; those beside it are of Imagen's way (section 4.1 of that paper): "30K
 # prompts are drawn randomly from the validation set, and the model samples

@@ -43,9 +43,9 @@ class PictureTextScorer(MuseModel):
 
     With `image_network="own"` the picture's network is a small one that is
     trained along with the towers: a second opinion of pictures like those it
-    was trained on (`keras-muse evaluate --second-scorer`). It shares with the
-    first MiniLM and the drawings, and no eye: neither EfficientNet-Lite0, on
-    which `emoji_scorer` and the distances of `evaluate` rest, nor AlexNet,
+    was trained on. `from_preset("emoji_second_scorer")` is one. It shares with
+    the first MiniLM and the drawings, and no eye: neither EfficientNet-Lite0,
+    on which `emoji_scorer` and the distances of `evaluate` rest, nor AlexNet,
     which a tokenizer is trained to please. No loss has ever seen it.
 
     Args:

@@ -12,6 +12,7 @@ from keras_muse.files.bundled import ASSETS
 # Directories of presets inside the package.
 BUNDLED = {
     "emoji_scorer": str(ASSETS / "emoji_scorer"),
+    "emoji_second_scorer": str(ASSETS / "emoji_second_scorer"),
     "muse_emoji": str(ASSETS / "muse_emoji"),
 }
 
