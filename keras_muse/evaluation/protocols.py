@@ -126,6 +126,7 @@ def with_second_scorer(protocol, scorer):
     Returns:
         A `Protocol`.
     """
+    name = "second_r_precision"  # in the place of the protocol's own
     second_network = protocol.second_network
     own_network = getattr(scorer, "own_network", None)
     if second_network is None and own_network is not None:
@@ -137,7 +138,7 @@ def with_second_scorer(protocol, scorer):
         protocol,
         second_network=second_network,
         text_metrics=lambda: [
-            *protocol.text_metrics(),
-            metrics.RPrecision(scorer, name="second_r_precision"),
+            *(m for m in protocol.text_metrics() if m.name != name),
+            metrics.RPrecision(scorer, name=name),
         ],
     )

@@ -178,6 +178,8 @@ def test_a_second_scorer_is_asked_too(pairs, drawn):
     assert protocol.second_network is None
     names = [metric.name for metric in protocol.text_metrics()]
     assert names == ["r_precision", "second_r_precision"]
+    again = with_second_scorer(protocol, Colors()).text_metrics()
+    assert [metric.name for metric in again] == names
     protocol = with_second_scorer(first, Seer())
     assert protocol.second_network() is quarters
     # A network that was named stays.
