@@ -61,6 +61,7 @@ SHAPE = {
 }
 BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
 SPLITS = muse_emoji.HELD_OUT
+BESIDE = ("model", "shown", "true")  # what a row has that is no score
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of a row that is masked, for the losses
 SCORES = (
     "kernel_distance",
@@ -297,7 +298,7 @@ def bounds(protocol, pairs, tokenizer, split):
     images, texts = pairs.as_arrays()
     restored = image_ops.to_pixels(tokenizer.decode(tokenizer.encode(images)))
     for name, drawn in (("true", images), ("true, as tokens", restored)):
-        scores = Scores(protocol)
+        scores = Scores(protocol, pairs)
         scores.update(images, drawn, texts)
         yield {
             "model": name,
@@ -311,6 +312,8 @@ def bounds(protocol, pairs, tokenizer, split):
 
 class Nearest:
     """Draws nothing: finds the training drawing of the nearest caption."""
+
+    generation_defaults = {}
 
     def __init__(self, encoder):
         self.encoder = encoder
@@ -334,7 +337,7 @@ def in_short(rows):
     """A row a split, model and guidance scale: means and spreads over seeds."""
     for model in dict.fromkeys(row["model"] for row in rows):
         runs = [
-            {k: v for k, v in row.items() if k not in ("model", "shown")}
+            {k: v for k, v in row.items() if k not in BESIDE}
             for row in rows
             if row["model"] == model
         ]

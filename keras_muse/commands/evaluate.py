@@ -72,6 +72,12 @@ def add_arguments(command):
         "defaults has seen: takes the distances again, as second_...",
     )
     command.add_argument(
+        "--second-scorer",
+        metavar="PRESET",
+        help="another `PictureTextScorer` for second_r_precision; one with a "
+        "network of its own takes the distances again, too",
+    )
+    command.add_argument(
         "--split",
         nargs="+",
         help="rows to draw (test_pair and test_concept of the emoji)",
@@ -123,9 +129,7 @@ def run(options):
     if options.protocol is None:
         is_emoji = options.data.partition(":")[0] == "emoji"
         options.protocol = "emoji" if is_emoji else "pictures"
-    protocol = dataclasses.replace(
-        PROTOCOLS[options.protocol], **_changes(options)
-    )
+    protocol = _changed(PROTOCOLS[options.protocol], options)
     sampler_options.check(options)
     _check_statistics(options)
     # What can be wrong with them shows before the first picture is drawn.
@@ -166,23 +170,27 @@ def run(options):
     print(f"\n{options.output}/scores.md")
 
 
-def _changes(options):
-    """What the command line says otherwise than the protocol."""
+def _changed(protocol, options):
+    """A protocol, but for what the command line says otherwise."""
     from keras_muse.evaluation import judging_networks
-    from keras_muse.evaluation.protocols import PROTOCOLS
+    from keras_muse.evaluation.protocols import with_second_scorer
 
     changes = {}
     if options.num_prompts is not None:
         changes["num_prompts"] = options.num_prompts
     if options.network is not None:
         changes["feature_network"] = functools.partial(
-            PROTOCOLS[options.protocol].feature_network, options.network
+            protocol.feature_network, options.network
         )
     if options.second_network is not None:
         changes["second_network"] = functools.partial(
             judging_networks.vgg16, options.second_network
         )
-    return changes
+    protocol = dataclasses.replace(protocol, **changes)
+    if options.second_scorer is None:
+        return protocol
+    scorer = judging_networks.scorer(options.second_scorer)
+    return with_second_scorer(protocol, scorer)
 
 
 def _draw_settings(muse, options, sampler):

@@ -1,6 +1,7 @@
 """The networks that judge, and what is said where one cannot be had."""
 
 import contextlib
+import functools
 
 from keras_muse.metrics import networks
 from keras_muse.scorers.picture_text_scorer import PictureTextScorer
@@ -22,9 +23,10 @@ def clip_scorer():
         return networks.CLIPScorer.from_preset(CLIP)
 
 
-def emoji_scorer():
-    """What tells the drawings of emoji by their captions."""
-    return PictureTextScorer.from_preset("emoji_scorer")
+@functools.cache
+def scorer(preset):
+    """What tells pictures by their captions; each is loaded once."""
+    return PictureTextScorer.from_preset(preset)
 
 
 def vgg16(weights):

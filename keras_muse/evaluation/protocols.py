@@ -65,6 +65,12 @@ class Protocol:
         check_choice(self.references, "references", REFERENCES)
 
 
+def _second_scorer():
+    # Its eyes share nothing with EfficientNet-Lite0, nor with the AlexNet of
+    # the tokenizers' loss.
+    return judging_networks.scorer("emoji_second_scorer")
+
+
 _EMOJI = Protocol(
     feature_network=networks.EfficientNetLite0,
     feature_metrics=lambda: [
@@ -72,10 +78,14 @@ _EMOJI = Protocol(
         metrics.FrechetDistance(),
     ],
     pair_metrics=lambda: [metrics.PerceptualDistance()],
-    text_metrics=lambda: [metrics.RPrecision(judging_networks.emoji_scorer())],
+    text_metrics=lambda: [
+        metrics.RPrecision(judging_networks.scorer("emoji_scorer")),
+        metrics.RPrecision(_second_scorer(), name="second_r_precision"),
+    ],
+    second_network=lambda: _second_scorer().own_network,
 )
 # Of any pictures: what does not depend on what they show.
-_PICTURES = dataclasses.replace(_EMOJI, text_metrics=list)
+_PICTURES = dataclasses.replace(_EMOJI, text_metrics=list, second_network=None)
 # The tables of the paper (section 3.1). It does not say how COCO's numbers were
 # taken; those beside it are of Imagen's way (section 4.1 of that paper): "30K
 # prompts are drawn randomly from the validation set, and the model samples
@@ -102,3 +112,33 @@ PROTOCOLS = {
     "coco": _COCO,
     "cc3m": _CC3M,
 }
+
+
+def with_second_scorer(protocol, scorer):
+    """A protocol that also asks another scorer: `second_r_precision`.
+
+    Args:
+        protocol: a `Protocol`.
+        scorer: as `RPrecision` takes it. If it looks with a network of its
+            own, as `PictureTextScorer(image_network="own")` does, that is the
+            second network, too, unless the protocol has one.
+
+    Returns:
+        A `Protocol`.
+    """
+    name = "second_r_precision"  # in the place of the protocol's own
+    second_network = protocol.second_network
+    own_network = getattr(scorer, "own_network", None)
+    if second_network is None and own_network is not None:
+
+        def second_network():
+            return own_network
+
+    return dataclasses.replace(
+        protocol,
+        second_network=second_network,
+        text_metrics=lambda: [
+            *(m for m in protocol.text_metrics() if m.name != name),
+            metrics.RPrecision(scorer, name=name),
+        ],
+    )

@@ -64,6 +64,7 @@ CLASSES = {
     "samplers.remdm_sampler": "ReMDMSampler",
     "samplers.resampling_sampler": "ResamplingSampler",
     "scorers.clip_scorer": "CLIPScorer",
+    "scorers.picture_network": "PictureNetwork",
     "scorers.picture_text_scorer": "PictureTextScorer",
 }
 

@@ -13,17 +13,22 @@ from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.text_encoders.minilm_text_encoder import (
     MiniLMTextEncoder,
 )
+from keras_muse.ops.images import to_model_range
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.inputs import Input
 from keras_muse.runtime.inputs import check_inputs
+from keras_muse.scorers.picture_network import IMAGE_SIZE
+from keras_muse.scorers.picture_network import PictureNetwork
 
 # Similarities are at most 1; CLIP lets no logit exceed 100 of them.
 MAX_LOGIT_SCALE = 100.0
 BATCH_SIZE = 32  # of pictures, and of texts, that pass a network at once
 IMAGE_FEATURE_DIM, TEXT_FEATURE_DIM = 1280, 384
+IMAGE_NETWORKS = ("efficientnet_lite0", "own")
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -36,7 +41,16 @@ class PictureTextScorer(MuseModel):
     pair are near. `from_preset("emoji_scorer")` was trained on the `train`
     rows of the bundled drawings.
 
+    With `image_network="own"` the picture's network is a small one that is
+    trained along with the towers: a second opinion of pictures like those it
+    was trained on. `from_preset("emoji_second_scorer")` is one. It shares with
+    the first MiniLM and the drawings, and no eye: neither EfficientNet-Lite0,
+    on which `emoji_scorer` and the distances of `evaluate` rest, nor AlexNet,
+    which a tokenizer is trained to please. No loss has ever seen it.
+
     Args:
+        image_network: `"efficientnet_lite0"` or `"own"`. Defaults to
+            `"efficientnet_lite0"`.
         hidden_dim: int. Width inside the towers. Defaults to `512`.
         embedding_dim: int. Width of the space they share. Defaults to `256`.
         dropout: float in [0, 1). Part of the features that training leaves
@@ -44,8 +58,10 @@ class PictureTextScorer(MuseModel):
         **kwargs: arguments of `keras.Model`.
 
     Call arguments:
-        inputs: dict of `"image_features"`, float `(batch, 1280)`,
-            `"text_features"`, float `(batch, 384)`, and in `fit` also
+        inputs: dict of `"image_features"`, float `(batch, 1280)`, or, with a
+            network of its own, `"images"`, uint8 or float in [-1, 1]
+            `(batch, 64, 64, 3)`;
+            `"text_features"`, float `(batch, 384)`; and in `fit` also
             `"caption_ids"`, int `(batch,)`: rows of one caption have one
             number, and are not held against each other.
         training: bool. Whether features are dropped.
@@ -72,13 +88,24 @@ class PictureTextScorer(MuseModel):
     term_weights = {"contrastive_loss": 1.0}
 
     def __init__(
-        self, hidden_dim=512, embedding_dim=256, dropout=0.3, **kwargs
+        self,
+        hidden_dim=512,
+        embedding_dim=256,
+        dropout=0.3,
+        image_network="efficientnet_lite0",
+        **kwargs,
     ):
         super().__init__(**kwargs)
+        self.image_network = check_choice(
+            image_network, "image_network", IMAGE_NETWORKS
+        )
         self.hidden_dim = check_int(hidden_dim, "hidden_dim")
         self.embedding_dim = check_int(embedding_dim, "embedding_dim")
         self.dropout = check_number(dropout, "dropout", 0, 1, open_at="high")
         self.frozen = FrozenFeatures()
+        self.own_network = None
+        if image_network == "own":
+            self.own_network = PictureNetwork(name="own_network")
         self.image_tower = self._tower("image_tower")
         self.text_tower = self._tower("text_tower")
         self.build()
@@ -97,7 +124,11 @@ class PictureTextScorer(MuseModel):
         )
 
     def build(self, input_shape=None):
-        self.image_tower.build((None, IMAGE_FEATURE_DIM))
+        image_feature_dim = IMAGE_FEATURE_DIM
+        if self.own_network is not None:
+            self.own_network.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
+            image_feature_dim = self.own_network.feature_dim
+        self.image_tower.build((None, image_feature_dim))
         self.text_tower.build((None, TEXT_FEATURE_DIM))
         self.log_scale = self.add_weight(
             shape=(),
@@ -107,8 +138,11 @@ class PictureTextScorer(MuseModel):
         self.built = True
 
     def batch_inputs(self, training):
+        pictures = {"image_features": Input(((IMAGE_FEATURE_DIM,),))}
+        if self.own_network is not None:
+            pictures = {"images": Input(((IMAGE_SIZE, IMAGE_SIZE, 3),))}
         return {
-            "image_features": Input(((IMAGE_FEATURE_DIM,),)),
+            **pictures,
             "text_features": Input(((TEXT_FEATURE_DIM,),)),
             "caption_ids": Input(((),), is_optional=not training),
         }
@@ -118,10 +152,12 @@ class PictureTextScorer(MuseModel):
         return self.loss_inputs(inputs, training=False)
 
     def loss_inputs(self, inputs, training):
+        if self.own_network is None:
+            features = inputs["image_features"]
+        else:
+            features = self.own_network(to_model_range(inputs["images"]))
         return {
-            "image": self.image_tower(
-                inputs["image_features"], training=training
-            ),
+            "image": self.image_tower(features, training=training),
             "text": self.text_tower(inputs["text_features"], training=training),
         }
 
@@ -158,8 +194,14 @@ class PictureTextScorer(MuseModel):
             float32 numpy array of shape `(num_images, embedding_dim)`, rows
             of unit length.
         """
-        features = self.frozen.image_features(images)
+        features = self._image_features(check_pictures(images, "images"))
         return self._embed("image tower", self.image_tower, features)
+
+    @functools.cached_property
+    def _image_features(self):
+        if self.own_network is None:
+            return self.frozen.image_features
+        return PictureBatches(self.own_network, BATCH_SIZE)
 
     def text_embeddings(self, texts):
         """Texts as points in the common space.
@@ -206,6 +248,7 @@ class PictureTextScorer(MuseModel):
             "hidden_dim": self.hidden_dim,
             "embedding_dim": self.embedding_dim,
             "dropout": self.dropout,
+            "image_network": self.image_network,
         }
 
 

@@ -123,6 +123,9 @@ def test_the_emoji_protocol_knows_true_drawings():
     scores.update(images, images, texts)
     results = scores.results()
     assert results.pop("r_precision") > 0.75  # chance is 0.01
+    assert results.pop("second_r_precision") > 0.3
+    for name in ("frechet_distance", "kernel_distance"):
+        assert results.pop(f"second_{name}") == pytest.approx(0, abs=0.01)
     assert results["perceptual_distance"] == pytest.approx(0, abs=1e-5)
     assert results["frechet_distance"] == pytest.approx(0, abs=1e-3)
     # Of equal sets the unbiased distance is a little below zero.

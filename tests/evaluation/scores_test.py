@@ -10,6 +10,7 @@ from keras_muse import data
 from keras_muse import metrics
 from keras_muse.evaluation import PROTOCOLS
 from keras_muse.evaluation import Protocol
+from keras_muse.evaluation.protocols import with_second_scorer
 from keras_muse.evaluation.rows import by_another_hand
 from keras_muse.evaluation.rows import other_rows
 from keras_muse.evaluation.rows import rows_to_draw
@@ -161,6 +162,30 @@ def test_a_second_network_takes_the_same_distances(pairs, drawn):
     metric.update_state(rows.as_arrays()[0], drawn)
     assert found["second_kernel_distance"] == pytest.approx(metric.result())
     assert found["kernel_distance"] != pytest.approx(metric.result())
+
+
+class Seer(Colors):
+    """A scorer with a network of its own."""
+
+    own_network = staticmethod(quarters)
+
+
+def test_a_second_scorer_is_asked_too(pairs, drawn):
+    first = dataclasses.replace(
+        DRAWN, text_metrics=lambda: [metrics.RPrecision(Colors(), 3)]
+    )
+    protocol = with_second_scorer(first, Colors())
+    assert protocol.second_network is None
+    names = [metric.name for metric in protocol.text_metrics()]
+    assert names == ["r_precision", "second_r_precision"]
+    again = with_second_scorer(protocol, Colors()).text_metrics()
+    assert [metric.name for metric in again] == names
+    protocol = with_second_scorer(first, Seer())
+    assert protocol.second_network() is quarters
+    # A network that was named stays.
+    named = dataclasses.replace(first, second_network=lambda: mean_colors)
+    named = with_second_scorer(named, Seer())
+    assert named.second_network() is mean_colors
 
 
 def test_true_pictures_against_as_many_others(pairs):

@@ -123,3 +123,55 @@ def test_preset_has_the_towers_only(tmp_path):
 def test_texts_that_are_not_one_a_picture_raise():
     with pytest.raises(ValueError, match="2 texts and 3 images"):
         small_scorer().score(pictures(), ["a", "b"])
+
+
+# === With a network of its own ===
+
+
+def coloured_pairs(num_rows, size=64):
+    """Squares of eight colours on grey, and features of their names."""
+    generator = np.random.default_rng(0)
+    things = generator.integers(8, size=num_rows)
+    bits = np.stack([things >> i & 1 for i in range(3)], axis=1)
+    images = generator.integers(100, 150, (num_rows, size, size, 3), "uint8")
+    inside = slice(size // 4, -size // 4)
+    images[:, inside, inside] = bits[:, None, None] * 255
+    names = np.random.default_rng(1).standard_normal((8, 384))
+    return {
+        "images": images,
+        "text_features": names[things].astype("float32"),
+        "caption_ids": things.astype("int32"),
+    }
+
+
+def test_own_eyes_learn_along():
+    scorer = small_scorer(image_network="own")
+    assert scorer.own_network.trainable_weights
+    x = coloured_pairs(128)
+    scorer.compile(keras.optimizers.Adam(2e-3))
+    scorer.fit(x, batch_size=32, epochs=6, verbose=0)
+    # Pictures of another size are brought to that of the network.
+    images = coloured_pairs(64, size=96)
+    of_images = scorer.image_embeddings(images["images"])
+    of_texts = to_numpy(scorer.text_tower(images["text_features"]))
+    found = (of_images @ of_texts.T).argmax(axis=1)
+    right = images["caption_ids"][found] == images["caption_ids"]
+    assert right.mean() > 0.9  # chance is 1 of 8
+
+
+def test_own_eyes_are_in_the_preset(tmp_path):
+    scorer = small_scorer(image_network="own")
+    randomize(scorer, 0.1)
+    expected = scorer.score(pictures(), ["a", "b", "c"])
+    scorer.save_to_preset(str(tmp_path / "scorer"))
+    loaded = PictureTextScorer.from_preset(str(tmp_path / "scorer"))
+    np.testing.assert_allclose(
+        loaded.score(pictures(), ["a", "b", "c"]), expected, atol=1e-6
+    )
+    # It looks with no other network.
+    assert "_look" not in vars(loaded.frozen)
+
+
+def test_unknown_eyes_raise():
+    with pytest.raises(ValueError, match="`image_network` must be one of"):
+        small_scorer(image_network="vgg16")

@@ -14,6 +14,7 @@ from keras_muse.models.presets.small_architectures import SMALL_ARCHITECTURES
 # Directories of presets inside the package.
 BUNDLED = {
     "emoji_scorer": str(ASSETS / "emoji_scorer"),
+    "emoji_second_scorer": str(ASSETS / "emoji_second_scorer"),
     "muse_emoji": str(ASSETS / "muse_emoji"),
 }
 
