@@ -41,19 +41,10 @@ NUM_HELD_OUT = 8  # of each held-out split, evenly over its rows
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="muse_emoji")
-    parser.add_argument("--guidance-scale", type=float, default=2.0)
-    parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--output", required=True, help="the PNG to write")
     options = parser.parse_args()
     muse = keras_muse.Muse.from_preset(options.preset)
-    sampler = keras_muse.ConfidenceSampler(temperature=options.temperature)
-    common = {
-        "guidance_scale": options.guidance_scale,
-        "sampler": sampler,
-        "super_res_sampler": sampler,
-        "seed": 0,
-        "verbose": 0,
-    }
+    common = {"seed": 0, "verbose": 0}
     sections = [
         ("Trained on", muse.generate(TRAINED, **common), TRAINED),
         ("New combinations", muse.generate(UNSEEN, **common), UNSEEN),
