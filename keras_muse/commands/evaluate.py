@@ -124,6 +124,7 @@ def run(options):
     from keras_muse.evaluation.muse_scores import evaluate
     from keras_muse.evaluation.protocols import PROTOCOLS
     from keras_muse.evaluation.rows import rows_to_draw
+    from keras_muse.muse.draw_options import DrawOptions
     from keras_muse.muse.muse import Muse
 
     if options.protocol is None:
@@ -136,10 +137,11 @@ def run(options):
     collections = _load_collections(options, protocol)
     training_pairs = _load_training_pairs(options, protocol)
     muse = Muse.from_preset(options.preset)
-    sampler = sampler_options.sampler_of(muse, options)
+    own = DrawOptions.of(muse.generation_defaults)
+    samplers = sampler_options.samplers_of(options, own)
     about = {
         **{name: getattr(options, name) for name in SETTINGS},
-        **_draw_settings(muse, options, sampler),
+        **_draw_settings(muse, options, samplers),
     }
     rows, reconstructions = [], []
     for split, pairs in collections.items():
@@ -153,8 +155,7 @@ def run(options):
             super_res_num_steps=options.super_res_num_steps,
             seed=options.seed,
             batch_size=options.batch_size,
-            sampler=sampler,
-            super_res_sampler=sampler,
+            **samplers,
             reference_statistics=options.reference_statistics,
             training_pairs=training_pairs,
         )
@@ -193,14 +194,14 @@ def _changed(protocol, options):
     return with_second_scorer(protocol, scorer)
 
 
-def _draw_settings(muse, options, sampler):
+def _draw_settings(muse, options, samplers):
     """What is drawn with, whether it was asked for or suits the model."""
     from keras_muse.muse.draw_options import DrawOptions
 
     used = DrawOptions.of(
         muse.generation_defaults,
         super_res_num_steps=options.super_res_num_steps,
-        sampler=sampler,
+        **samplers,
     )
     return {
         "super_res_num_steps": used.super_res_num_steps,

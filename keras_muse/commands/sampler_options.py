@@ -27,20 +27,11 @@ def check(options):
     samplers.get(options.sampler or "confidence", **arguments)
 
 
-def sampler_of(muse, options):
-    """The sampler that is asked for, or `None` for the model's own.
+def samplers_of(options, used):
+    """The samplers that are asked for, of both stages, by their arguments.
 
     A temperature suits a model and not a sampler: another sampler draws at
     that of the model's own, unless told otherwise.
-    """
-    from keras_muse.muse.draw_options import DrawOptions
-
-    used = DrawOptions.of(muse.generation_defaults)
-    return samplers_of(options, used).get("sampler")
-
-
-def samplers_of(options, used):
-    """The samplers that are asked for, of both stages, by their arguments.
 
     Args:
         options: what the command line says.

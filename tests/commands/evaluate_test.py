@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_muse import ConfidenceSampler
 from keras_muse import cli
 from keras_muse import data
 from keras_muse import metrics
@@ -91,6 +92,35 @@ def test_a_size_that_is_no_multiple_of_a_token(preset, tmp_path, monkeypatch):
     contents = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert contents["scores"][0]["image_size"] == 27
     assert contents["reconstructions"] == []
+
+
+def test_another_temperature_is_that_of_both_stages(
+    preset, tmp_path, monkeypatch
+):
+    """Each keeps the rest of its own sampler."""
+    muse = shared_muse()
+    own = {
+        "sampler": ConfidenceSampler(temperature=0.5, top_k=3),
+        "super_res_sampler": ConfidenceSampler(choice_temperature=1.0),
+    }
+    changed = dict(muse.generation_defaults) | own
+    monkeypatch.setattr(muse, "generation_defaults", changed)
+    muse.save_to_preset(str(tmp_path / "muse"))
+    given = {}
+
+    def look(*args, **kwargs):
+        given.update(kwargs)
+        raise OSError("seen enough")
+
+    monkeypatch.setattr(muse_scores, "evaluate", look)
+    with pytest.raises(SystemExit, match="seen enough"):
+        evaluate(
+            *(str(tmp_path / "muse"), tmp_path / "report"),
+            *("--temperature", "0.7", "--num-prompts", "2"),
+        )
+    for name, sampler in own.items():
+        expected = dataclasses.replace(sampler, temperature=0.7)
+        assert given[name] == expected
 
 
 def test_a_later_split_that_fails_keeps_the_first(
