@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_muse.muse import parameters
+from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.ops.images import to_pixels
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.training.sheets import draw_sections
@@ -65,17 +67,19 @@ def draw_captions(muse, pairs, path, seed):
     )
 
 
-def draw_sheet(muse, collection, image_size, path, seed):
-    """The sheet at the end.
+def draw_sheet(muse, preset, collection, image_size, path, seed):
+    """The sheet at the end, which remembers how its pictures were drawn.
 
     Args:
         muse: a `Muse`.
+        preset: string. Where it was saved.
         collection: a `Collection`.
         image_size: int. Pixels a side of what `muse` draws.
         path: string. Where the PNG goes.
         seed: int. Seed of the pictures.
     """
-    sections = []
+    sections, made = [], []
+    options = DrawOptions.of(muse.generation_defaults)
     parts = {"Captions of the training": collection.train}
     if collection.held_out is not None:
         parts["Captions of held-out pictures"] = collection.held_out
@@ -83,10 +87,17 @@ def draw_sheet(muse, collection, image_size, path, seed):
         pairs = part.select_evenly(NUM_AT_THE_END).resized(image_size)
         true, texts = pairs.as_arrays()
         sections.append((title, _draw(muse, texts, seed), texts))
+        made += parameters.describe(
+            muse,
+            list(texts),
+            seeds=[seed + i for i in range(len(texts))],
+            preset=preset,
+            options=options,
+        )
     restored = _through_tokens(muse, true[:NUM_ON_THE_WAY])
     sections.append(("The pictures of the last captions", true, None))
     sections.append(("The first of them through the tokenizer", restored, None))
-    draw_sections(sections, path=path)
+    draw_sections(sections, path=path, parameters=made)
 
 
 def _draw(muse, texts, seed):

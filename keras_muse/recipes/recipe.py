@@ -253,7 +253,7 @@ class Recipe:
         path = os.path.join(output, "grid.png")
         size = self.sizes.image_size
         drawings.draw_sheet(
-            muse, self.collection, size, path, self.options.seed
+            muse, preset, self.collection, size, path, self.options.seed
         )
         self._score(muse, output)
         card.write_card(preset, self)

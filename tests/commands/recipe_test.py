@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_muse import Muse
 from keras_muse import data
+from keras_muse import read_parameters
 from keras_muse.commands import recipe
 from keras_muse.data.emoji import BUNDLED
 from keras_muse.recipes.recipe import SHARES
@@ -65,6 +66,9 @@ def test_it_leaves_a_preset_and_a_sheet(run):
     assert min(sheet.size) > 250
     assert len(np.unique(np.asarray(sheet))) > 50
     assert not (output / "preset" / "text_encoder").exists()
+    made = read_parameters(output / "grid.png")
+    assert {one["preset"] for one in made} == {str(output / "preset")}
+    assert all(one["prompt"] and one["seed"] >= 0 for one in made)
 
 
 def test_more_minutes_leave_the_tokens_their_meaning(run):
