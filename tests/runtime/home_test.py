@@ -37,14 +37,14 @@ def test_without_a_home_models_are_imported_and_the_command_line_says_so():
     result = run_as_nobody(
         "from keras_muse.cli import main\n"
         "try:\n"
-        "    main(['generate', 'a cat', '--output', 'a.xyz'])\n"
+        "    main(['generate', 'a cat', '--output', 'a.png', '--preset', 'b'])\n"
         "except SystemExit as error:\n"
         "    print(error)\n"
         "import keras_muse\n"
         "print(keras_muse.MuseBase.__name__)\n"
     )
     assert result.returncode == 0, result.stderr
-    assert "Received: --output a.xyz" in result.stdout
+    assert "Received: preset='b'" in result.stdout
     assert result.stdout.endswith("MuseBase\n")
     (line,) = result.stderr.splitlines()
     assert "not kept for the next time: there is no home directory" in line
