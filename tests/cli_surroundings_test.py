@@ -97,7 +97,7 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         ((*TOKENIZE, "--crop-scale", "nan", "1"), "crop_scale=(nan, 1.0)"),
         ((*TOKENIZE, "--batch-size", "0"), "batch_size=0"),
         ((*EVALUATE, "--data", "pipe"), "path='pipe'"),
-        ((*EVALUATE, "--num-prompts", "0"), "num_rows=0"),
+        ((*EVALUATE, "--num-prompts", "0"), "num_prompts=0"),
         ((*EVALUATE, "--output", "pipe"), "'pipe'"),
         (("convert", "empty", "--output", "new"), "empty"),
         (("convert", "pipe", "--output", "new"), "pipe"),

@@ -4,6 +4,8 @@ import collections
 
 import numpy as np
 
+from keras_muse.runtime.checks import check_int
+
 # Of the draw of prompts, so that it is always the same.
 _SEED = 0
 
@@ -30,9 +32,9 @@ def other_rows(pairs, protocol):
 
 
 def _chosen(there, protocol):
-    wanted = protocol.num_prompts
-    if wanted is None:
+    if protocol.num_prompts is None:
         return list(range(there))
+    wanted = check_int(protocol.num_prompts, "num_prompts")
     if there < wanted:
         raise ValueError(
             f"`pairs` must have the {wanted} rows that `protocol` asks for. "
