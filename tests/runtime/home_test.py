@@ -37,7 +37,7 @@ def test_without_a_home_models_are_imported_and_the_command_line_says_so():
     result = run_as_nobody(
         "from keras_muse.cli import main\n"
         "try:\n"
-        "    main(['generate', 'a cat', '--output', 'a.png', '--preset', 'b'])\n"
+        "    main(['generate', 'a', '--output', 'a.png', '--preset', 'b'])\n"
         "except SystemExit as error:\n"
         "    print(error)\n"
         "import keras_muse\n"
