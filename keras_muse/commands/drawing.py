@@ -93,6 +93,17 @@ def add_decoding_arguments(command):
     sampler_options.add_arguments(command)
 
 
+def add_picture_and_prompts(command, picture, prompts):
+    """What is edited, with what words, and the help of both."""
+    command.add_argument("picture", metavar="PICTURE", help=picture)
+    command.add_argument(
+        "prompts",
+        nargs="+",
+        metavar="PROMPT",
+        help=f"{prompts}; several draw several pictures",
+    )
+
+
 def add_blending_argument(command):
     command.add_argument(
         "--blend-width",

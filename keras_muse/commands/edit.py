@@ -9,14 +9,10 @@ check = picture_files.check
 
 
 def add_arguments(command):
-    command.add_argument(
-        "picture", metavar="PICTURE", help="of the size that the model draws"
-    )
-    command.add_argument(
-        "prompts",
-        nargs="+",
-        metavar="PROMPT",
-        help="what it is to become; several draw several pictures",
+    drawing.add_picture_and_prompts(
+        command,
+        picture="of the size that the model draws",
+        prompts="what it is to become",
     )
     # Their defaults are those of `Muse.edit`.
     command.add_argument(

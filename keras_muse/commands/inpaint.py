@@ -13,14 +13,10 @@ check = picture_files.check
 
 
 def add_arguments(command):
-    command.add_argument(
-        "picture", metavar="PICTURE", help="of the size that the model draws"
-    )
-    command.add_argument(
-        "prompts",
-        nargs="+",
-        metavar="PROMPT",
-        help="what is to be seen; several draw several pictures",
+    drawing.add_picture_and_prompts(
+        command,
+        picture="of the size that the model draws",
+        prompts="what is to be seen",
     )
     command.add_argument(
         "--mask",

@@ -9,12 +9,10 @@ check = picture_files.check
 
 
 def add_arguments(command):
-    command.add_argument("picture", metavar="PICTURE", help="of any size")
-    command.add_argument(
-        "prompts",
-        nargs="+",
-        metavar="PROMPT",
-        help="what is to be seen; several draw several pictures",
+    drawing.add_picture_and_prompts(
+        command,
+        picture="of any size",
+        prompts="what is to be seen",
     )
     command.add_argument(
         "--padding",
