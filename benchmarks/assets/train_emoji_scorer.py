@@ -109,7 +109,7 @@ def features(scorer, views):
         images.append(
             blunted(view["image"], number) if is_blunt else view["image"]
         )
-        texts.append(view["text"])
+        texts.append(view["text"][:2])  # with the style, and without
     pictures = {"images": np.stack(images)}
     if scorer.image_network != "own":
         pictures = {"image_features": scorer.frozen.image_features(**pictures)}

@@ -53,36 +53,10 @@ SMALL, LARGE = 128, 256  # pixels, out of the base and of the super-res model
 STAGES = ("tokenizer", "tokens", "base", "super_res", "preset")
 HELD_OUT = ("test_pair", "test_concept")
 
-# A light encoder: it turns every view of every drawing into tokens.
-TOKENIZER = {
-    "base_channels": 32,
-    "channel_multipliers": (1, 2, 4, 4),
-    "num_res_blocks": 2,
-    "codebook_size": 1024,
-    "codebook_dim": 8,
-    "decoder_base_channels": 48,
-    "num_groups": 16,
-}
-TRANSFORMER = {
-    "codebook_size": TOKENIZER["codebook_size"],
-    "text_dim": 384,
-    "use_gated_activation": True,
-    "use_query_key_norm": True,
-}
-BASE = {
-    "num_layers": 8,
-    "hidden_dim": 384,
-    "num_heads": 6,
-    "intermediate_dim": 1024,
-}
-SUPER_RES = {
-    "num_layers": 5,
-    "low_res_num_layers": 2,
-    "hidden_dim": 320,
-    "num_heads": 10,
-    "intermediate_dim": 864,
-    "block_size": 8,
-}
+# Of the tokenizer, whose encoder is light: it turns every view of every
+# drawing into tokens.
+TOKENIZER = "vqgan_f8_small"
+BASE, SUPER_RES = "muse_base_medium", "muse_super_res_small"
 BATCH = {"tokenizer": 192, "base": 256, "super_res": 64}
 RATE = {"tokenizer": 1.5e-3, "base": 1.2e-3, "super_res": 1.2e-3}
 # What is drawn with: chosen on one half of test_pair.
@@ -148,7 +122,9 @@ def load(options, split="train", **kwargs):
 
 
 def make_tokenizer(options):
-    tokenizer = keras_muse.VQGANTokenizer(**TOKENIZER)
+    tokenizer = keras_muse.VQGANTokenizer.from_preset(
+        TOKENIZER, load_weights=False
+    )
     tokenizer.compile(
         keras.optimizers.Adam(beta_2=0.99),
         reconstruction="l1",
@@ -306,26 +282,13 @@ def captions(row, rng):
 
 
 def make_base(options):
-    model = keras_muse.MuseBase(
-        grid_size=grid_size(SMALL), **BASE, **TRANSFORMER
-    )
+    model = keras_muse.MuseBase.from_preset(BASE, load_weights=False)
     fit_transformer(options, model)
 
 
 def make_super_res(options):
-    model = keras_muse.MuseSuperRes(
-        grid_size=grid_size(LARGE),
-        low_res_grid_size=grid_size(SMALL),
-        low_res_codebook_size=TOKENIZER["codebook_size"],
-        **SUPER_RES,
-        **TRANSFORMER,
-    )
+    model = keras_muse.MuseSuperRes.from_preset(SUPER_RES, load_weights=False)
     fit_transformer(options, model)
-
-
-def grid_size(image_size):
-    factor = 2 ** (len(TOKENIZER["channel_multipliers"]) - 1)
-    return image_size // factor, image_size // factor
 
 
 def fit_transformer(options, model):
@@ -346,18 +309,21 @@ def fit_transformer(options, model):
         for split in ("train", *HELD_OUT)
     )
     if options.stage == "super_res":
-        batches.stream = batches.stream.map(with_wrong_tokens)
+        spoil = functools.partial(
+            with_wrong_tokens, codebook_size=model.low_res_codebook_size
+        )
+        batches.stream = batches.stream.map(spoil)
     fit(options, model, batches, *zip(HELD_OUT, held_out, strict=True))
     model.save_to_preset(path(options, options.stage))
 
 
-def with_wrong_tokens(batch):
+def with_wrong_tokens(batch, codebook_size):
     """A batch of which some low-resolution tokens are random codes."""
     token_ids = batch["low_res_token_ids"]
     rng = np.random.default_rng(token_ids.ravel())
     rates = rng.uniform(0, WRONG_TOKENS, len(token_ids))
     rates = rates.reshape(-1, *(1,) * (token_ids.ndim - 1))
-    wrong = rng.integers(TRANSFORMER["codebook_size"], size=token_ids.shape)
+    wrong = rng.integers(codebook_size, size=token_ids.shape)
     is_wrong = rng.random(token_ids.shape) < rates
     token_ids = np.where(is_wrong, wrong, token_ids).astype(token_ids.dtype)
     return {**batch, "low_res_token_ids": token_ids}

@@ -149,6 +149,8 @@ def draw_on(options, task, arguments, **described):
     from keras_muse.muse.muse import Muse
     from keras_muse.samplers.seeds import image_seeds
 
+    if task != "edit":
+        sampler_options.check(options)
     prompts = [x for x in options.prompts for _ in range(options.num_images)]
     preset = preset_of(options)
     muse = Muse.from_preset(preset)

@@ -31,9 +31,6 @@ def add_arguments(command):
 
 
 def run(options):
-    from keras_muse.commands import sampler_options
-
-    sampler_options.check(options)
     picture = picture_files.read_picture(options.picture)
     mask = picture_files.read_mask(options.mask, picture)
     blending = drawing.blending_of(options)

@@ -15,6 +15,7 @@ from PIL import Image
 
 import keras_muse
 from keras_muse.data.token_shards.records import unpack_record
+from keras_muse.models.presets import architectures
 from tests.data.image_text_test import png
 from tests.data.image_text_test import write_tar
 
@@ -28,29 +29,41 @@ ROWS = [
     ("blue whale", "noto", "test_concept"),
     ("blue whale", "twemoji", "test_concept"),
 ]
-TINY = {
-    "SMALL": 16,
-    "LARGE": 32,
-    "TRANSFORMER": {"codebook_size": 32, "text_dim": 384, "num_heads": 2},
-    "BASE": {"num_layers": 2, "hidden_dim": 32, "intermediate_dim": 64},
-    "SUPER_RES": {
-        "num_layers": 2,
-        "low_res_num_layers": 1,
-        "hidden_dim": 32,
-        "intermediate_dim": 64,
-        "block_size": 2,
-    },
-    "TOKENIZER": {
-        "base_channels": 8,
-        "channel_multipliers": (1, 2, 2),
-        "num_res_blocks": 1,
-        "codebook_size": 32,
-        "codebook_dim": 8,
-        "num_groups": 4,
-    },
-    "STEPS": 2,
-    "SAVE_EVERY": 0,
+TRANSFORMER = {
+    "codebook_size": 32,
+    "grid_size": (4, 4),
+    "text_dim": 384,
+    "num_layers": 2,
+    "hidden_dim": 32,
+    "num_heads": 2,
+    "intermediate_dim": 64,
 }
+ARCHITECTURES = {
+    "TOKENIZER": (
+        "VQGANTokenizer",
+        {
+            "base_channels": 8,
+            "channel_multipliers": (1, 2, 2),
+            "num_res_blocks": 1,
+            "codebook_size": 32,
+            "codebook_dim": 8,
+            "num_groups": 4,
+        },
+    ),
+    "BASE": ("MuseBase", TRANSFORMER),
+    "SUPER_RES": (
+        "MuseSuperRes",
+        {
+            **TRANSFORMER,
+            "grid_size": (8, 8),
+            "low_res_codebook_size": 32,
+            "low_res_grid_size": (4, 4),
+            "low_res_num_layers": 1,
+            "block_size": 2,
+        },
+    ),
+}
+TINY = {"SMALL": 16, "LARGE": 32, "STEPS": 2, "SAVE_EVERY": 0}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +85,12 @@ def trained(tmp_path_factory):
         script = importlib.import_module("train_muse_emoji")
         for name, value in TINY.items():
             monkeypatch.setattr(script, name, value)
-        tokenizer = keras_muse.VQGANTokenizer(**TINY["TOKENIZER"])
+        for name, architecture in ARCHITECTURES.items():
+            monkeypatch.setattr(script, name, name)
+            monkeypatch.setitem(architectures.ARCHITECTURES, name, architecture)
+        tokenizer = keras_muse.VQGANTokenizer.from_preset(
+            script.TOKENIZER, load_weights=False
+        )
         tokenizer.save_to_preset(str(directory / "tokenizer"))
         for stage in ("tokens", "base", "super_res", "preset"):
             options = argparse.Namespace(
@@ -136,7 +154,7 @@ def test_some_low_resolution_tokens_are_wrong(monkeypatch):
         "token_ids": np.zeros((64, 4), "int32"),
         "low_res_token_ids": np.zeros((64, 16, 16), "int32"),
     }
-    changed = script.with_wrong_tokens(batch)
+    changed = script.with_wrong_tokens(batch, codebook_size=1024)
     rates = (changed["low_res_token_ids"] != 0).mean(axis=(1, 2))
     assert 0.05 < rates.mean() < 0.1 and rates.max() < 0.25
     assert changed["token_ids"] is batch["token_ids"]
