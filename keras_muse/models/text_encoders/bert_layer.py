@@ -68,6 +68,17 @@ class BertEncoderLayer(keras.layers.Layer):
             epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name=name
         )
 
+    def build(self, input_shape):
+        # Without this and the output's shape Keras would trace the call twice.
+        hidden, inner = input_shape, (*input_shape[:-1], self.intermediate_dim)
+        for part in (self.query, self.key, self.value, self.attention_output):
+            part.build(hidden)
+        self.intermediate_dense.build(hidden)
+        self.output_dense.build(inner)
+        self.attention_norm.build(hidden)
+        self.feed_forward_norm.build(hidden)
+        self.built = True
+
     def call(self, x, padding_mask):
         x = self.attention_norm(x + self._attend(x, padding_mask))
         hidden = ops.gelu(self.intermediate_dense(x), approximate=False)
@@ -88,6 +99,9 @@ class BertEncoderLayer(keras.layers.Layer):
         )
         mixed = ops.reshape(mixed, (-1, x.shape[1], self.hidden_dim))
         return self.attention_output(mixed)
+
+    def compute_output_shape(self, input_shape, *args):
+        return input_shape
 
     def get_config(self):
         return {

@@ -181,6 +181,19 @@ class T5EncoderLayer(keras.layers.Layer):
             epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name=name
         )
 
+    def build(self, input_shape):
+        # Without this and the output's shape Keras would trace the call twice.
+        mixed_dim = self.num_heads * self.key_value_dim
+        for part in (self.query, self.key, self.value, self.intermediate_dense):
+            part.build(input_shape)
+        if self.use_gated_activation:
+            self.gate_dense.build(input_shape)
+        self.attention_output.build((*input_shape[:-1], mixed_dim))
+        self.output_dense.build((*input_shape[:-1], self.intermediate_dim))
+        self.attention_norm.build(input_shape)
+        self.feed_forward_norm.build(input_shape)
+        self.built = True
+
     def call(self, x, position_bias, padding_mask):
         normed = self.attention_norm(x)
         x = x + self._attend(normed, position_bias, padding_mask)
@@ -210,6 +223,9 @@ class T5EncoderLayer(keras.layers.Layer):
         if self.use_gated_activation:
             hidden = hidden * self.gate_dense(x)
         return self.output_dense(hidden)
+
+    def compute_output_shape(self, input_shape, *args):
+        return input_shape
 
     def get_config(self):
         return {
