@@ -19,14 +19,15 @@ one; without it the bundled drawings of 64 pixels are taken.
 """
 
 import argparse
+import os
 import pathlib
 import sys
 
+import h5py
 import keras
 import numpy as np
 from PIL import Image
 from train_muse_emoji import Views
-from train_muse_emoji import halve_weights
 
 from keras_muse import data
 from keras_muse import metrics
@@ -90,6 +91,23 @@ def main():
         for split in SPLITS
     ]
     print_rows(rows, options.json, "R-precision of true drawings")
+
+
+def halve_weights(file):
+    """Stores the numbers of a file in float16; they are read as before."""
+    with h5py.File(file) as whole, h5py.File(f"{file}.half", "w") as half:
+
+        def copy(name, node):
+            target = half.require_group(name) if name else half
+            if isinstance(node, h5py.Dataset):
+                del half[name]
+                half[name] = node[()].astype("float16")
+                target = half[name]
+            target.attrs.update(node.attrs)
+
+        copy("", whole)
+        whole.visititems(copy)
+    os.replace(f"{file}.half", file)
 
 
 def load(options, split):

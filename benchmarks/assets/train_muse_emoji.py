@@ -36,7 +36,6 @@ import os
 import shutil
 import time
 
-import h5py
 import keras
 import numpy as np
 from matplotlib.figure import Figure
@@ -60,7 +59,9 @@ BASE, SUPER_RES = "muse_base_medium", "muse_super_res_small"
 BATCH = {"tokenizer": 192, "base": 256, "super_res": 64}
 RATE = {"tokenizer": 1.5e-3, "base": 1.2e-3, "super_res": 1.2e-3}
 # What is drawn with: chosen on one half of test_pair.
+COMPACT_PARTS = ("base", "super_res", "image_tokenizer")
 DEFAULTS = {
+    "num_steps": 16,
     "guidance_scale": 2.0,
     "super_res_guidance_scale": 1.0,
     "sampler": keras_muse.ConfidenceSampler(temperature=0.5),
@@ -396,8 +397,7 @@ def make_preset(options):
     preset = path(options, "preset")
     shutil.rmtree(preset, ignore_errors=True)
     muse.save_to_preset(preset)
-    halve_weights(os.path.join(preset, "image_tokenizer", "model.weights.h5"))
-    for part in ("base", "super_res"):
+    for part in COMPACT_PARTS:
         directory = os.path.join(preset, part)
         os.remove(os.path.join(directory, "model.weights.h5"))
         compact_weights.save(
@@ -409,36 +409,15 @@ def make_preset(options):
 
 
 def rename_weights(file, keys):
-    """Names the weights in 8 bits in the lists of files of a preset."""
+    """Names the compact weights in the lists of files of a preset."""
     with open(file) as opened:
         contents = json.load(opened)
     parts = functools.reduce(dict.get, keys, contents)["parts"]
-    for part in ("base", "super_res"):
+    for part in COMPACT_PARTS:
         names = parts[part]["files"]
         names[names.index("model.weights.h5")] = compact_weights.FILE
     with open(file, "w") as opened:
         json.dump(contents, opened, indent=2)
-
-
-def halve_weights(file):
-    """Stores the numbers of a weight file in float16; they are read as before.
-
-    All but a tokenizer's codebook, which is known by its exact numbers.
-    """
-    with h5py.File(file) as whole, h5py.File(f"{file}.half", "w") as half:
-
-        def copy(name, node):
-            target = half.require_group(name) if name else half
-            if isinstance(node, h5py.Dataset):
-                del half[name]
-                dtype = node.dtype if "quantizer" in name else "float16"
-                half[name] = node[()].astype(dtype)
-                target = half[name]
-            target.attrs.update(node.attrs)
-
-        copy("", whole)
-        whole.visititems(copy)
-    os.replace(f"{file}.half", file)
 
 
 def draw_curves(options):

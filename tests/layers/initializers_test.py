@@ -24,6 +24,22 @@ def test_draws_what_keras_draws(name):
     assert np.all(to_numpy(mine((4, 8), "float32")))
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="the others compile nothing"
+)
+def test_weights_to_be_loaded_compile_no_program(caplog):
+    import jax
+
+    shape = (7, 911)  # a program is kept for each shape, so one of its own
+    draw = initializers.RandomNormal()
+    with jax.log_compiles():
+        with initializers.skip_random_weights():
+            keras.Variable(draw, shape=shape, dtype="float32")
+        assert "Compiling" not in caplog.text
+        keras.Variable(draw, shape=shape, dtype="float32")
+        assert "Compiling" in caplog.text
+
+
 def test_a_copy_by_its_configuration_draws_the_same():
     mine = initializers.TruncatedNormal(stddev=0.1, seed=3)
     copy = keras.initializers.deserialize(keras.initializers.serialize(mine))

@@ -1,4 +1,4 @@
-"""Weights in 8 bits, for what ships with the package."""
+"""Weights in 8 and 16 bits, for what ships with the package."""
 
 import numpy as np
 import safetensors.numpy
@@ -9,13 +9,16 @@ from keras_muse.files.whole import write_whole_file
 
 FILE = "model.safetensors"
 GROUP_SIZES = range(64, 31, -1)  # neighbours that share a scale
+EXACT = "quantizer"  # a code is known by the exact numbers of the codebook
 
 
 def compress(tensors):
-    """Matrices as int8 with scales beside them, all else as float16.
+    """Matrices as int8 with scales beside them, other floats as float16.
+
+    Integers and a codebook stay as they are.
 
     Args:
-        tensors: dict of float arrays by name.
+        tensors: dict of arrays by name.
 
     Returns:
         Dict of arrays. A matrix has a second one, `<name>.scale`: float16
@@ -23,6 +26,9 @@ def compress(tensors):
     """
     compact = {}
     for name, tensor in tensors.items():
+        if tensor.dtype.kind != "f" or EXACT in name:
+            compact[name] = tensor
+            continue
         is_matrix = tensor.ndim == 2 and len(tensor) > 2
         sizes = [
             n for n in GROUP_SIZES if is_matrix and tensor.shape[1] % n == 0

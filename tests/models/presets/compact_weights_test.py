@@ -33,6 +33,15 @@ def test_what_has_no_neighbours_to_share_with_is_float16():
     assert {x.dtype for x in compact.values()} == {np.dtype("float16")}
 
 
+def test_a_codebook_and_integers_stay_as_they_are():
+    tensors = {
+        "vector_quantizer/codebook": np.ones((64, 64), "float32"),
+        "steps": np.ones((), "int32"),
+    }
+    compact = compact_weights.compress(tensors)
+    assert all(compact[name] is tensors[name] for name in tensors)
+
+
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     directory = tmp_path_factory.mktemp("compact") / "preset"
