@@ -39,7 +39,8 @@ def _read(path, decode):
     from keras_muse.files.damage import reading
 
     if not os.path.isfile(path):  # a pipe is waited for, for ever
-        raise ValueError(f"`{path}` must be the file of a picture, and is none")
+        what = "is none" if os.path.exists(path) else "does not exist"
+        raise ValueError(f"`{path}` must be the file of a picture, and {what}")
     if os.path.getsize(path) > Limits().max_bytes:
         raise ValueError(
             f"`{path}` must have at most {Limits().max_bytes} bytes. Received: "

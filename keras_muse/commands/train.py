@@ -20,13 +20,16 @@ def add_arguments(command):
         "'tfds:NAME'",
     )
     command.add_argument(
-        "--output", required=True, help="directory of this one training"
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="directory of this one training",
     )
     command.add_argument(
         "--minutes",
         type=float,
         default=30.0,
-        help="about the time it takes, all in all (30)",
+        help="about the time it takes, all in all",
     )
     command.add_argument(
         "--held-out",
@@ -45,7 +48,9 @@ def add_arguments(command):
         action="store_true",
         help="mirror half of them; not where there is writing",
     )
-    command.add_argument("--seed", type=int, default=0, help="(0)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="of weights, batches and pictures"
+    )
 
 
 def _add_sizes(group):
