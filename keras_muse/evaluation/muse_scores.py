@@ -1,5 +1,6 @@
 """`evaluate`: draws the prompts of a data set and scores the pictures."""
 
+import dataclasses
 import itertools
 import math
 import time
@@ -9,6 +10,7 @@ import keras
 from keras_muse.data import decoding
 from keras_muse.evaluation.judge import Judge
 from keras_muse.evaluation.shown import Shown
+from keras_muse.muse import parameters
 from keras_muse.muse.draw_options import DrawOptions
 
 
@@ -71,7 +73,8 @@ def evaluate(
         and the scores by the names of the metrics; `"true"`, the scores of
         true pictures, which are the ceiling (see `Scores.true_results`);
         `"shown"`, which holds `"images"`, some of the drawn pictures at their
-        own size, and their `"texts"`; and, with `training_pairs`,
+        own size, their `"texts"`, and how each was drawn in `"parameters"`;
+        and, with `training_pairs`,
         `"nearest"`, the drawn pictures that are nearest to a training picture
         and these.
 
@@ -146,7 +149,8 @@ def _draw_and_score(muse, judge, options, verbose):
         seconds += time.perf_counter() - begin
         at_size = decoding.resize(drawn, true.shape[1:3])
         judge.update(true, at_size, texts)
-        shown.update(rows, drawn, at_size, texts)
+        made = _made(muse, texts, seeds, options)
+        shown.update(rows, drawn, at_size, texts, made)
         progress.update(rows.stop)
     return {
         "num_pictures": num_rows,
@@ -156,6 +160,18 @@ def _draw_and_score(muse, judge, options, verbose):
         **judge.results(),
         **shown.results(),
     }
+
+
+def _made(muse, texts, seeds, options):
+    """How each picture was drawn, but for the preset: no `Muse` knows it."""
+    if options["best_of"] is not None:
+        return [None] * len(texts)  # which candidate it was is not known
+    fields = {field.name for field in dataclasses.fields(DrawOptions)}
+    given = {name: options[name] for name in fields & set(options)}
+    used = DrawOptions.of(muse.generation_defaults, **given)
+    return parameters.describe(
+        muse, texts, seeds=seeds, preset=None, options=used
+    )
 
 
 def _known(name, number):

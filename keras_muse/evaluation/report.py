@@ -71,12 +71,7 @@ def write_report(directory, rows, reconstructions, about):
             json.dump(contents, file, indent=2)
         with open(os.path.join(temporary, "scores.md"), "w") as file:
             file.write(as_markdown(about, scores, reconstructions, ceilings))
-        sections = [
-            (_title(row), row["shown"]["images"], row["shown"]["texts"])
-            for row in rows
-            if row["seed"] == rows[0]["seed"]
-        ]
-        draw_sections(sections, path=os.path.join(temporary, "sheet.png"))
+        draw_sheet(rows, about, os.path.join(temporary, "sheet.png"))
         if any("nearest" in row for row in rows):
             draw_nearest(rows, os.path.join(temporary, "nearest.png"))
         if any("on_front" in row for row in scores):
@@ -181,6 +176,22 @@ def as_text(row, name):
 
 
 # === Copies ===
+
+
+def draw_sheet(rows, about, path):
+    """Draws pictures of the first seed; the file keeps how they were drawn."""
+    rows = [row for row in rows if row["seed"] == rows[0]["seed"]]
+    shown = [row["shown"] for row in rows]
+    sections = [
+        (_title(row), each["images"], each["texts"])
+        for row, each in zip(rows, shown, strict=True)
+    ]
+    made = [one for each in shown for one in each.get("parameters", [None])]
+    if None in made or "preset" not in about:
+        made = None
+    else:
+        made = [{**one, "preset": about["preset"]} for one in made]
+    draw_sections(sections, path=path, parameters=made)
 
 
 def draw_nearest(rows, path):

@@ -12,6 +12,7 @@ from keras_muse import ConfidenceSampler
 from keras_muse import cli
 from keras_muse import data
 from keras_muse import metrics
+from keras_muse import read_parameters
 from keras_muse.data.emoji import BUNDLED
 from keras_muse.evaluation import muse_scores
 from keras_muse.evaluation import protocols
@@ -63,6 +64,10 @@ def test_writes_the_report_of_both_splits(
     assert len(contents["reconstructions"]) == 2
     assert all(3 < row["psnr"] < 25 for row in contents["reconstructions"])
     assert capsys.readouterr().out.splitlines()[-1] == f"{output}/scores.md"
+    made = read_parameters(output / "sheet.png")
+    assert [one["num_steps"] for one in made] == ([1] * 20 + [2] * 20) * 2
+    assert {one["preset"] for one in made} == {str(preset)}
+    assert [one["seed"] for one in made] == [*range(20)] * 4
 
 
 def test_a_folder_of_drawings_at_another_size(preset, tmp_path, monkeypatch):

@@ -69,6 +69,10 @@ def test_scores_are_those_of_the_drawn_pictures(muse, pairs):
     assert row["num_pictures"] == 7 and row["image_size"] == 24
     np.testing.assert_array_equal(row["shown"]["images"], drawn)
     assert row["shown"]["texts"] == texts
+    made = row["shown"]["parameters"]
+    assert [one["prompt"] for one in made] == texts
+    assert [one["seed"] for one in made] == list(range(5, 12))
+    assert {one["num_steps"] for one in made} == {2}
 
 
 def test_every_setting_is_a_row_of_its_own(muse, pairs):
@@ -105,6 +109,8 @@ def test_the_best_of_candidates_is_scored(muse, pairs):
     _, texts = pairs.as_arrays()
     best = muse.generate(texts, best_of=2, scorer=brightness, **options)
     np.testing.assert_array_equal(row["shown"]["images"], best)
+    # Nobody could draw it again from the seed of a candidate.
+    assert row["shown"]["parameters"] == [None] * 7
 
 
 def test_a_broken_picture_is_left_out(muse, pairs):
