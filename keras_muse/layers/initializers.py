@@ -32,9 +32,9 @@ class _Skippable:
 
     def __call__(self, shape, dtype=None, **kwargs):
         if _skipped.get():
-            # Of this type by name JAX makes a copy; else it compiles a program.
+            # With its type by name JAX copies; without, it compiles a program.
             zeros = np.zeros(shape, "float32")
-            return keras.ops.convert_to_tensor(zeros, "float32")
+            return keras.ops.convert_to_tensor(zeros, dtype or "float32")
         return super().__call__(shape, dtype, **kwargs)
 
 

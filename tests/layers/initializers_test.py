@@ -24,6 +24,16 @@ def test_draws_what_keras_draws(name):
     assert np.all(to_numpy(mine((4, 8), "float32")))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_to_be_loaded_have_their_type(dtype):
+    with initializers.skip_random_weights():
+        weight = keras.Variable(
+            initializers.RandomNormal(), shape=(2, 3), dtype=dtype
+        )
+    assert keras.backend.standardize_dtype(weight.value.dtype) == dtype
+    assert not np.any(to_numpy(weight))
+
+
 @pytest.mark.skipif(
     keras.config.backend() != "jax", reason="the others compile nothing"
 )
