@@ -33,8 +33,9 @@ _TRANSFORMER_RULES = {
         ("model", "batch"),
     ),
     # The norms of queries and keys are left out: they act within a head, and
-    # heads stay on their devices.
-    r"(.*/)?(\w*(?<!query_)(?<!key_)norm|attention_output|output_dense|"
+    # heads stay on their devices; and that inside an MLP, whose columns do.
+    r"(.*/)?(\w*(?<!query_)(?<!key_)(?<!intermediate_)norm|"
+    r"attention_output|output_dense|"
     r"\w*layer_\d+)/output": _OUTPUT,
 }
 # What the base, super-resolution and the U-ViT share.
@@ -49,6 +50,7 @@ MASKED_TOKEN_RULES = {
         ("model",),
         ("model",),
     ),
+    ".*/intermediate_norm/gamma": (("model",), ("model",)),
     ".*/codes/embeddings": _EMBEDDING,
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
 }
