@@ -46,11 +46,9 @@ _IMAGE_TOKEN_RULES = {
 }
 MASKED_TOKEN_RULES = {
     **_IMAGE_TOKEN_RULES,
-    ".*/(intermediate_dense|gate_dense|head_dense|head_logits)/bias": (
-        ("model",),
-        ("model",),
-    ),
-    ".*/intermediate_norm/gamma": (("model",), ("model",)),
+    # One rule, as a rule must match and not every MLP has a norm.
+    ".*/((intermediate_dense|gate_dense|head_dense|head_logits)/bias|"
+    "intermediate_norm/gamma)": (("model",), ("model",)),
     ".*/codes/embeddings": _EMBEDDING,
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
 }
