@@ -267,7 +267,6 @@ def model_cases():
     flags = {
         "use_gated_activation": odd.bools(False),
         "use_query_key_norm": odd.bools(False),
-        "use_intermediate_norm": odd.bools(False),
     }
     base = {"codebook_size": 16, "grid_size": (4, 4), **tiny.TRANSFORMER}
     sizes = ("num_layers", "hidden_dim", "intermediate_dim", "text_dim")

@@ -18,9 +18,6 @@ class FeedForward(keras.layers.Layer):
             that GELU's output is multiplied by (GEGLU). With two thirds of
             `intermediate_dim` there are as many weights as without. Defaults
             to `False`.
-        use_intermediate_norm: bool. Whether what is between the two (after
-            the gate, if there is one) passes a layer normalization without
-            shift. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -40,23 +37,13 @@ class FeedForward(keras.layers.Layer):
 
     Reference:
         - [GLU Variants Improve Transformer](https://arxiv.org/abs/2002.05202)
-        - [NormFormer](https://arxiv.org/abs/2110.09456), for the norm
     """
 
-    def __init__(
-        self,
-        intermediate_dim,
-        use_gated_activation=False,
-        use_intermediate_norm=False,
-        **kwargs,
-    ):
+    def __init__(self, intermediate_dim, use_gated_activation=False, **kwargs):
         super().__init__(**kwargs)
         self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
         self.use_gated_activation = check_bool(
             use_gated_activation, "use_gated_activation"
-        )
-        self.use_intermediate_norm = check_bool(
-            use_intermediate_norm, "use_intermediate_norm"
         )
 
     def build(self, input_shape):
@@ -69,17 +56,8 @@ class FeedForward(keras.layers.Layer):
         if self.use_gated_activation:
             self.gate_dense = dense("gate_dense", self.intermediate_dim, dtype)
             self.gate_dense.build(input_shape)
-        intermediate_shape = (*input_shape[:-1], self.intermediate_dim)
-        if self.use_intermediate_norm:
-            self.intermediate_norm = keras.layers.LayerNormalization(
-                epsilon=1e-6,
-                center=False,
-                dtype=dtype,
-                name="intermediate_norm",
-            )
-            self.intermediate_norm.build(intermediate_shape)
         self.output_dense = dense("output_dense", hidden_dim, dtype)
-        self.output_dense.build(intermediate_shape)
+        self.output_dense.build((*input_shape[:-1], self.intermediate_dim))
         self.built = True
 
     def call(self, x):
@@ -89,8 +67,6 @@ class FeedForward(keras.layers.Layer):
         hidden = self.intermediate_dense(x)
         if self.use_gated_activation:
             hidden = hidden * self.gate_dense(x)
-        if self.use_intermediate_norm:
-            hidden = self.intermediate_norm(hidden)
         return self.output_dense(hidden)
 
     def get_config(self):
@@ -98,5 +74,4 @@ class FeedForward(keras.layers.Layer):
             **super().get_config(),
             "intermediate_dim": self.intermediate_dim,
             "use_gated_activation": self.use_gated_activation,
-            "use_intermediate_norm": self.use_intermediate_norm,
         }

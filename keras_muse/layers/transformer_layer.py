@@ -25,8 +25,6 @@ class TransformerLayer(keras.layers.Layer):
             `FeedForward`. Defaults to `False`.
         use_query_key_norm: bool. Whether attention normalizes its queries and
             keys, as in `Attention`. Defaults to `False`.
-        use_intermediate_norm: bool. Whether the MLP has a norm inside, as in
-            `FeedForward`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -63,7 +61,6 @@ class TransformerLayer(keras.layers.Layer):
         block_size=None,
         use_gated_activation=False,
         use_query_key_norm=False,
-        use_intermediate_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -79,9 +76,6 @@ class TransformerLayer(keras.layers.Layer):
         )
         self.use_query_key_norm = check_bool(
             use_query_key_norm, "use_query_key_norm"
-        )
-        self.use_intermediate_norm = check_bool(
-            use_intermediate_norm, "use_intermediate_norm"
         )
 
     def build(self, input_shape):
@@ -107,7 +101,6 @@ class TransformerLayer(keras.layers.Layer):
         self.feed_forward = FeedForward(
             self.intermediate_dim,
             self.use_gated_activation,
-            self.use_intermediate_norm,
             dtype=dtype,
             name="feed_forward",
         )
@@ -157,7 +150,6 @@ class TransformerLayer(keras.layers.Layer):
             "block_size": self.block_size,
             "use_gated_activation": self.use_gated_activation,
             "use_query_key_norm": self.use_query_key_norm,
-            "use_intermediate_norm": self.use_intermediate_norm,
         }
 
 

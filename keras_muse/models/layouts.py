@@ -33,9 +33,8 @@ _TRANSFORMER_RULES = {
         ("model", "batch"),
     ),
     # The norms of queries and keys are left out: they act within a head, and
-    # heads stay on their devices; and that inside an MLP, whose columns do.
-    r"(.*/)?(\w*(?<!query_)(?<!key_)(?<!intermediate_)norm|"
-    r"attention_output|output_dense|"
+    # heads stay on their devices.
+    r"(.*/)?(\w*(?<!query_)(?<!key_)norm|attention_output|output_dense|"
     r"\w*layer_\d+)/output": _OUTPUT,
 }
 # What the base, super-resolution and the U-ViT share.
@@ -46,9 +45,10 @@ _IMAGE_TOKEN_RULES = {
 }
 MASKED_TOKEN_RULES = {
     **_IMAGE_TOKEN_RULES,
-    # One rule, as a rule must match and not every MLP has a norm.
-    ".*/((intermediate_dense|gate_dense|head_dense|head_logits)/bias|"
-    "intermediate_norm/gamma)": (("model",), ("model",)),
+    ".*/(intermediate_dense|gate_dense|head_dense|head_logits)/bias": (
+        ("model",),
+        ("model",),
+    ),
     ".*/codes/embeddings": _EMBEDDING,
     ".*/positions": ((None, None, "model"), (None, None, "batch")),
 }

@@ -61,12 +61,7 @@ def test_blocks_make_self_attention_local():
 
 @pytest.mark.parametrize("blocks", [{}, {"grid_size": (4, 4), "block_size": 2}])
 def test_options_reach_all_its_parts(blocks):
-    layer = make(
-        use_query_key_norm=True,
-        use_gated_activation=True,
-        use_intermediate_norm=True,
-        **blocks,
-    )
+    layer = make(use_query_key_norm=True, use_gated_activation=True, **blocks)
     names = {w.path.partition("/")[2] for w in layer.weights}
     names -= {w.path.partition("/")[2] for w in make(**blocks).weights}
     assert names == {
@@ -76,7 +71,6 @@ def test_options_reach_all_its_parts(blocks):
         "cross_attention/key_norm/gamma",
         "feed_forward/gate_dense/kernel",
         "feed_forward/gate_dense/bias",
-        "feed_forward/intermediate_norm/gamma",
     }
 
 
@@ -84,7 +78,6 @@ OPTIONS = [
     {"grid_size": (4, 4), "block_size": 2},
     {"use_gated_activation": True},
     {"use_query_key_norm": True},
-    {"use_intermediate_norm": True},
 ]
 
 

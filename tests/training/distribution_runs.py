@@ -142,7 +142,6 @@ def run_super_res():
         codebook_size=24,
         use_gated_activation=True,
         use_query_key_norm=True,
-        use_intermediate_norm=True,
     )
     return model, {"super_res_losses": train(model)}
 

@@ -34,9 +34,6 @@ class MuseBase(MuseTransformer):
             `False`, the paper's MLP.
         use_query_key_norm: bool. Whether attention normalizes its queries and
             keys, which keeps it from becoming too sharp. Defaults to `False`.
-        use_intermediate_norm: bool. Whether the MLPs have a norm inside,
-            before their last matrix. Small models learn faster with it.
-            Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -86,7 +83,6 @@ class MuseBase(MuseTransformer):
         intermediate_dim=4096,
         use_gated_activation=False,
         use_query_key_norm=False,
-        use_intermediate_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -100,7 +96,6 @@ class MuseBase(MuseTransformer):
             intermediate_dim,
             use_gated_activation=use_gated_activation,
             use_query_key_norm=use_query_key_norm,
-            use_intermediate_norm=use_intermediate_norm,
             dtype=dtype,
             **kwargs,
         )

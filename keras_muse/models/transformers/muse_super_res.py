@@ -47,7 +47,6 @@ class MuseSuperRes(MuseTransformer):
             of the grid. Defaults to `8`.
         use_gated_activation: bool. As in `MuseBase`. Defaults to `False`.
         use_query_key_norm: bool. As in `MuseBase`. Defaults to `False`.
-        use_intermediate_norm: bool. As in `MuseBase`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -97,7 +96,6 @@ class MuseSuperRes(MuseTransformer):
         block_size=8,
         use_gated_activation=False,
         use_query_key_norm=False,
-        use_intermediate_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -112,7 +110,6 @@ class MuseSuperRes(MuseTransformer):
             block_size=block_size,
             use_gated_activation=use_gated_activation,
             use_query_key_norm=use_query_key_norm,
-            use_intermediate_norm=use_intermediate_norm,
             dtype=dtype,
             **kwargs,
         )

@@ -30,8 +30,6 @@ class MuseTransformer(MaskedTokenModel):
             `False`, as the paper has them.
         use_query_key_norm: bool. Whether attention normalizes its queries and
             keys. Defaults to `False`, as in the paper.
-        use_intermediate_norm: bool. Whether the MLPs have a norm inside.
-            Defaults to `False`, as in the paper.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Reference:
@@ -52,7 +50,6 @@ class MuseTransformer(MaskedTokenModel):
         block_size=None,
         use_gated_activation=False,
         use_query_key_norm=False,
-        use_intermediate_norm=False,
         dtype=None,
         **kwargs,
     ):
@@ -73,9 +70,6 @@ class MuseTransformer(MaskedTokenModel):
         )
         self.use_query_key_norm = check_bool(
             use_query_key_norm, "use_query_key_norm"
-        )
-        self.use_intermediate_norm = check_bool(
-            use_intermediate_norm, "use_intermediate_norm"
         )
         policy = self.dtype_policy
         self.token_embedding = TokenEmbedding(
@@ -107,7 +101,6 @@ class MuseTransformer(MaskedTokenModel):
             self.intermediate_dim,
             use_gated_activation=self.use_gated_activation,
             use_query_key_norm=self.use_query_key_norm,
-            use_intermediate_norm=self.use_intermediate_norm,
             dtype=self.dtype_policy,
             name=name,
             **kwargs,
@@ -171,5 +164,4 @@ class MuseTransformer(MaskedTokenModel):
             "intermediate_dim": self.intermediate_dim,
             "use_gated_activation": self.use_gated_activation,
             "use_query_key_norm": self.use_query_key_norm,
-            "use_intermediate_norm": self.use_intermediate_norm,
         }

@@ -23,12 +23,9 @@ from tests.helpers.tiny import to_numpy
 
 MAKERS = {
     "base": tiny_base,
-    # With all options that the paper does not have.
+    # With both options that the paper does not have.
     "super_res": functools.partial(
-        tiny_super_res,
-        use_gated_activation=True,
-        use_query_key_norm=True,
-        use_intermediate_norm=True,
+        tiny_super_res, use_gated_activation=True, use_query_key_norm=True
     ),
     "uvit": tiny_uvit,
 }
