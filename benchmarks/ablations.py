@@ -41,7 +41,9 @@ from table import print_rows
 
 import keras_muse
 from keras_muse import data
+from keras_muse.layers import transformer_layer
 from keras_muse.layers.conditional_norm import modulate
+from keras_muse.layers.feed_forward import FeedForward
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.ops import masking
 
@@ -83,6 +85,38 @@ class VisibleLoss(Variant):
         weights = ops.where(outputs["mask"], 1.0, 0.1)
         outputs = {**outputs, "mask": weights}
         return super().loss_terms(inputs, outputs, training)
+
+
+class NormedFeedForward(FeedForward):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, center=False)
+        self.norm.build((*input_shape[:-1], self.intermediate_dim))
+
+    def _transform(self, x):
+        hidden = self.intermediate_dense(x) * self.gate_dense(x)
+        return self.output_dense(self.norm(hidden))
+
+
+class InnerNormLayer(TransformerLayer):
+    """A norm after the gate, before the output matrix (NormFormer)."""
+
+    def build(self, input_shape):
+        with mock.patch.object(
+            transformer_layer, "FeedForward", NormedFeedForward
+        ):
+            super().build(input_shape)
+
+
+class InnerNorm(Variant):
+    def make_layer(self, name, **kwargs):
+        return InnerNormLayer(
+            self.num_heads,
+            self.intermediate_dim,
+            use_gated_activation=True,
+            use_query_key_norm=True,
+            name=name,
+        )
 
 
 class DropoutLayer(TransformerLayer):
@@ -234,12 +268,11 @@ class Arm:
     masks: dict = dataclasses.field(default_factory=dict)
 
 
-NORM = {**SMALL, "use_intermediate_norm": True}
 TOKENS = {"loss_average": "tokens"}
 ARMS = {
     "small": Arm(),
     "paper": Arm(shape=SHAPE),
-    "inner norm": Arm(shape=NORM),
+    "inner norm": Arm(InnerNorm),
     "token mean": Arm(compile=TOKENS),
     "even ratios": Arm(masks=EVEN),
     "arccos masks": Arm(masks=ARCCOS),
@@ -249,7 +282,7 @@ ARMS = {
     "pooled text": Arm(PooledText, shape={**SMALL, "intermediate_dim": 256}),
     "tied head": Arm(TiedHead, shape={**SMALL, "intermediate_dim": 397}),
     "lucidrains": Arm(LucidrainsBase, shape=SHAPE),
-    "norm, token mean": Arm(shape=NORM, compile=TOKENS),
+    "norm, token mean": Arm(InnerNorm, compile=TOKENS),
 }
 
 
