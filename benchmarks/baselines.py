@@ -3,7 +3,7 @@
 Three transformers of the same size learn the same token shards, the same
 batches in the same order, with the same optimizer and learning rates:
 
-- `muse`: `MuseBase`;
+- `muse`: `MuseBase`, in the small configuration of the package;
 - `autoregressive`: one token after another, as VQGAN's authors draw;
 - `lucidrains`: the masked transformer of muse-maskgit-pytorch, trained and
   sampled as that package does it.
@@ -15,13 +15,16 @@ MiniLM's space, and what bounds all of them: the true drawings, and the same
 through the tokenizer.
 
     export KERAS_BACKEND=torch
+    python benchmarks/baselines.py --output out --write-tokens emoji/
     for model in muse autoregressive lucidrains; do
         python benchmarks/baselines.py --output out --train $model
     done
     python benchmarks/baselines.py --output out
 
-`out` is where `train_muse_emoji.py` has left `tokenizer` and `tokens`. With
-Torch, as one of the three is made of it.
+`out/tokenizer` is a tokenizer of 512 codes that takes an eighth of each side,
+as the first bundled model had it; `emoji/` is a folder of tars as
+`benchmarks/assets/build_emoji.py` makes one. With Torch, as one of the three
+is made of it.
 """
 
 import argparse
@@ -52,14 +55,18 @@ MODELS = {
     "autoregressive": AutoregressiveBase,
     "lucidrains": LucidrainsBase,
 }
+SMALL = "muse_base_small"
+IMAGE_SIZE = 64
 SHAPE = {
-    "grid_size": muse_emoji.grid_size(muse_emoji.SMALL),
+    "codebook_size": 512,
+    "grid_size": (8, 8),
+    "text_dim": 384,
     "num_layers": 6,
     "hidden_dim": 256,
+    "num_heads": 8,
     "intermediate_dim": 1024,
-    **muse_emoji.TRANSFORMER,
 }
-BATCH_SIZE, RATE = muse_emoji.BATCH["base"], muse_emoji.RATE["base"]
+BATCH_SIZE, RATE = 64, 1e-3
 SPLITS = muse_emoji.HELD_OUT
 BESIDE = ("model", "shown", "true")  # what a row has that is no score
 SHARES = (1.0, 0.75, 0.5, 0.25)  # of a row that is masked, for the losses
@@ -75,6 +82,9 @@ SCORES = (
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True)
+    parser.add_argument(
+        "--write-tokens", metavar="DIR", help="of the tars in this folder"
+    )
     parser.add_argument("--train", choices=MODELS)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--prompts", type=int, default=200, help="of a split")
@@ -83,10 +93,48 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
-    if options.train:
+    if options.write_tokens:
+        write_tokens(options)
+    elif options.train:
         train(options)
     else:
         score(options)
+
+
+# === Tokens ===
+
+
+def write_tokens(options):
+    tokenizer = keras_muse.VQGANTokenizer.from_preset(
+        muse_emoji.path(options, "tokenizer")
+    )
+    encoder = keras_muse.MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
+    for split in ("train", *SPLITS):
+        pairs = data.load_emoji(
+            options.write_tokens,
+            image_size=2 * IMAGE_SIZE,
+            split=split,
+            shuffle=False,
+            skin_tones=split == "train",
+            prompts="both",
+        )
+        data.write_token_shards(
+            fewer_tones(pairs),
+            muse_emoji.path(options, "tokens", split),
+            tokenizer,
+            encoder,
+            image_size=IMAGE_SIZE,
+            batch_size=64,
+        )
+
+
+def fewer_tones(pairs):
+    """Drawings as they are, of those with skin tones a fourth."""
+    rows = zip(pairs.iterate_rows(), pairs.rows, strict=True)
+    for number, (pair, row) in enumerate(rows):
+        if "skin tone" in row["text"] and number % muse_emoji.TONE_SHARE:
+            continue
+        yield {"image": pair["image"], "text": row["texts"]}
 
 
 # === Training ===
@@ -94,7 +142,7 @@ def main():
 
 def train(options):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = MODELS[options.train](**SHAPE)
+    model = make(options.train)
     batches = data.read_token_shards(
         muse_emoji.path(options, "tokens", "train"),
         BATCH_SIZE,
@@ -105,7 +153,9 @@ def train(options):
     )
     begin = time.perf_counter()
     if options.train == "lucidrains":
-        train_lucidrains(model, batches, options.steps)
+        for step, loss in lucidrains_steps(model, batches, options.steps):
+            if step % 100 == 0:
+                print(f"{step}: {loss:.3f}", flush=True)
     else:
         train_keras(model, batches, options.steps)
     about = {
@@ -118,22 +168,32 @@ def train(options):
     print_rows([about], options.json, "Trained")
 
 
-def rate(steps):
+def make(name):
+    if name == "muse":  # the small configuration, of these sizes
+        return keras_muse.MuseBase.from_preset(SMALL, load_weights=False)
+    return MODELS[name](**SHAPE)
+
+
+def rate(steps, peak=RATE):
     warmup_steps = max(1, round(steps * training.TimeBudget.WARM_UP))
-    return optimizers.warmup_cosine(RATE, warmup_steps, steps)
+    return optimizers.warmup_cosine(peak, warmup_steps, steps)
+
+
+def adamw(steps, peak=RATE):
+    return keras.optimizers.AdamW(
+        rate(steps, peak), weight_decay=0.05, beta_2=0.98, global_clipnorm=1.0
+    )
 
 
 def train_keras(model, batches, steps):
-    optimizer = keras.optimizers.AdamW(
-        rate(steps), weight_decay=0.05, beta_2=0.98, global_clipnorm=1.0
-    )
+    optimizer = adamw(steps)
     if isinstance(model, AutoregressiveBase):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss)
         # Keras would permute the batches.
         model.fit(NextTokens(batches), shuffle=False, verbose=2)
     else:
-        model.compile(optimizer)
+        model.compile(optimizer, loss_average="tokens")
         model.fit(batches, verbose=2)
 
 
@@ -155,22 +215,23 @@ class NextTokens(keras.utils.PyDataset):
         return {**batch, "text_mask": batch["text_mask"] & kept}, labels
 
 
-def train_lucidrains(model, batches, steps):
+def lucidrains_steps(model, batches, steps, peak=RATE):
+    """Trains, and gives the number and the loss of each step after it."""
     parameters = list(model.maskgit.parameters())
     optimizer = torch.optim.AdamW(
-        parameters, RATE, betas=(0.9, 0.98), weight_decay=0.05
+        parameters, peak, betas=(0.9, 0.98), weight_decay=0.05
     )
-    rates = rate(steps)
+    rates = rate(steps, peak)
+    in_bfloat16 = "bfloat16" in keras.config.dtype_policy().name
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = float(rates(step))
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
             loss = model.loss(batches[step])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        if step % 100 == 0:
-            print(f"{step}: {loss.item():.3f}", flush=True)
+        yield step, loss.item()
 
 
 def save(options, name, model, about):
@@ -188,7 +249,7 @@ def save(options, name, model, about):
 def load(options, name):
     """The trained model of that name, and what is known of its training."""
     directory = muse_emoji.path(options, "baselines", name)
-    model = MODELS[name](**SHAPE)
+    model = make(name)
     if name == "lucidrains":
         model.maskgit.load(os.path.join(directory, "maskgit.pt"))
     else:
