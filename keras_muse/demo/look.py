@@ -1,0 +1,29 @@
+"""How the page looks: nothing of it comes from another machine."""
+
+import gradio as gr
+from gradio.themes.utils import fonts
+
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+#heading h1 { font-size: 1.5rem; margin: 0.4rem 0 0; }
+#heading p { margin: 0.1rem 0 0.4rem; opacity: 0.7; }
+#prompt textarea { font-size: 1.1rem; }
+#words p { margin: 0; min-height: 1.5em; font-variant-numeric: tabular-nums; }
+#picture img, #cells img, #canvas img { image-rendering: auto; }
+#gallery .caption-label { font-size: 0.7rem; }
+footer { display: none !important; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0.5rem !important; }
+}
+"""
+
+
+def theme():
+    """A quiet theme in the fonts of the machine that shows it."""
+    return gr.themes.Default(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="md",
+        font=[fonts.Font("system-ui"), fonts.Font("sans-serif")],
+        font_mono=[fonts.Font("ui-monospace"), fonts.Font("monospace")],
+    )

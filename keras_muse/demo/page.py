@@ -1,0 +1,345 @@
+"""What is on the page, and which click calls what."""
+
+import types
+
+import gradio as gr
+
+from keras_muse.demo import gallery
+from keras_muse.demo import limits
+from keras_muse.demo import masks
+from keras_muse.demo import settings
+from keras_muse.demo.handlers import Handlers
+from keras_muse.demo.settings import Settings
+
+EXAMPLES = [
+    "a red apple, noto style",
+    "a sleeping cat, twemoji style",
+    "a blue butterfly, fluent 3d style",
+    "a green heart, fluent flat style",
+]
+SIDES = ("top", "bottom", "left", "right")
+PAINT = "#e63c5a"
+# Of what is quick.
+QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
+
+
+def build(artist, folder):
+    """The page of a model.
+
+    Args:
+        artist: a `drawing.Artist`.
+        folder: string. Where its pictures are kept.
+
+    Returns:
+        `gradio.Blocks`, to be launched.
+    """
+    handlers = Handlers(artist, folder)
+    with gr.Blocks(
+        title="Muse",
+        analytics_enabled=False,
+        delete_cache=(600, limits.DAY),
+    ) as page:
+        parts = types.SimpleNamespace(
+            session=gr.State(
+                gallery.Session(),
+                delete_callback=lambda session: gallery.forget(session.gallery),
+            )
+        )
+        gr.HTML(
+            f"<h1>Muse</h1><p>{_say(artist)}</p>",
+            elem_id="heading",
+        )
+        with gr.Row():
+            with gr.Column(scale=4, min_width=300):
+                _controls(parts, artist)
+            with gr.Column(scale=5, min_width=300):
+                _pictures(parts, artist)
+        _connect(parts, handlers)
+    return page
+
+
+def _say(artist):
+    height, width = artist.image_size
+    return f"Pictures from words, {width} × {height} pixels, by {artist.preset}"
+
+
+# === What is seen ===
+
+
+def _controls(parts, artist):
+    parts.prompt = gr.Textbox(
+        label="Prompt",
+        placeholder="What shall be drawn?",
+        max_length=limits.MAX_CHARACTERS,
+        lines=1,
+        max_lines=4,
+        autofocus=True,
+        elem_id="prompt",
+    )
+    with gr.Row():
+        parts.draw = gr.Button("Draw", variant="primary", elem_id="draw")
+        parts.stop = gr.Button("Stop", min_width=80, elem_id="stop")
+    gr.Examples(EXAMPLES, parts.prompt, label="For example")
+    with gr.Row():
+        parts.count = gr.Slider(
+            1, limits.MAX_IMAGES, 1, step=1, label="Pictures", min_width=120
+        )
+        parts.seed = gr.Number(
+            0, label="Seed", precision=0, min_width=120, elem_id="seed"
+        )
+    parts.is_new = gr.Checkbox(
+        True, label="A new seed each time", elem_id="is_new"
+    )
+    with gr.Accordion("Advanced", open=False):
+        _advanced(parts, Settings.of(artist.own))
+    parts.file = gr.File(
+        label="Drop a picture: a PNG of this page restores its settings",
+        file_types=["image"],
+        height=120,
+        elem_id="file",
+    )
+
+
+def _advanced(parts, shown):
+    parts.negative = gr.Textbox(
+        label="Negative prompt",
+        info="What to lead away from",
+        max_length=limits.MAX_CHARACTERS,
+        elem_id="negative",
+    )
+    parts.steps = gr.Slider(
+        *(1, limits.MAX_STEPS, shown.num_steps), step=1, label="Steps"
+    )
+    parts.guidance = gr.Slider(
+        *(0, 10, shown.guidance_scale),
+        step=0.1,
+        label="Guidance",
+        info="How strongly the prompt is followed; 1 is none",
+    )
+    parts.sampler = gr.Dropdown(
+        settings.SAMPLERS,
+        value=shown.sampler,
+        label="Sampler",
+        info="In which order the picture is decided",
+    )
+    parts.temperature = gr.Slider(
+        *(0.1, 2, shown.temperature),
+        step=0.05,
+        label="Temperature",
+        info="Lower is surer, higher more varied",
+    )
+
+
+def _pictures(parts, artist):
+    with gr.Tabs() as parts.tabs:
+        with gr.Tab("Picture", id="picture"):
+            parts.image = gr.Image(
+                show_label=False,
+                format="png",
+                interactive=False,
+                height=400,
+                buttons=["download", "fullscreen"],
+                elem_id="picture",
+            )
+        with gr.Tab("Repaint", id="repaint") as parts.repaint_tab:
+            _repainting(parts, artist)
+        with gr.Tab("Extend", id="extend") as parts.extend_tab:
+            _extending(parts)
+        with gr.Tab("Change", id="change") as parts.change_tab:
+            _changing(parts)
+    parts.words = gr.Markdown("Ready.", elem_id="words", container=False)
+    parts.gallery = gr.Gallery(
+        label="This session: a click restores picture and settings",
+        columns=6,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="gallery",
+    )
+
+
+def _repainting(parts, artist):
+    gr.Markdown("Paint over what the prompt shall draw anew.")
+    height, width = artist.image_size
+    scale = masks.scale_of(artist.image_size)
+    parts.editor = gr.ImageEditor(
+        show_label=False,
+        type="numpy",
+        image_mode="RGBA",
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(
+            default_size=32 * scale // 2,
+            colors=[PAINT],
+            color_mode="fixed",
+        ),
+        eraser=gr.Eraser(default_size=32 * scale // 2),
+        format="png",
+        canvas_size=(width * scale, height * scale),
+        fixed_canvas=True,
+        buttons=[],
+        elem_id="editor",
+    )
+    parts.blends = gr.Checkbox(True, label="Blend the seam")
+    parts.repaint = gr.Button("Repaint", variant="primary", elem_id="repaint")
+    parts.cells = gr.Image(
+        label="Outlined: the tokens that the mask touches. Other pixels stay.",
+        format="png",
+        interactive=False,
+        height=300,
+        buttons=[],
+        elem_id="cells",
+    )
+
+
+def _extending(parts):
+    gr.Markdown("How many pixels shall be drawn on each side?")
+    parts.canvas = gr.Image(
+        show_label=False,
+        format="png",
+        interactive=False,
+        height=320,
+        buttons=[],
+        elem_id="canvas",
+    )
+    parts.sides = []
+    for names in (SIDES[:2], SIDES[2:]):
+        with gr.Row():
+            for name in names:
+                parts.sides.append(
+                    gr.Slider(
+                        *(0, limits.MAX_PADDING, 0),
+                        step=8,
+                        label=name.capitalize(),
+                        min_width=120,
+                    )
+                )
+    parts.blends_canvas = gr.Checkbox(True, label="Blend the seam")
+    parts.extend = gr.Button("Extend", variant="primary", elem_id="extend")
+
+
+def _changing(parts):
+    gr.Markdown(
+        "Leads the picture toward the prompt, without a mask. "
+        "What does not contradict the prompt tends to stay."
+    )
+    own = settings.of_edit()
+    parts.rounds = gr.Slider(
+        *(1, limits.MAX_ROUNDS, own["num_rounds"]),
+        step=1,
+        label="Rounds",
+        info="The more, the further the picture moves, and the longer it takes",
+    )
+    parts.edit_guidance = gr.Slider(
+        *(0, 10, own["guidance_scale"]), step=0.1, label="Guidance"
+    )
+    parts.change = gr.Button("Change", variant="primary", elem_id="change")
+
+
+# === What it does ===
+
+
+def _connect(parts, handlers):
+    drawing = _connect_drawing(parts, handlers)
+    # Else a button would wait for what it stops.
+    parts.stop.click(None, cancels=drawing, queue=False, **QUIET)
+    _connect_pictures(parts, handlers)
+    _connect_editing(parts, handlers)
+
+
+def _connect_drawing(parts, handlers):
+    """Connects the buttons that draw; returns their events."""
+    texts = [parts.session, parts.prompt, parts.negative]
+    seeds = [parts.seed, parts.is_new]
+    shown = [parts.steps, parts.guidance, parts.sampler, parts.temperature]
+    events = []
+    for triggers, handler, inputs in (
+        (
+            [parts.prompt.submit, parts.draw.click],
+            handlers.draw,
+            [parts.count, *seeds, *shown],
+        ),
+        (
+            [parts.repaint.click],
+            handlers.repaint,
+            [parts.editor, parts.blends, *seeds, *shown],
+        ),
+        (
+            [parts.extend.click],
+            handlers.extend,
+            [*parts.sides, parts.blends_canvas, *seeds, *shown],
+        ),
+        (
+            [parts.change.click],
+            handlers.change,
+            [parts.rounds, parts.edit_guidance, *seeds],
+        ),
+    ):
+        gr.on(triggers, _to_picture, None, parts.tabs, **QUIET)
+        event = gr.on(
+            triggers,
+            handler,
+            [*texts, *inputs],
+            [
+                *(parts.image, parts.words, parts.gallery),
+                *(parts.seed, parts.session),
+            ],
+            # Two pictures at once would take no less time.
+            concurrency_id="drawing",
+            concurrency_limit=1,
+            # Each click has its picture.
+            trigger_mode="multiple",
+            show_progress="minimal",
+            show_progress_on=parts.words,
+            api_visibility="undocumented",
+        )
+        events.append(event)
+    return events
+
+
+def _connect_pictures(parts, handlers):
+    """Connects what brings a picture back."""
+    restored = [
+        *(parts.image, parts.words, parts.session),
+        *(parts.prompt, parts.negative, parts.seed, parts.is_new),
+        *(parts.steps, parts.guidance, parts.sampler, parts.temperature),
+        *(parts.rounds, parts.edit_guidance),
+    ]
+    for trigger, handler, inputs in (
+        (parts.gallery.select, handlers.recall, [parts.session]),
+        (parts.file.upload, handlers.take, [parts.session, parts.file]),
+    ):
+        trigger(_to_picture, None, parts.tabs, **QUIET)
+        trigger(handler, inputs, restored, **QUIET)
+
+
+def _connect_editing(parts, handlers):
+    """Connects what is seen before an edit."""
+    parts.repaint_tab.select(
+        handlers.open_editor,
+        parts.session,
+        [parts.editor, parts.cells],
+        **QUIET,
+    )
+    parts.editor.change(
+        handlers.show_cells,
+        [parts.session, parts.editor],
+        parts.cells,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    gr.on(
+        [parts.extend_tab.select, *[side.change for side in parts.sides]],
+        handlers.show_canvas,
+        [parts.session, *parts.sides],
+        parts.canvas,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+
+def _to_picture():
+    return gr.Tabs(selected="picture")
