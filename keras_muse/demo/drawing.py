@@ -239,8 +239,9 @@ class Artist:
     def _least(self):
         return {
             "seed": 0,
-            "num_steps": 1,
-            "super_res_num_steps": 1,
+            # The first one of a ramp has no guidance: another program.
+            "num_steps": 2,
+            "super_res_num_steps": 2,
             "batch_size": BATCH_SIZE,
             "verbose": 0,
         }

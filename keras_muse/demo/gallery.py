@@ -1,5 +1,6 @@
 """The pictures of one session: files in a folder of this run of the page."""
 
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -7,6 +8,7 @@ import tempfile
 from PIL import Image
 
 from keras_muse.demo import limits
+from keras_muse.demo.tidy import PICTURES
 from keras_muse.training.sheets import save_picture
 
 
@@ -39,7 +41,10 @@ def keep(gallery, drawn, folder):
     Returns:
         list of `Kept`.
     """
-    place = tempfile.mkdtemp(dir=folder)
+    pictures = os.path.join(folder, PICTURES)
+    os.makedirs(pictures, exist_ok=True)
+    # A name that nobody else guesses.
+    place = tempfile.mkdtemp(dir=pictures)
     path = os.path.join(place, f"muse_{drawn.made['seed']}.png")
     save_picture(Image.fromarray(drawn.image), path, drawn.made, False)
     forget(gallery[limits.MAX_KEPT - 1 :])
@@ -49,9 +54,16 @@ def keep(gallery, drawn, folder):
 def forget(gallery):
     """Removes the files of pictures."""
     for kept in gallery:
-        if os.path.exists(kept.path):
-            os.remove(kept.path)
+        remove([kept.path])
+        with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(kept.path))
+
+
+def remove(paths):
+    """Removes files, of which some may be gone."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
 
 
 def keep_unfinished(unfinished, folder):
@@ -70,10 +82,17 @@ class Session:
         gallery: list of `Kept`, the newest first.
         picture: uint8 array of shape `(height, width, 3)`, the one that is
             drawn on, or `None`.
+        unfinished: list of strings, files that were seen for a moment.
         own: `DrawOptions` of the picture whose settings were restored, or
             `None`: those of the model.
     """
 
     gallery: list = dataclasses.field(default_factory=list)
     picture: object = None
+    unfinished: list = dataclasses.field(default_factory=list)
     own: object = None
+
+    def forget(self):
+        """Removes all files of the session."""
+        forget(self.gallery)
+        remove(self.unfinished)

@@ -3,7 +3,6 @@
 import functools
 import html
 import inspect
-import os
 import sys
 import time
 
@@ -23,7 +22,8 @@ from keras_muse.models.transformers.decoding import check_guidance_scale
 from keras_muse.samplers.seeds import NUM_SEEDS
 
 GREY = 200
-STAGES = {"base": "small picture", "super_res": "large picture"}
+NUM_LATE = 8
+STAGES = {"base": "Small picture", "super_res": "Large picture"}
 
 
 def said(handler):
@@ -169,28 +169,27 @@ class Handlers:
     def _show(self, session, updates, seed, task):
         """Yields the picture, the words, the gallery, the seed, the session."""
         nothing = gr.skip()
-        begin, seen = time.perf_counter(), []
+        begin = time.perf_counter()
+        # The browser has seen them by now, but for the last.
+        gallery.remove(session.unfinished[:-NUM_LATE])
+        session.unfinished = session.unfinished[-NUM_LATE:]
         if not self.artist.is_ready(task):
             self.artist.prepare(task)
             words = "Getting ready: programs are compiled, this once …"
             yield nothing, words, nothing, nothing, nothing
-        try:
-            for update in updates:
-                if isinstance(update, Unfinished):
-                    path = gallery.keep_unfinished(update, self.folder)
-                    seen.append(path)
-                    words = f"{STAGES[update.stage]}, step {update.step} …"
-                    yield path, words, nothing, nothing, nothing
-                    _remove(seen[:-2])
-                    continue
-                kept = gallery.keep(session.gallery, update, self.folder)
-                session.gallery, session.picture = kept, update.image
-                seconds = time.perf_counter() - begin
-                words = f"Seed {update.made['seed']} · {seconds:.1f} s"
-                begin = time.perf_counter()
-                yield kept[0].path, words, _shown(kept), seed, session
-        finally:
-            _remove(seen)
+        for update in updates:
+            if isinstance(update, Unfinished):
+                path = gallery.keep_unfinished(update, self.folder)
+                session.unfinished.append(path)
+                words = f"{STAGES[update.stage]}, step {update.step} …"
+                yield path, words, nothing, nothing, nothing
+                continue
+            kept = gallery.keep(session.gallery, update, self.folder)
+            session.gallery, session.picture = kept, update.image
+            seconds = time.perf_counter() - begin
+            words = f"Seed {update.made['seed']} · {seconds:.1f} s"
+            begin = time.perf_counter()
+            yield kept[0].path, words, _shown(kept), seed, session
 
     # === Pictures that come back ===
 
@@ -206,15 +205,13 @@ class Handlers:
     @said
     def take(self, session, path):
         """A picture that was dropped, and its settings, if it has any."""
-        if path is None:
-            nothing = [gr.skip()] * 3
-            return *nothing, *self._restored(session, None)
         session.picture = incoming.read_picture(path, self.artist.image_size)
         made, words = incoming.read_made(path)
         if made is None:
             gr.Warning(html.escape(words))
             words = "A picture to draw on, without settings."
-        return session.picture, words, session, *self._restored(session, made)
+        restored = self._restored(session, made)
+        return session.picture, words, session, *restored, None
 
     def _restored(self, session, made):
         """Values of the controls in their order on the page."""
@@ -318,9 +315,3 @@ def _seed(seed, is_new):
 
 def _shown(kept):
     return [(one.path, one.caption) for one in kept]
-
-
-def _remove(paths):
-    for path in paths:
-        if os.path.exists(path):
-            os.remove(path)

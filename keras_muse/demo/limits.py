@@ -15,7 +15,6 @@ MAX_SESSIONS = 100
 MAX_BYTES = 2**23
 MAX_PIXELS = 2**24
 QUEUE = 64  # clicks that wait
-DAY = 24 * 60 * 60
 
 
 def check_prompt(text, argument="prompt", is_needed=True):

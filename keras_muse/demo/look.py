@@ -9,8 +9,13 @@ CSS = """
 #heading p { margin: 0.1rem 0 0.4rem; opacity: 0.7; }
 #prompt textarea { font-size: 1.1rem; }
 #words p { margin: 0; min-height: 1.5em; font-variant-numeric: tabular-nums; }
-#picture img, #cells img, #canvas img { image-rendering: auto; }
-#gallery .caption-label { font-size: 0.7rem; }
+#picture img, #canvas img, #cells img {
+  width: 100%; height: 100%; object-fit: contain;
+}
+#file .wrap { font-size: 0.85rem; line-height: 1.3; padding-top: 0.6rem; }
+#file .icon-wrap { display: none; }
+#gallery .caption-label { display: none; }
+#gallery .grid-wrap { min-height: 0; max-height: none; }
 footer { display: none !important; }
 @media (max-width: 640px) {
   .gradio-container { padding: 0.5rem !important; }

@@ -10,6 +10,7 @@ from keras_muse.demo import masks
 from keras_muse.demo import settings
 from keras_muse.demo.handlers import Handlers
 from keras_muse.demo.settings import Settings
+from keras_muse.demo.tidy import Newest
 
 EXAMPLES = [
     "a red apple, noto style",
@@ -19,6 +20,11 @@ EXAMPLES = [
 ]
 SIDES = ("top", "bottom", "left", "right")
 PAINT = "#e63c5a"
+WELCOME = (
+    "Pictures of this session appear below; a click brings one back, with its "
+    "settings."
+)
+BRUSH = 20  # pixels of the canvas
 # Of what is quick.
 QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
@@ -34,15 +40,10 @@ def build(artist, folder):
         `gradio.Blocks`, to be launched.
     """
     handlers = Handlers(artist, folder)
-    with gr.Blocks(
-        title="Muse",
-        analytics_enabled=False,
-        delete_cache=(600, limits.DAY),
-    ) as page:
+    with gr.Blocks(title="Muse", analytics_enabled=False) as page:
         parts = types.SimpleNamespace(
             session=gr.State(
-                gallery.Session(),
-                delete_callback=lambda session: gallery.forget(session.gallery),
+                gallery.Session(), delete_callback=gallery.Session.forget
             )
         )
         gr.HTML(
@@ -55,7 +56,26 @@ def build(artist, folder):
             with gr.Column(scale=5, min_width=300):
                 _pictures(parts, artist)
         _connect(parts, handlers)
+    # What a browser sends at each stroke, and mostly does not come back for.
+    parts.editor.blob_storage = Newest(limits.MAX_SESSIONS)
+    for block in page.blocks.values():
+        _keep_local(block)
     return page
+
+
+def _keep_local(block):
+    """Lets a part of the page fetch nothing that a browser names."""
+    move = block.async_move_resource_to_block_cache
+
+    async def move_file(path):
+        if path is not None and "://" in str(path):
+            raise gr.Error(
+                "A picture must come as a file, not as an address.",
+                print_exception=False,
+            )
+        return await move(path)
+
+    block.async_move_resource_to_block_cache = move_file
 
 
 def _say(artist):
@@ -77,8 +97,10 @@ def _controls(parts, artist):
         elem_id="prompt",
     )
     with gr.Row():
-        parts.draw = gr.Button("Draw", variant="primary", elem_id="draw")
-        parts.stop = gr.Button("Stop", min_width=80, elem_id="stop")
+        parts.draw = gr.Button(
+            "Draw", variant="primary", scale=3, elem_id="draw"
+        )
+        parts.stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
     gr.Examples(EXAMPLES, parts.prompt, label="For example")
     with gr.Row():
         parts.count = gr.Slider(
@@ -93,9 +115,9 @@ def _controls(parts, artist):
     with gr.Accordion("Advanced", open=False):
         _advanced(parts, Settings.of(artist.own))
     parts.file = gr.File(
-        label="Drop a picture: a PNG of this page restores its settings",
+        label="A picture of yours; a PNG of this page restores its settings",
         file_types=["image"],
-        height=120,
+        height=110,
         elem_id="file",
     )
 
@@ -147,10 +169,11 @@ def _pictures(parts, artist):
             _extending(parts)
         with gr.Tab("Change", id="change") as parts.change_tab:
             _changing(parts)
-    parts.words = gr.Markdown("Ready.", elem_id="words", container=False)
+    parts.words = gr.Markdown(WELCOME, elem_id="words", container=False)
     parts.gallery = gr.Gallery(
-        label="This session: a click restores picture and settings",
+        show_label=False,
         columns=6,
+        fit_columns=False,
         height="auto",
         object_fit="cover",
         allow_preview=False,
@@ -171,13 +194,10 @@ def _repainting(parts, artist):
         sources=(),
         transforms=(),
         layers=False,
-        brush=gr.Brush(
-            default_size=32 * scale // 2,
-            colors=[PAINT],
-            color_mode="fixed",
-        ),
-        eraser=gr.Eraser(default_size=32 * scale // 2),
+        brush=gr.Brush(BRUSH, colors=[PAINT], color_mode="fixed"),
+        eraser=gr.Eraser(BRUSH),
         format="png",
+        height=440,
         canvas_size=(width * scale, height * scale),
         fixed_canvas=True,
         buttons=[],
@@ -308,12 +328,18 @@ def _connect_pictures(parts, handlers):
         *(parts.steps, parts.guidance, parts.sampler, parts.temperature),
         *(parts.rounds, parts.edit_guidance),
     ]
-    for trigger, handler, inputs in (
-        (parts.gallery.select, handlers.recall, [parts.session]),
-        (parts.file.upload, handlers.take, [parts.session, parts.file]),
+    for trigger, handler, inputs, outputs in (
+        (parts.gallery.select, handlers.recall, [], restored),
+        # The place is free for the next one.
+        (
+            parts.file.upload,
+            handlers.take,
+            [parts.file],
+            [*restored, parts.file],
+        ),
     ):
         trigger(_to_picture, None, parts.tabs, **QUIET)
-        trigger(handler, inputs, restored, **QUIET)
+        trigger(handler, [parts.session, *inputs], outputs, **QUIET)
 
 
 def _connect_editing(parts, handlers):
@@ -324,7 +350,8 @@ def _connect_editing(parts, handlers):
         [parts.editor, parts.cells],
         **QUIET,
     )
-    parts.editor.change(
+    # `change` alone tells nothing of what is painted.
+    parts.editor.input(
         handlers.show_cells,
         [parts.session, parts.editor],
         parts.cells,

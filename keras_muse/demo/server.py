@@ -7,6 +7,7 @@ import tempfile
 
 from keras_muse.demo import limits
 from keras_muse.demo.drawing import Artist
+from keras_muse.demo.tidy import sweeping
 
 # gradio would send home what it is used for, and look for newer versions; and
 # whatever it is told elsewhere to share, this page does not.
@@ -44,7 +45,7 @@ def serving(muse, preset, host="127.0.0.1", port=None, queue=limits.QUEUE):
     artist.prepare()
     try:
         with tempfile.TemporaryDirectory(prefix="keras_muse_demo_") as folder:
-            with _environment(folder), _small_pictures():
+            with _environment(folder), _small_pictures(), sweeping(folder):
                 blocks = _launched(artist, folder, host, port, queue)
                 try:
                     yield blocks.local_url
