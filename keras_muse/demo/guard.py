@@ -61,10 +61,10 @@ def is_open(path):
     """Whether the page itself asks for a path, decoded as it is served."""
     if not OPEN.fullmatch(path):
         return False
-    place = path.removeprefix(f"{API}/file=")
     # An address is a place of elsewhere, however it is written.
-    is_address = "://" in urllib.parse.unquote(place) or ".." in place
-    return place == path or not is_address
+    place = urllib.parse.unquote(path)
+    is_elsewhere = "://" in place or ".." in place
+    return not (path.startswith(f"{API}/file=") and is_elsewhere)
 
 
 def _is_loopback(host):

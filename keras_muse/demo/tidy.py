@@ -20,7 +20,7 @@ def sweep(folder, seconds=SECONDS, max_bytes=MAX_BYTES):
         seconds: number. What has not changed for so long is old.
         max_bytes: int. What goes beyond, the oldest first, is too much.
     """
-    files, kept = _files(folder), 0
+    files, kept = _files(os.fspath(folder)), 0
     for age, size, path in sorted(files):  # the newest first
         kept += size
         if age > seconds or kept > max_bytes:
