@@ -1,6 +1,7 @@
 """`keras-muse demo`."""
 
 import importlib.util
+import signal
 
 from keras_muse.commands.drawing import DEFAULT_PRESET
 
@@ -63,5 +64,7 @@ def run(options):
     with serving(
         muse, options.preset, options.host, options.port, options.queue
     ) as address:
+        # Whoever ends it in another way leaves no files, either.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()

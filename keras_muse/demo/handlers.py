@@ -1,5 +1,6 @@
 """What happens at a click: from what the page sends to what it shows."""
 
+import dataclasses
 import functools
 import html
 import inspect
@@ -196,40 +197,45 @@ class Handlers:
     @said
     def recall(self, session, event: gr.SelectData):
         """The settings of a picture of the gallery, and the picture."""
-        kept = session.gallery[event.index]
-        path = kept.path
-        session.picture = incoming.read_picture(path)
-        words = f"Seed {kept.made['seed']}: its settings are restored."
-        return path, words, session, *self._restored(session, kept.made)
+        number = limits.check_whole(
+            event.index, "picture", 0, len(session.gallery) - 1
+        )
+        kept = session.gallery[number]
+        session.picture = incoming.read_picture(kept.path)
+        words, restored = self._restored(session, kept.made)
+        return kept.path, words, session, *restored
 
     @said
     def take(self, session, path):
         """A picture that was dropped, and its settings, if it has any."""
         session.picture = incoming.read_picture(path, self.artist.image_size)
-        made, words = incoming.read_made(path)
-        if made is None:
-            gr.Warning(html.escape(words))
-            words = "A picture to draw on, without settings."
-        restored = self._restored(session, made)
+        made, lack = incoming.read_made(path)
+        if lack:
+            gr.Warning(html.escape(lack))
+        words, restored = self._restored(session, made)
         return session.picture, words, session, *restored, None
 
     def _restored(self, session, made):
-        """Values of the controls in their order on the page."""
+        """Words, and values of the controls in their order on the page."""
         if made is None:
-            return [gr.skip()] * 10
+            return "A picture to draw on, without settings.", [gr.skip()] * 10
+        # Nothing of what a file says is put in these words: they are Markdown,
+        # in which a picture of another machine could be.
+        words = f"Seed {made['seed']}: its settings are restored."
+        if made["task"] != "generate":
+            words += " It was drawn on another picture, which it does not hold."
+        if made["preset"] != self.artist.preset:
+            words += " It is by another model: here it comes out otherwise."
         texts = made["prompt"], made.get("negative_prompt") or ""
         own = settings.recalled(made)
         if own is None:  # drawn in rounds
-            rounds = made["num_steps"], made["guidance_scale"]
-            return [*texts, made["seed"], False, *[gr.skip()] * 4, *rounds]
-        session.own = own
-        shown = Settings.of(own)
-        return [
-            *(*texts, made["seed"], False),
-            *(shown.num_steps, shown.guidance_scale),
-            *(shown.sampler, shown.temperature),
-            *[gr.skip()] * 2,
-        ]
+            shown = [gr.skip()] * 4
+            rounds = [made["num_steps"], made["guidance_scale"]]
+        else:
+            session.own = own
+            shown = dataclasses.astuple(Settings.of(own))
+            rounds = [gr.skip()] * 2
+        return words, [*texts, made["seed"], False, *shown, *rounds]
 
     # === Before an edit ===
 

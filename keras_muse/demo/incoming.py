@@ -40,14 +40,15 @@ def read_made(path):
 
     Returns:
         The parameters of the picture, of the first one of a sheet, or `None`;
-        and a sentence for the person, which says what is missing.
+        and what a person should know about it, a sentence, or `None`.
     """
     try:
         made = read_parameters(path)
     except ValueError as error:
         return None, str(error).replace(path, os.path.basename(path))
     if not isinstance(made, list):
-        return made, "Its settings are restored."
+        return made, None
     if not made:
-        return None, "It is an empty sheet."
-    return made[0], f"The settings of the first of {len(made)} are restored."
+        return None, f"`{os.path.basename(path)}` is a sheet of no picture"
+    words = f"It is a sheet: the settings are of the first of {len(made)}"
+    return made[0], words

@@ -14,11 +14,18 @@ CSS = """
 }
 #file .wrap { font-size: 0.85rem; line-height: 1.3; padding-top: 0.6rem; }
 #file .icon-wrap { display: none; }
+#words .error { display: none; }  /* a toast says it, and why */
 #gallery .caption-label { display: none; }
-#gallery .grid-wrap { min-height: 0; max-height: none; }
+#gallery .thumbnail-item { aspect-ratio: 1; height: auto; }
+#gallery .grid-wrap { min-height: 0; max-height: none; overflow: visible; }
+#gallery .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) !important;
+}
 footer { display: none !important; }
 @media (max-width: 640px) {
-  .gradio-container { padding: 0.5rem !important; }
+  .gradio-container main { padding: 0.5rem !important; }
+  #halves { flex-direction: column; }
+  #halves > * { width: 100%; min-width: 0 !important; }
 }
 """
 

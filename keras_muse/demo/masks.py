@@ -4,8 +4,9 @@ import numpy as np
 
 from keras_muse.ops.pixel_masks import touched_cells
 
-# Of what is seen: the mask, and the lines around the cells that it touches.
-TINT = np.array([230, 60, 90])
+# Of what is seen: the mask, and the lines around the cells that it touches. A
+# colour of few things.
+TINT = np.array([140, 40, 230])
 STRENGTH = 0.45
 SHOWN_SIDE = 512  # pixels, about
 

@@ -19,7 +19,7 @@ EXAMPLES = [
     "a green heart, fluent flat style",
 ]
 SIDES = ("top", "bottom", "left", "right")
-PAINT = "#e63c5a"
+PAINT = "#{:02x}{:02x}{:02x}".format(*masks.TINT)
 WELCOME = (
     "Pictures of this session appear below; a click brings one back, with its "
     "settings."
@@ -50,7 +50,7 @@ def build(artist, folder):
             f"<h1>Muse</h1><p>{_say(artist)}</p>",
             elem_id="heading",
         )
-        with gr.Row():
+        with gr.Row(elem_id="halves"):
             with gr.Column(scale=4, min_width=300):
                 _controls(parts, artist)
             with gr.Column(scale=5, min_width=300):
@@ -101,10 +101,19 @@ def _controls(parts, artist):
             "Draw", variant="primary", scale=3, elem_id="draw"
         )
         parts.stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
-    gr.Examples(EXAMPLES, parts.prompt, label="For example")
+    parts.examples = gr.Dataset(
+        components=["textbox"],
+        samples=[[prompt] for prompt in EXAMPLES],
+        label="For example",
+        elem_id="examples",
+    )
     with gr.Row():
         parts.count = gr.Slider(
-            1, limits.MAX_IMAGES, 1, step=1, label="Pictures", min_width=120
+            *(1, limits.MAX_IMAGES, 1),
+            step=1,
+            label="Pictures",
+            min_width=120,
+            elem_id="count",
         )
         parts.seed = gr.Number(
             0, label="Seed", precision=0, min_width=120, elem_id="seed"
@@ -264,8 +273,19 @@ def _changing(parts):
 
 def _connect(parts, handlers):
     drawing = _connect_drawing(parts, handlers)
-    # Else a button would wait for what it stops.
-    parts.stop.click(None, cancels=drawing, queue=False, **QUIET)
+    # Said by the browser itself, for the line to the server is cut; and a bit
+    # later, after what is still on its way.
+    parts.stop.click(
+        None,
+        None,
+        parts.words,
+        js="() => new Promise(said => setTimeout(said, 500, 'Stopped.'))",
+        cancels=drawing,
+        **QUIET,
+    )
+    parts.examples.click(
+        lambda sample: sample[0], parts.examples, parts.prompt, **QUIET
+    )
     _connect_pictures(parts, handlers)
     _connect_editing(parts, handlers)
 

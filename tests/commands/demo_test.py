@@ -1,11 +1,13 @@
 """`keras-muse demo`, from the command line to a page and to its end."""
 
+import contextlib
 import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from keras_muse import cli
 from keras_muse.commands import demo
 from keras_muse.demo import limits
+from keras_muse.muse.muse import Muse
 from tests.helpers.tiny_muse import shared_muse
 
 
@@ -48,6 +51,29 @@ def test_its_default_queue_is_that_of_the_page(capsys):
     options = cli._parsed(["demo"])
     assert options.queue == limits.QUEUE and options.host == "127.0.0.1"
     assert options.preset == demo.DEFAULT_PRESET and options.port is None
+
+
+def test_a_service_that_is_ended_cleans_up_as_after_ctrl_c(monkeypatch):
+    pytest.importorskip("gradio")
+    ended = []
+
+    @contextlib.contextmanager
+    def serving(*arguments):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        try:
+            yield "http://127.0.0.1:1"
+        finally:
+            ended.append(arguments[1:])
+
+    monkeypatch.setattr("keras_muse.demo.server.serving", serving)
+    monkeypatch.setattr(Muse, "from_preset", lambda preset: None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            demo.run(cli._parsed(["demo", "--queue", "3"]))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended == [("muse_emoji", "127.0.0.1", None, 3)]
 
 
 def test_the_page_is_up_until_it_is_interrupted(tmp_path):

@@ -184,6 +184,23 @@ def test_a_click_on_the_gallery_brings_a_picture_back(person):
     assert person.value("#prompt textarea") == "a cat"
 
 
+def test_what_is_stopped_makes_room_for_the_next(person):
+    person.press("a red apple, noto style")  # an example
+    person.wait(lambda: person.value("#prompt textarea").endswith("style"))
+    person.type("#prompt textarea", "a red apple")
+    person.type("#count input[type=number]", f"8{Keys.TAB}")
+    person.press("Draw")
+    person.wait(lambda: person.all("#gallery button img"))
+    person.press("Stop")
+    person.wait(lambda: person.words == "Stopped.")
+    number = len(person.all("#gallery button img"))
+    person.type("#count input[type=number]", f"1{Keys.TAB}")
+    person.press("Draw")
+    person.wait(lambda: len(person.all("#gallery button img")) > number)
+    # One may have been finished that was not shown any more; not all.
+    assert len(person.all("#gallery button img")) < 8
+
+
 def test_what_goes_wrong_is_said_on_the_page(person):
     person.press("Draw")
     person.wait(
