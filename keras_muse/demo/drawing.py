@@ -70,6 +70,7 @@ class Artist:
         self.own = DrawOptions.of(muse.generation_defaults)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "drawing")
         self._prepared = {}
+        self._costs = {}  # seconds of an unfinished picture, by its stage
         self._is_closed = threading.Event()
 
     @property
@@ -167,7 +168,7 @@ class Artist:
         Whoever lets go of the generator stops the work at its next step.
         """
         seen, is_left = queue.SimpleQueue(), threading.Event()
-        pace = _Pace()
+        pace = _Pace(self._costs)
 
         def callback(stage, step, start, token_ids):
             if is_left.is_set() or self._is_closed.is_set():
@@ -234,7 +235,9 @@ class Artist:
         self.muse.edit(picture, "a", **least)
 
     def _show(self, stage, step, start, token_ids):
-        self.muse.preview(stage, token_ids)
+        # That of the last stage is the program of the finished picture.
+        if (stage, step) == ("base", 0):
+            self.muse.preview(stage, token_ids)
 
     def _least(self):
         return {
@@ -248,16 +251,20 @@ class Artist:
 
 
 class _Pace:
-    """When the next unfinished picture may be shown, to keep to `SHARE`."""
+    """When the next unfinished picture may be shown, to keep to `SHARE`.
 
-    def __init__(self):
-        self._costs, self._spent = {}, 0.0
+    Args:
+        costs: dict of seconds by stage, of earlier pictures; it learns more.
+    """
+
+    def __init__(self, costs):
+        self._costs, self._spent = costs, 0.0
 
     def begin(self):
         self._begin = time.perf_counter()
 
     def is_due(self, stage):
-        """Whether there is time for one more; what one costs is learned."""
+        """Whether there is time for one more, as far as its cost is known."""
         elapsed = time.perf_counter() - self._begin
         cost = self._costs.get(stage, 0.0)
         return self._spent + cost <= SHARE * elapsed

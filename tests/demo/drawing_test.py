@@ -57,11 +57,11 @@ def test_unfinished_pictures_are_seen_and_take_their_share_only(
     ]
     grey = np.all(updates[0].image == 128, -1)
     assert grey.any() and not grey.all()
-    # With none, the first of each stage alone, whose price is not known yet.
+    # With none, nothing: what each takes is known by now.
     monkeypatch.setattr(drawing, "SHARE", 0.0)
     updates = list(artist.draw(["a cat"], "", [7], OPTIONS))
     seen = [(x.stage, x.step) for x in updates if isinstance(x, Unfinished)]
-    assert seen == [(base, 1)]
+    assert seen == []
 
 
 def test_edits_are_those_of_python(artist):
