@@ -1,5 +1,6 @@
 """What is on the page, and which click calls what."""
 
+import html
 import types
 
 import gradio as gr
@@ -80,7 +81,8 @@ def _keep_local(block):
 
 def _say(artist):
     height, width = artist.image_size
-    return f"Pictures from words, {width} × {height} pixels, by {artist.preset}"
+    name = html.escape(artist.preset)
+    return f"Pictures from words, {width} × {height} pixels, by {name}"
 
 
 # === What is seen ===
