@@ -216,8 +216,9 @@ def _repainting(parts, artist):
     )
     parts.blends = gr.Checkbox(True, label="Blend the seam")
     parts.repaint = gr.Button("Repaint", variant="primary", elem_id="repaint")
+    gr.Markdown("Outlined below: the tokens that the mask touches.")
     parts.cells = gr.Image(
-        label="Outlined: the tokens that the mask touches. Other pixels stay.",
+        show_label=False,
         format="png",
         interactive=False,
         height=300,

@@ -1,6 +1,7 @@
 """The page, served: on which address, with what in memory, and until when."""
 
 import contextlib
+import errno
 import os
 import socket
 import tempfile
@@ -17,9 +18,11 @@ ENVIRONMENT = {
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_BLOCKED_PATHS": "",
     "GRADIO_ROOT_PATH": "",
+    "GRADIO_DEBUG": "0",
 }
 FIRST_PORT = 7860
 NUM_PORTS = 100
+MAX_PORT = 2**16 - 1
 
 
 @contextlib.contextmanager
@@ -102,32 +105,40 @@ def free_port(host, port=None):
         ValueError: if there is none, or it is taken.
     """
     if port is not None:
+        if not 1 <= port <= MAX_PORT:
+            raise ValueError(
+                f"`--port` must be from 1 to {MAX_PORT}. Received: --port "
+                f"{port}"
+            )
         if error := _refusal(host, port):
             raise ValueError(
-                f"The port {port} of {host} cannot be had: {error}. Choose "
-                "another by `--port`, or leave that out for one that is free. "
-                f"Received: --port {port}"
+                f"The port {port} of {host} cannot be had: {error.strerror}. "
+                "Choose another by `--port`, or leave that out for one that is "
+                f"free. Received: --port {port}"
             )
         return port
     for port in range(FIRST_PORT, FIRST_PORT + NUM_PORTS):
         if not (error := _refusal(host, port)):
             return port
+        if error.errno != errno.EADDRINUSE:
+            break  # so it is with all of them
     raise ValueError(
-        f"No port of {host} from {FIRST_PORT} to {port} can be had: {error}. "
-        "Choose one by `--port`"
+        f"No port of {host} can be had, tried from {FIRST_PORT} on: "
+        f"{error.strerror}. Choose another by `--host` and `--port`. Received: "
+        f"--host {host}"
     )
 
 
 def _refusal(host, port):
-    """Why a server cannot listen here, or `None`."""
+    """The error of a server that would listen here, or `None`."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as tried:
             if os.name == "posix":  # as servers do: it may just have ended
                 tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind((host, port))
-    except (OSError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        return error
     return None
 
 

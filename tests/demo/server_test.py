@@ -341,10 +341,21 @@ def test_a_busy_port_is_named():
         with pytest.raises(ValueError, match=f"The port {port} of 127.0.0.1"):
             server.free_port("127.0.0.1", port)
     assert server.free_port("127.0.0.1", port) == port
-    with pytest.raises(ValueError, match="Received: --port 70000"):
-        server.free_port("127.0.0.1", 70000)
-    with pytest.raises(ValueError, match="No port of 192.0.2.1"):
-        server.free_port("192.0.2.1")
+    for port in (0, 70000):
+        with pytest.raises(ValueError, match=f"Received: --port {port}"):
+            server.free_port("127.0.0.1", port)
+    for host in ("192.0.2.1", "no such host"):
+        with pytest.raises(ValueError, match=f"Received: --host {host}"):
+            server.free_port(host)
+
+
+def test_without_a_port_the_first_free_one_is_taken(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        monkeypatch.setattr(server, "FIRST_PORT", busy.getsockname()[1])
+        assert server.free_port("127.0.0.1") > busy.getsockname()[1]
+        monkeypatch.setattr(server, "NUM_PORTS", 1)
+        with pytest.raises(ValueError, match="No port of 127.0.0.1 can be"):
+            server.free_port("127.0.0.1")
 
 
 def test_the_package_itself_imports_no_gradio():
