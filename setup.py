@@ -14,7 +14,10 @@ TENSORFLOW_TEXT = (
     "tensorflow-text>=2.21.1; sys_platform == 'darwin' or "
     "(sys_platform == 'linux' and platform_machine == 'x86_64')"
 )
+# Of 6.31 is known which of its doors the page goes through.
+DEMO = ["gradio>=6.31,<7"]
 TESTS = [
+    *DEMO,
     "diffusers>=0.38",
     "hypothesis>=6",
     "ipykernel",
@@ -23,6 +26,8 @@ TESTS = [
     "pytest>=8.2",
     "pytest-xdist",
     "ruff==0.17.6",
+    # The page in a browser, which is the distribution's own.
+    "selenium>=4.11",
     "tensorboard",
     "torch==2.13.0",
     "torchmetrics>=1.9",
@@ -76,6 +81,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        "demo": DEMO,
         "tensorboard": ["tensorboard"],
         "bench": PEERS,
         "test": TESTS,

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from keras_muse.commands import convert
+from keras_muse.commands import demo
 from keras_muse.commands import edit
 from keras_muse.commands import evaluate
 from keras_muse.commands import generate
@@ -30,12 +31,13 @@ COMMANDS = {
     "inpaint": inpaint,
     "outpaint": outpaint,
     "edit": edit,
+    "demo": demo,
     "tokenize": tokenize,
     "evaluate": evaluate,
     "convert": convert,
 }
-# They write pictures, and need no TensorFlow.
-DRAWING = (generate, inpaint, outpaint, edit)
+# They draw pictures, and need no TensorFlow.
+DRAWING = (generate, inpaint, outpaint, edit, demo)
 INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 LONGEST_MESSAGE = 1000

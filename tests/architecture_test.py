@@ -12,7 +12,7 @@ FLOORS = [
     ("models", "scorers"),
     ("data", "training", "converters"),
     ("muse",),
-    ("evaluation", "recipes", "commands"),
+    ("evaluation", "recipes", "commands", "demo"),
     ("cli",),
 ]
 FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,98 @@
+"""The pictures of one session: files in a folder of this run of the page."""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+
+from PIL import Image
+
+from keras_muse.demo import limits
+from keras_muse.demo.tidy import PICTURES
+from keras_muse.training.sheets import save_picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A picture of the gallery.
+
+    Attributes:
+        path: string. A PNG that remembers how it was drawn.
+        made: dict, the same.
+    """
+
+    path: str
+    made: dict
+
+    @property
+    def caption(self):
+        """What the gallery says below it."""
+        return f"{self.made['prompt']} · {self.made['seed']}"
+
+
+def keep(gallery, drawn, folder):
+    """A gallery with one picture more in front, and none too many.
+
+    Args:
+        gallery: list of `Kept`; it is not changed.
+        drawn: a `drawing.Drawn`.
+        folder: string. Where the page keeps its files.
+
+    Returns:
+        list of `Kept`.
+    """
+    pictures = os.path.join(folder, PICTURES)
+    os.makedirs(pictures, exist_ok=True)
+    # A name that nobody else guesses.
+    place = tempfile.mkdtemp(dir=pictures)
+    path = os.path.join(place, f"muse_{drawn.made['seed']}.png")
+    save_picture(Image.fromarray(drawn.image), path, drawn.made, False)
+    forget(gallery[limits.MAX_KEPT - 1 :])
+    return [Kept(path, drawn.made), *gallery[: limits.MAX_KEPT - 1]]
+
+
+def forget(gallery):
+    """Removes the files of pictures."""
+    for kept in gallery:
+        remove([kept.path])
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(kept.path))
+
+
+def remove(paths):
+    """Removes files, of which some may be gone."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def keep_unfinished(unfinished, folder):
+    """The file of a picture that is seen for a moment."""
+    handle, path = tempfile.mkstemp(".webp", dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        Image.fromarray(unfinished.image).save(file, "WEBP", quality=80)
+    return path
+
+
+@dataclasses.dataclass
+class Session:
+    """What the page knows of one person, and shows to nobody else.
+
+    Attributes:
+        gallery: list of `Kept`, the newest first.
+        picture: uint8 array of shape `(height, width, 3)`, the one that is
+            drawn on, or `None`.
+        unfinished: list of strings, files that were seen for a moment.
+        own: `DrawOptions` of the picture whose settings were restored, or
+            `None`: those of the model.
+    """
+
+    gallery: list = dataclasses.field(default_factory=list)
+    picture: object = None
+    unfinished: list = dataclasses.field(default_factory=list)
+    own: object = None
+
+    def forget(self):
+        """Removes all files of the session."""
+        forget(self.gallery)
+        remove(self.unfinished)

@@ -1,0 +1,113 @@
+"""With what a picture is drawn: what the page shows, and what it remembers."""
+
+import argparse
+import dataclasses
+import inspect
+
+from keras_muse import samplers
+from keras_muse.commands.sampler_options import samplers_of
+from keras_muse.demo import limits
+from keras_muse.models.transformers.decoding import check_guidance_scale
+from keras_muse.muse import draw_options
+from keras_muse.muse.draw_options import DrawOptions
+from keras_muse.muse.muse import Muse
+from keras_muse.runtime.checks import check_choice
+from keras_muse.samplers.registry import NAMES
+
+# That of `edit` has its own settings, and belongs to it alone.
+SAMPLERS = sorted(set(NAMES) - {"resampling"})
+# One picture after the other: so each is seen as soon as it is there, there is
+# one program for any number, and a picture is the same drawn alone.
+BATCH_SIZE = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the page shows of the options of `Muse.generate`.
+
+    Attributes:
+        num_steps: int. Decoding steps of the base.
+        guidance_scale: float.
+        sampler: string. Its name.
+        temperature: float.
+    """
+
+    num_steps: int
+    guidance_scale: float
+    sampler: str
+    temperature: float
+
+    @classmethod
+    def of(cls, options):
+        """What the page shows of `DrawOptions`."""
+        return cls(
+            options.num_steps,
+            options.guidance_scale,
+            samplers.describe(options.sampler)["sampler"],
+            options.sampler.temperature,
+        )
+
+    def options(self, own):
+        """Arguments of `Muse.generate`: as shown, and else as before.
+
+        Args:
+            own: `DrawOptions` that hold for all that is not shown, or was
+                not changed: those of the model, or of a picture.
+
+        Returns:
+            A dict of all that a preset can keep, and of the batch size.
+        """
+        num_steps = limits.check_whole(
+            self.num_steps, "steps", 1, limits.MAX_STEPS
+        )
+        guidance_scale = check_guidance_scale(self.guidance_scale, "guidance")
+        sampler = check_choice(self.sampler, "sampler", SAMPLERS)
+        return {
+            **{name: getattr(own, name) for name in draw_options.KEPT},
+            **self._samplers(sampler, own),
+            **_of_super_res(self.guidance_scale, own),
+            "num_steps": num_steps,
+            "guidance_scale": guidance_scale,
+            "batch_size": BATCH_SIZE,
+        }
+
+    def _samplers(self, sampler, own):
+        """The samplers of both stages, where the page says something else."""
+        shown = Settings.of(own)
+        is_other = sampler != shown.sampler
+        if not is_other and self.temperature == shown.temperature:
+            return {}
+        asked = argparse.Namespace(
+            sampler=sampler if is_other else None, temperature=self.temperature
+        )
+        return samplers_of(asked, own)
+
+
+def _of_super_res(guidance_scale, own):
+    """Guidance of the second stage follows the first, where it did before."""
+    if own.super_res_guidance_scale == own.guidance_scale:
+        return {"super_res_guidance_scale": guidance_scale}
+    return {}
+
+
+def recalled(made):
+    """`DrawOptions` of a picture, from its parameters.
+
+    Args:
+        made: dict, as `keras_muse.read_parameters` gives it.
+
+    Returns:
+        `DrawOptions`; of a picture that `edit` has drawn, whose sampler is
+        not for drawing, `None`.
+    """
+    if made["task"] == "edit":
+        return None
+    kept = {name: made[name] for name in draw_options.KEPT if name in made}
+    return DrawOptions.of(draw_options.from_json(kept))
+
+
+def of_edit():
+    """Defaults of `Muse.edit`, which draws in rounds."""
+    arguments = inspect.signature(Muse.edit).parameters
+    names = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
+    return {name: arguments[name].default for name in names}

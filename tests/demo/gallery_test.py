@@ -1,0 +1,86 @@
+"""The pictures of a session, and what is left of them."""
+
+import os
+import pathlib
+import time
+
+import numpy as np
+from PIL import Image
+
+import keras_muse
+from keras_muse.demo import gallery
+from keras_muse.demo import limits
+from keras_muse.demo import tidy
+from keras_muse.demo.drawing import Drawn
+from keras_muse.demo.drawing import Unfinished
+
+MADE = {
+    "task": "generate",
+    "prompt": "a cat",
+    "num_steps": 3,
+    "guidance_scale": 3.0,
+    "sampler": {"sampler": "confidence"},
+    "preset": "tiny",
+    "version": "0.1.0",
+}
+
+
+def drawn(seed):
+    image = np.full((8, 8, 3), seed, "uint8")
+    return Drawn(image, {**MADE, "seed": seed})
+
+
+def files(folder):
+    return [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+
+
+def test_the_newest_is_in_front_and_remembers_how_it_was_drawn(tmp_path):
+    kept = gallery.keep([], drawn(1), tmp_path)
+    kept = gallery.keep(kept, drawn(2), tmp_path)
+    assert [one.made["seed"] for one in kept] == [2, 1]
+    assert keras_muse.read_parameters(kept[0].path)["seed"] == 2
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(kept[1].path)), drawn(1).image
+    )
+
+
+def test_no_more_are_kept_than_there_is_room_for(tmp_path):
+    kept = []
+    for seed in range(limits.MAX_KEPT + 3):
+        kept = gallery.keep(kept, drawn(seed), tmp_path)
+    assert len(kept) == limits.MAX_KEPT == len(files(tmp_path))
+    assert {str(path) for path in files(tmp_path)} == {x.path for x in kept}
+
+
+def test_of_a_session_that_has_ended_nothing_is_left(tmp_path):
+    session = gallery.Session(gallery.keep([], drawn(1), tmp_path))
+    seen = Unfinished(drawn(1).image, "base", 1)
+    session.unfinished.append(gallery.keep_unfinished(seen, tmp_path))
+    os.remove(session.gallery[0].path)  # whoever was faster
+    session.forget()
+    assert not files(tmp_path)
+
+
+def test_what_is_old_is_swept_up_but_no_gallery(tmp_path):
+    (kept,) = gallery.keep([], drawn(1), tmp_path)
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mask.png").write_bytes(b"12345")
+    hour_ago = time.time() - 3600
+    for path in (tmp_path / "old" / "mask.png", kept.path):
+        os.utime(path, (hour_ago, hour_ago))
+    tidy.sweep(tmp_path, seconds=60)
+    assert {path.name for path in files(tmp_path)} == {
+        "mask.png",
+        os.path.basename(kept.path),
+    }
+    assert not (tmp_path / "old").exists()
+    tidy.sweep(tmp_path, max_bytes=4)
+    assert [str(path) for path in files(tmp_path)] == [kept.path]
+
+
+def test_the_newest_entries_are_held():
+    newest = tidy.Newest(2)
+    for number in range(4):
+        newest[number] = number
+    assert list(newest) == [2, 3]

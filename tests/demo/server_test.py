@@ -1,0 +1,363 @@
+"""The page over HTTP, as a browser and as somebody worse talks to it."""
+
+import concurrent.futures
+import gc
+import io
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_muse import samplers
+from keras_muse.demo import limits
+from tests.helpers.tiny_muse import shared_muse
+
+pytest.importorskip("gradio")
+
+from keras_muse.demo import server  # noqa: E402
+from tests.helpers.demo_page import PageError  # noqa: E402
+from tests.helpers.demo_page import Visitor  # noqa: E402
+
+SETTINGS = (2, 3.0, "confidence", 1.0)  # steps and others, as the page shows
+NEVER = "gradio_api/file="
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """One page for all tests; nothing is left where it was started."""
+    place = tmp_path_factory.mktemp("working")
+    before = os.getcwd()
+    os.chdir(place)
+    try:
+        with server.serving(shared_muse(cascade=False), "tiny") as address:
+            yield address
+    finally:
+        os.chdir(before)
+    assert not os.listdir(place)
+
+
+@pytest.fixture
+def visitor(address):
+    return Visitor(address)
+
+
+def draw(visitor, prompt="a cat", seed=7, count=1, settings=SETTINGS):
+    return visitor.call("draw", prompt, "", count, seed, False, *settings)
+
+
+def pixels(visitor, file):
+    return np.asarray(Image.open(io.BytesIO(visitor.fetch(file))))
+
+
+def expected(seeds, prompt="a cat"):
+    return shared_muse(cascade=False).generate(
+        [prompt] * len(seeds),
+        seed=list(seeds),
+        num_steps=2,
+        guidance_scale=3.0,
+        sampler=samplers.get("confidence"),
+        batch_size=1,
+        verbose=0,
+    )
+
+
+# === What it is for ===
+
+
+def test_pictures_come_with_their_seeds(visitor):
+    *_, (image, words, gallery, seed, _) = draw(visitor, count=2)
+    found = [pixels(visitor, one["image"]) for one in gallery]
+    np.testing.assert_array_equal(found, expected([8, 7]))
+    np.testing.assert_array_equal(pixels(visitor, image), found[0])
+    assert seed == 7 and words.startswith("Seed 8 ")
+    assert image["orig_name"] == "muse_8.png"
+
+
+def test_a_new_seed_is_drawn_and_shown(visitor):
+    outputs = [
+        visitor.call("draw", "a cat", "", 1, 7, True, *SETTINGS)[-1]
+        for _ in range(2)
+    ]
+    (first, second) = (seed for *_, seed, _ in outputs)
+    assert first != second
+    np.testing.assert_array_equal(
+        pixels(visitor, outputs[1][0]), expected([second])[0]
+    )
+
+
+def test_fifty_at_once_each_get_their_own(address):
+    visitors = [Visitor(address) for _ in range(50)]
+    for seed, visitor in enumerate(visitors):
+        visitor.join("draw", "a cat", "", 1, seed, False, *SETTINGS)
+    with concurrent.futures.ThreadPoolExecutor(50) as threads:
+        last = threads.map(lambda x: list(x.outputs())[-1], visitors)
+        outputs = list(last)
+    found = [pixels(visitors[0], image) for image, *_ in outputs]
+    np.testing.assert_array_equal(found, expected(range(50)))
+    # Nobody sees what others have drawn.
+    assert all(len(gallery) == 1 for _, _, gallery, _, _ in outputs)
+
+
+def test_a_click_on_the_gallery_restores_picture_and_settings(visitor):
+    settings = (3, 2.5, "halton", 0.8)
+    draw(visitor, "a red apple", settings=settings)
+    draw(visitor)
+    event = {"index": 1, "value": None}
+    (restored,) = visitor.call("recall", event)
+    image, _, _, prompt, negative, seed, is_new, *shown = restored
+    assert (prompt, negative, seed, is_new) == ("a red apple", "", 7, False)
+    assert tuple(shown[:4]) == settings
+    *_, (again, *_) = draw(visitor, prompt, seed, settings=shown[:4])
+    np.testing.assert_array_equal(
+        pixels(visitor, again), pixels(visitor, image)
+    )
+
+
+def test_a_downloaded_picture_restores_them_in_another_session(
+    address, visitor
+):
+    settings = (3, 2.5, "halton", 0.8)
+    *_, (image, *_) = draw(visitor, "a red apple", settings=settings)
+    content = visitor.fetch(image)
+    other = Visitor(address)
+    (restored,) = other.call("take", other.upload("apple.png", content))
+    assert restored[3:7] == ["a red apple", "", 7, False]
+    assert tuple(restored[7:11]) == settings
+    *_, (again, *_) = draw(other, "a red apple", settings=settings)
+    assert other.fetch(again) == content
+
+
+def test_painted_parts_are_drawn_anew_and_no_others(visitor):
+    *_, (image, *_) = draw(visitor)
+    before = pixels(visitor, image)
+    mask = np.zeros((16, 16), "bool")
+    mask[2:7, 3:8] = True
+    layer = np.zeros((16, 16, 4), "uint8")
+    layer[mask] = 255
+    encoded = io.BytesIO()
+    Image.fromarray(layer).save(encoded, "PNG")
+    file = visitor.upload("layer.png", encoded.getvalue())
+    editor = {"background": None, "layers": [file], "composite": None}
+    assert visitor.call("show_cells", editor)[0][0] is not None
+    *_, (image, _, gallery, *_) = visitor.call(
+        "repaint", "a red apple", "", editor, True, 5, False, *SETTINGS
+    )
+    after = pixels(visitor, image)
+    np.testing.assert_array_equal(after[~mask], before[~mask])
+    assert (after[mask] != before[mask]).any() and len(gallery) == 2
+
+
+def test_a_picture_is_extended_and_changed(visitor):
+    *_, (image, *_) = draw(visitor)
+    before = pixels(visitor, image)
+    assert visitor.call("show_canvas", 8, 0, 0, 16)[0][0] is not None
+    *_, (image, *_) = visitor.call(
+        *("extend", "a cat", "", 8, 0, 0, 16, False, 5, False),
+        *SETTINGS,
+    )
+    after = pixels(visitor, image)
+    assert after.shape == (24, 32, 3)
+    np.testing.assert_array_equal(after[8:, :16], before)
+    *_, (image, *_) = visitor.call("change", "a red apple", "", 2, 5, 5, False)
+    assert pixels(visitor, image).shape == (16, 16, 3)
+
+
+# === What is said ===
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((" ", "", 1, 7, False, *SETTINGS), "the prompt is empty"),
+        (("a" * 501, "", 1, 7, False, *SETTINGS), "at most 500 characters"),
+        (("a", "b" * 501, 1, 7, False, *SETTINGS), "`negative prompt`"),
+        (("a", "", 1, -1, False, *SETTINGS), "`seed` must be"),
+        (("a", "", 1, 7, False, 2, 1e9, "confidence", 1.0), "maximum"),
+        (("a", "", 1, 7, False, 2, 3.0, "confidence", 0.0), "minimum"),
+        (("a", "", 9, 7, False, *SETTINGS), "maximum value 8"),
+        (
+            ("a", "", 1, 7, False, 2, 3.0, "nothing", 1.0),
+            "list of choices",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_and_the_page_goes_on(
+    visitor, arguments, words
+):
+    with pytest.raises(PageError, match=words) as caught:
+        visitor.call("draw", *arguments)
+    assert "Traceback" not in str(caught.value)
+    assert len(draw(visitor)[-1][2]) == 1
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (("repaint", "a", "", None, True, 5, False, *SETTINGS), "first"),
+        (("extend", "a", "", *(8,) * 4, True, 5, False, *SETTINGS), "first"),
+        (("change", "a", "", 2, 5, 5, False), "Draw a picture first"),
+    ],
+)
+def test_without_a_picture_there_is_nothing_to_edit(visitor, call, words):
+    with pytest.raises(PageError, match=words):
+        visitor.call(*call)
+
+
+def test_words_of_a_file_are_no_html(visitor):
+    with pytest.raises(PageError, match="&lt;_io.BytesIO"):
+        visitor.call("take", visitor.upload("a.png", b"no picture"))
+
+
+def test_a_full_queue_refuses_and_loses_nothing(visitor):
+    with server.serving(shared_muse(cascade=False), "tiny", queue=2) as address:
+        visitors = [Visitor(address) for _ in range(8)]
+        waiting = []
+        for visitor in visitors:
+            try:
+                visitor.join("draw", "a cat", "", 2, 1, False, *SETTINGS)
+                waiting.append(visitor)
+            except Exception as error:
+                assert "503" in str(error)
+        assert 2 <= len(waiting) < 8
+        for visitor in waiting:
+            assert len(list(visitor.outputs())[-1][2]) == 2
+
+
+# === What is not given away ===
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/file=/etc/passwd", f"/{NEVER}/etc/passwd"),
+        *(f"/{NEVER}../../etc/passwd", f"/{NEVER}%2e%2e/%2e%2e/etc/passwd"),
+        *(f"/{NEVER}{pathlib.Path(__file__)}", f"/{NEVER}~/.bashrc"),
+        *(f"/{NEVER}setup.py", f"/{NEVER}.gradio/cached_examples/a.png"),
+        *(f"/{NEVER}file:///etc/passwd", f"/{NEVER}/proc/self/environ"),
+        *("/static/../../../etc/passwd", "/static/%2e%2e/%2e%2e/routes.py"),
+        *("/assets/..%2f..%2f..%2froutes.py", "/svelte/../../routes.py"),
+        *(f"/{NEVER}http://127.0.0.1:1/", "/gradio_api/proxy=http://a.b/"),
+        *("/monitoring", "/gradio_api/runs", "/docs", "/gradio_api/info/../x"),
+    ],
+)
+def test_no_file_of_the_machine_is_readable(visitor, path):
+    # As it stands: a client would tidy up dots.
+    target = path.encode()
+    with socket.create_connection(visitor.address[7:].split(":")) as line:
+        host = visitor.address[7:].encode()
+        line.sendall(
+            b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n"
+            b"Connection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.split()[1] in (b"403", b"404"), answer[:200]
+    assert b"root:" not in answer and b"import " not in answer
+
+
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        # Where it was not found is kept from whoever asks.
+        ("/etc/passwd", "^None$"),
+        (__file__, "^None$"),
+        ("http://127.0.0.1:1/a.png", "not as an address"),
+        ("https://example.org/a.png", "not as an address"),
+    ],
+)
+def test_no_file_or_address_is_taken_for_an_upload(visitor, path, words):
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    editor = {"background": None, "layers": [file], "composite": None}
+    for call in (
+        ("take", file),
+        ("show_cells", editor),
+        # Nor by a part of the page that takes no files at all.
+        ("draw", file, "", 1, 7, False, *SETTINGS),
+    ):
+        with pytest.raises(PageError, match=words):
+            visitor.call(*call)
+
+
+def test_a_huge_upload_is_refused(visitor, address):
+    answer = visitor.http.post(
+        "/gradio_api/upload",
+        files={"files": ("a.png", b"x" * (limits.MAX_BYTES + 1))},
+    )
+    assert answer.status_code == 413
+    # Small as a file, and huge when it is unpacked.
+    encoded = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(encoded, "PNG")
+    file = visitor.upload("bomb.png", encoded.getvalue())
+    with pytest.raises(PageError, match="400000000 pixels"):
+        visitor.call("take", file)
+    draw(visitor)
+    editor = {"background": None, "layers": [file], "composite": None}
+    with pytest.raises(PageError):
+        visitor.call("show_cells", editor)
+    assert Image.MAX_IMAGE_PIXELS == limits.MAX_PIXELS
+
+
+def test_it_listens_on_loopback_and_shares_nothing(visitor):
+    assert visitor.address.startswith("http://127.0.0.1:")
+    config = visitor.config
+    assert not config["analytics_enabled"]
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    page = visitor.http.get("/").text + visitor.http.get("/theme.css").text
+    for name in ("googleapis", "gstatic", "cdn."):
+        assert name not in page
+
+
+# === What it takes ===
+
+
+def test_memory_stays_flat_over_many_pictures(visitor):
+    """Linux says what a process holds; pictures, once drawn, are let go."""
+    status = pathlib.Path("/proc/self/statm")
+    if not status.exists():
+        pytest.skip("no /proc on this system")
+    held = []
+    for _ in range(3):
+        for seed in range(5):
+            draw(visitor, seed=seed, count=8, settings=(1, *SETTINGS[1:]))
+        gc.collect()
+        held.append(int(status.read_text().split()[1]) * 4096)
+    # The first 40 fill caches, and the gallery. What is as large as the model
+    # or a program, of each of the other 80, would be far more.
+    assert held[-1] - held[0] < 10e6
+    folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
+    of_this = [one["image"]["path"] for one in draw(visitor)[-1][2]]
+    assert len(of_this) == limits.MAX_KEPT
+    kept = {str(path) for path in (folder / "pictures").glob("*/*.png")}
+    assert set(of_this) <= kept and len(kept) < 40 + 120
+
+
+def test_a_busy_port_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(ValueError, match=f"The port {port} of 127.0.0.1"):
+            server.free_port("127.0.0.1", port)
+    assert server.free_port("127.0.0.1", port) == port
+    for port in (0, 70000):
+        with pytest.raises(ValueError, match=f"Received: --port {port}"):
+            server.free_port("127.0.0.1", port)
+    for host in ("192.0.2.1", "no such host"):
+        with pytest.raises(ValueError, match=f"Received: --host {host}"):
+            server.free_port(host)
+
+
+def test_without_a_port_the_first_free_one_is_taken(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        monkeypatch.setattr(server, "FIRST_PORT", busy.getsockname()[1])
+        assert server.free_port("127.0.0.1") > busy.getsockname()[1]
+        monkeypatch.setattr(server, "NUM_PORTS", 1)
+        with pytest.raises(ValueError, match="No port of 127.0.0.1 can be"):
+            server.free_port("127.0.0.1")
+
+
+def test_the_package_itself_imports_no_gradio():
+    script = "import sys, keras_muse.cli\nassert 'gradio' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
