@@ -30,14 +30,6 @@ def muse():
     return keras_muse.Muse.from_preset("muse_emoji")
 
 
-@pytest.fixture(scope="module")
-def drawn(muse):
-    """One picture of each of sixteen things in the style of Twemoji."""
-    return muse.generate(
-        PROMPTS, num_steps=8, super_res_num_steps=2, seed=0, verbose=0
-    )
-
-
 def test_what_it_is_asked_for_it_was_trained_on(monkeypatch):
     monkeypatch.syspath_prepend(ROOT.parent / "benchmarks/assets")
     gallery = importlib.import_module("draw_gallery")
@@ -46,20 +38,37 @@ def test_what_it_is_asked_for_it_was_trained_on(monkeypatch):
     assert not set(gallery.UNSEEN) & set(texts)
 
 
-def test_draws_what_it_is_asked_for(drawn):
-    assert drawn.shape == (16, 256, 256, 3) and drawn.dtype == np.uint8
+def test_draws_what_it_is_asked_for(muse):
+    # Without optimization each step takes seconds: the base alone draws these.
+    small = keras_muse.Muse(
+        muse.text_encoder,
+        muse.base,
+        muse.image_tokenizer,
+        generation_defaults=muse.generation_defaults,
+    )
+    drawn = small.generate(PROMPTS, num_steps=4, seed=0, verbose=0)
+    assert drawn.shape == (16, 128, 128, 3) and drawn.dtype == np.uint8
     scorer = models.PictureTextScorer.from_preset("emoji_scorer")
     similarity = scorer.image_embeddings(drawn) @ (
         scorer.text_embeddings(PROMPTS).T
     )
     found = np.argmax(similarity, axis=-1) == np.arange(len(PROMPTS))
-    # One in sixteen is chance; it is more than a half when this is written.
-    assert found.mean() >= 0.4
+    # One in sixteen is chance; it is 0.81 when this is written.
+    assert found.mean() >= 0.6
 
 
-def test_colors_are_those_of_the_prompt(drawn):
-    images = dict(zip(THINGS, drawn, strict=True))
-    for channel, thing in enumerate(("red heart", "green heart", "blue heart")):
+def test_colors_are_those_of_the_prompt(muse):
+    things = ("red heart", "green heart", "blue heart", "flag: Japan")
+    drawn = muse.generate(
+        [f"{thing}, twemoji style" for thing in things],
+        num_steps=4,
+        super_res_num_steps=2,
+        seed=0,
+        verbose=0,
+    )
+    assert drawn.shape == (4, 256, 256, 3) and drawn.dtype == np.uint8
+    images = dict(zip(things, drawn, strict=True))
+    for channel, thing in enumerate(things[:3]):
         image = images[thing].astype(float)
         center = image[96:160, 96:160].mean(axis=(0, 1))
         assert np.argmax(center) == channel, (thing, center)
