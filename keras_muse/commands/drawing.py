@@ -17,7 +17,6 @@ ARGUMENTS = (
     *("super_res_guidance_scale", "batch_size"),
     *("num_rounds", "mask_ratio", "top_k"),
 )
-OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
 
 
 def add_arguments(command):
@@ -145,6 +144,7 @@ def draw_on(options, task, arguments, **described):
         **described: what the new pictures shall remember beside them.
     """
     from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
+    from keras_muse.muse import draw_options
     from keras_muse.muse import parameters
     from keras_muse.muse.muse import Muse
     from keras_muse.samplers.seeds import image_seeds
@@ -157,8 +157,9 @@ def draw_on(options, task, arguments, **described):
     given = given_arguments(options)
     given.setdefault("batch_size", min(len(prompts), DEFAULT_BATCH_SIZE))
     if task != "edit":
-        given |= sampler_options.samplers_of(options, _used(muse, task, given))
-    used = _used(muse, task, given)
+        own = draw_options.of_task(muse, task, given)
+        given |= own.other_samplers(options.sampler, options.temperature)
+    used = draw_options.of_task(muse, task, given)
     seeds = image_seeds(options.seed, len(prompts))
     images = getattr(muse, task)(
         prompts=prompts,
@@ -179,16 +180,3 @@ def draw_on(options, task, arguments, **described):
         **described,
     )
     picture_files.save(images, made, options)
-
-
-def _used(muse, task, given):
-    """All options with which a method of `Muse` draws."""
-    import inspect
-
-    from keras_muse.muse.draw_options import DrawOptions
-
-    if task != "edit":
-        return DrawOptions.of(muse.generation_defaults, **given)
-    defaults = inspect.signature(muse.edit).parameters
-    own = {name: defaults[name].default for name in OF_ROUNDS}
-    return DrawOptions.of_rounds(muse.generation_defaults, **{**own, **given})

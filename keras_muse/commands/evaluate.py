@@ -138,7 +138,7 @@ def run(options):
     training_pairs = _load_training_pairs(options, protocol)
     muse = Muse.from_preset(options.preset)
     own = DrawOptions.of(muse.generation_defaults)
-    samplers = sampler_options.samplers_of(options, own)
+    samplers = own.other_samplers(options.sampler, options.temperature)
     about = {
         **{name: getattr(options, name) for name in SETTINGS},
         **_draw_settings(muse, options, samplers),

@@ -73,7 +73,6 @@ def _seeds(rows, options):
 
 def _draw(muse, rows, seeds, preset, options):
     """Pictures of rows that have the same options, and how each was drawn."""
-    from keras_muse.commands import sampler_options
     from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
     from keras_muse.muse import parameters
     from keras_muse.muse.best_of import best_rows
@@ -85,7 +84,7 @@ def _draw(muse, rows, seeds, preset, options):
     given = {**rows[0].given, **drawing.given_arguments(options)}
     given.setdefault("batch_size", min(len(seeds), DEFAULT_BATCH_SIZE))
     used = DrawOptions.of(muse.generation_defaults, **given)
-    given |= sampler_options.samplers_of(options, used)
+    given |= used.other_samplers(options.sampler, options.temperature)
     used = DrawOptions.of(muse.generation_defaults, **given)
     score, scores = _scorer(options)
     images = muse.generate(

@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 from keras_muse.demo.settings import BATCH_SIZE
+from keras_muse.muse import draw_options
 from keras_muse.muse import parameters
 from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.samplers.seeds import NUM_SEEDS
@@ -106,7 +107,15 @@ class Artist:
             )
 
     def edit(
-        self, task, picture, prompt, negative_prompt, seed, options, **described
+        self,
+        task,
+        picture,
+        prompt,
+        negative_prompt,
+        seed,
+        options,
+        arguments=None,
+        **described,
     ):
         """Draws on a picture.
 
@@ -115,23 +124,19 @@ class Artist:
             picture: uint8 array of shape `(height, width, 3)`.
             prompt, negative_prompt: strings.
             seed: int.
-            options: dict, arguments of the method.
-            **described: what the new picture shall remember beside them.
+            options: dict, arguments of the method that are options.
+            arguments: dict or `None`, those that no other method has.
+            **described: arguments of that kind that the new picture shall
+                remember.
 
         Yields:
             `Unfinished`, now and then, and one `Drawn`.
         """
-        defaults = self.muse.generation_defaults
-        if task == "edit":
-            used = DrawOptions.of_rounds(defaults, **options)
-        else:
-            names = {field.name for field in dataclasses.fields(DrawOptions)}
-            given = {k: v for k, v in options.items() if k in names}
-            used = DrawOptions.of(defaults, **given)
+        used = draw_options.of_task(self.muse, task, options)
         yield from self._draw(
             (task, used, seed),
             (prompt, negative_prompt),
-            {"images": picture, **options},
+            {"images": picture, **options, **(arguments or {}), **described},
             **described,
         )
 

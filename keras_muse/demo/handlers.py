@@ -1,11 +1,13 @@
 """What happens at a click: from what the page sends to what it shows."""
 
+import contextlib
 import dataclasses
 import functools
 import html
 import inspect
 import sys
 import time
+import traceback
 
 import gradio as gr
 import numpy as np
@@ -43,18 +45,18 @@ def said(handler):
     return safe_generator if inspect.isgeneratorfunction(handler) else safe
 
 
-class _in_words:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if not isinstance(error, Exception) or isinstance(error, gr.Error):
-            return
+@contextlib.contextmanager
+def _in_words():
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
         if sys.flags.dev_mode:
-            sys.excepthook(kind, error, trace)
+            traceback.print_exc()
         message = " ".join(str(error).split())
         if not isinstance(error, ValueError | OSError):
-            message = f"{kind.__name__}: {message}"
+            message = f"{type(error).__name__}: {message}"
         # The page takes it for HTML.
         message = html.escape(message)
         raise gr.Error(message, print_exception=False) from None
@@ -94,15 +96,15 @@ class Handlers:
             raise ValueError(
                 "Paint over what is to be drawn anew: nothing is painted yet."
             )
-        blending = self._blending(blends)
         yield from self._edit(
             session,
             "inpaint",
             picture,
             (prompt, negative),
             _seed(seed, is_new),
-            {**self._options(session, shown), "masks": mask, **blending},
-            **blending,
+            self._options(session, shown),
+            {"masks": mask},
+            **self._blending(blends),
         )
 
     @said
@@ -124,16 +126,15 @@ class Handlers:
         padding = self._padding(picture, (top, bottom, left, right))
         if not any(padding):
             raise ValueError("Choose how far to draw on: all sides are 0.")
-        blending = self._blending(blends)
         yield from self._edit(
             session,
             "outpaint",
             picture,
             (prompt, negative),
             _seed(seed, is_new),
-            {**self._options(session, shown), "padding": padding, **blending},
-            padding=list(padding),
-            **blending,
+            self._options(session, shown),
+            padding=padding,
+            **self._blending(blends),
         )
 
     @said
@@ -144,7 +145,6 @@ class Handlers:
             num_rounds, "rounds", 1, limits.MAX_ROUNDS
         )
         options = {
-            **settings.of_edit(),
             "num_rounds": num_rounds,
             "guidance_scale": check_guidance_scale(guidance, "guidance"),
             "batch_size": settings.BATCH_SIZE,
@@ -158,12 +158,24 @@ class Handlers:
             options,
         )
 
-    def _edit(self, session, task, picture, texts, seed, options, **described):
+    def _edit(
+        self,
+        session,
+        task,
+        picture,
+        texts,
+        seed,
+        options,
+        arguments=None,
+        **described,
+    ):
         prompt = limits.check_prompt(texts[0])
         negative = limits.check_prompt(texts[1], "negative prompt", False)
         (seed,) = following_seeds(seed, 1)
         updates = self.artist.edit(
-            task, picture, prompt, negative, seed, options, **described
+            *(task, picture, prompt, negative, seed),
+            *(options, arguments),
+            **described,
         )
         yield from self._show(session, updates, seed, task)
 
@@ -284,12 +296,12 @@ class Handlers:
         return masks.mask_of_layers(layers, self.artist.image_size)
 
     def _padding(self, picture, padding):
-        padding = tuple(
+        padding = [
             limits.check_whole(pixels, name, 0, limits.MAX_PADDING)
             for pixels, name in zip(
                 padding, ("top", "bottom", "left", "right"), strict=True
             )
-        )
+        ]
         height = picture.shape[0] + padding[0] + padding[1]
         width = picture.shape[1] + padding[2] + padding[3]
         if max(height, width) > limits.MAX_SIDE:

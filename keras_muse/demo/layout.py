@@ -8,6 +8,7 @@ from keras_muse.demo import limits
 from keras_muse.demo import masks
 from keras_muse.demo import settings
 from keras_muse.demo.settings import Settings
+from keras_muse.muse.draw_options import defaults_of_edit
 
 EXAMPLES = [
     "a red apple, noto style",
@@ -123,20 +124,13 @@ def _advanced(parts, shown):
 def _pictures(parts, artist):
     with gr.Tabs() as parts.tabs:
         with gr.Tab("Picture", id="picture"):
-            parts.image = gr.Image(
-                show_label=False,
-                format="png",
-                interactive=False,
-                height=400,
-                buttons=["download", "fullscreen"],
-                elem_id="picture",
-            )
+            parts.image = _image("picture", 400, ["download", "fullscreen"])
         with gr.Tab("Repaint", id="repaint") as parts.repaint_tab:
             _repainting(parts, artist)
         with gr.Tab("Extend", id="extend") as parts.extend_tab:
             _extending(parts)
         with gr.Tab("Change", id="change") as parts.change_tab:
-            _changing(parts)
+            _changing(parts, artist)
     parts.words = gr.Markdown(WELCOME, elem_id="words", container=False)
     parts.gallery = gr.Gallery(
         show_label=False,
@@ -174,26 +168,12 @@ def _repainting(parts, artist):
     parts.blends = gr.Checkbox(True, label="Blend the seam")
     parts.repaint = gr.Button("Repaint", variant="primary", elem_id="repaint")
     gr.Markdown("Outlined below: the tokens that the mask touches.")
-    parts.cells = gr.Image(
-        show_label=False,
-        format="png",
-        interactive=False,
-        height=300,
-        buttons=[],
-        elem_id="cells",
-    )
+    parts.cells = _image("cells", 300)
 
 
 def _extending(parts):
     gr.Markdown("How many pixels shall be drawn on each side?")
-    parts.canvas = gr.Image(
-        show_label=False,
-        format="png",
-        interactive=False,
-        height=320,
-        buttons=[],
-        elem_id="canvas",
-    )
+    parts.canvas = _image("canvas", 320)
     parts.sides = []
     for names in (SIDES[:2], SIDES[2:]):
         with gr.Row():
@@ -210,12 +190,12 @@ def _extending(parts):
     parts.extend = gr.Button("Extend", variant="primary", elem_id="extend")
 
 
-def _changing(parts):
+def _changing(parts, artist):
     gr.Markdown(
         "Leads the picture toward the prompt, without a mask. "
         "What does not contradict the prompt tends to stay."
     )
-    own = settings.of_edit()
+    own = defaults_of_edit(artist.muse)
     parts.rounds = gr.Slider(
         *(1, limits.MAX_ROUNDS, own["num_rounds"]),
         step=1,
@@ -226,3 +206,15 @@ def _changing(parts):
         *(0, 10, own["guidance_scale"]), step=0.1, label="Guidance"
     )
     parts.change = gr.Button("Change", variant="primary", elem_id="change")
+
+
+def _image(name, height, buttons=()):
+    """A picture that is shown, and not brought."""
+    return gr.Image(
+        show_label=False,
+        format="png",
+        interactive=False,
+        height=height,
+        buttons=list(buttons),
+        elem_id=name,
+    )

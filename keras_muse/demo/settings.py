@@ -1,16 +1,12 @@
 """With what a picture is drawn: what the page shows, and what it remembers."""
 
-import argparse
 import dataclasses
-import inspect
 
 from keras_muse import samplers
-from keras_muse.commands.sampler_options import samplers_of
 from keras_muse.demo import limits
 from keras_muse.models.transformers.decoding import check_guidance_scale
 from keras_muse.muse import draw_options
 from keras_muse.muse.draw_options import DrawOptions
-from keras_muse.muse.muse import Muse
 from keras_muse.runtime.checks import check_choice
 from keras_muse.samplers.registry import NAMES
 
@@ -77,10 +73,9 @@ class Settings:
         is_other = sampler != shown.sampler
         if not is_other and self.temperature == shown.temperature:
             return {}
-        asked = argparse.Namespace(
-            sampler=sampler if is_other else None, temperature=self.temperature
+        return own.other_samplers(
+            sampler if is_other else None, self.temperature
         )
-        return samplers_of(asked, own)
 
 
 def _of_super_res(guidance_scale, own):
@@ -104,10 +99,3 @@ def recalled(made):
         return None
     kept = {name: made[name] for name in draw_options.KEPT if name in made}
     return DrawOptions.of(draw_options.from_json(kept))
-
-
-def of_edit():
-    """Defaults of `Muse.edit`, which draws in rounds."""
-    arguments = inspect.signature(Muse.edit).parameters
-    names = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
-    return {name: arguments[name].default for name in names}

@@ -23,10 +23,10 @@ class Shown:
         self._copies = copies
         self._kept, self._near = {}, {}
 
-    def update(self, rows, drawn, at_size, texts, made):
+    def update(self, rows, drawn, at_size, texts):
         for i, row in enumerate(rows):
             if row in self._rows:
-                self._kept[row] = drawn[i], texts[i], made[i]
+                self._kept[row] = drawn[i], texts[i]
         if self._copies is not None:
             pictures = zip(at_size, texts, strict=True)
             self._near.update(zip(rows, pictures, strict=True))
@@ -34,14 +34,8 @@ class Shown:
             self._near = {row: self._near[row] for row in nearest}
 
     def results(self):
-        images, texts, made = zip(*self._kept.values(), strict=True)
-        found = {
-            "shown": {
-                "images": np.stack(images),
-                "texts": list(texts),
-                "parameters": list(made),
-            }
-        }
+        images, texts = zip(*self._kept.values(), strict=True)
+        found = {"shown": {"images": np.stack(images), "texts": list(texts)}}
         if self._copies is not None:
             drawn, prompts = zip(*self._near.values(), strict=True)
             found["nearest"] = {

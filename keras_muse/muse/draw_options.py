@@ -1,6 +1,7 @@
 """How a `Muse` draws: the options of `generate` that are no inputs."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 from keras_muse import samplers
@@ -21,6 +22,8 @@ KEPT = (
     *("guidance_scale", "super_res_guidance_scale"),
     *("sampler", "super_res_sampler"),
 )
+# What `Muse.edit` has of its own: no preset keeps it.
+OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,26 @@ class DrawOptions:
             **given,
         )
 
+    def other_samplers(self, sampler=None, temperature=None):
+        """The samplers of both stages, where others are asked for.
+
+        A temperature suits a model and not a sampler: another sampler draws at
+        that of the model's own, unless told otherwise.
+
+        Args:
+            sampler: string or `None`. Its name.
+            temperature: float or `None`.
+
+        Returns:
+            A dict of options, empty where nothing is asked for.
+        """
+        if sampler is None and temperature is None:
+            return {}
+        return {
+            name: _changed(getattr(self, name), sampler, temperature)
+            for name in ("sampler", "super_res_sampler")
+        }
+
     def __post_init__(self):
         checked = {
             name: check_int(getattr(self, name), name, high=MAX_STEPS)
@@ -78,6 +101,37 @@ class DrawOptions:
         check_verbose(self.verbose)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+
+def _changed(own, sampler, temperature):
+    if temperature is None:
+        temperature = own.temperature
+    if sampler is None:
+        return dataclasses.replace(own, temperature=temperature)
+    return samplers.get(sampler, temperature=temperature)
+
+
+def of_task(muse, task, given):
+    """All options with which a method of `Muse` draws.
+
+    Args:
+        muse: a `keras_muse.Muse`.
+        task: string. The name of the method.
+        given: dict. Arguments of the method that are options.
+
+    Returns:
+        `DrawOptions`.
+    """
+    if task != "edit":
+        return DrawOptions.of(muse.generation_defaults, **given)
+    own = {**defaults_of_edit(muse), **given}
+    return DrawOptions.of_rounds(muse.generation_defaults, **own)
+
+
+def defaults_of_edit(muse):
+    """What `Muse.edit` draws its rounds with, unless told otherwise."""
+    arguments = inspect.signature(muse.edit).parameters
+    return {name: arguments[name].default for name in OF_ROUNDS}
 
 
 def check_defaults(defaults):

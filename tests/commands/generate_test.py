@@ -1,6 +1,5 @@
 """Pictures from prompts, and again from what they remember."""
 
-import argparse
 import json
 import pathlib
 
@@ -12,9 +11,7 @@ from PIL import PngImagePlugin
 import keras_muse
 from keras_muse import cli
 from keras_muse import samplers
-from keras_muse.commands import sampler_options
 from keras_muse.models import PictureTextScorer
-from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.muse.muse import Muse
 from keras_muse.samplers import ConfidenceSampler
 from tests.helpers import interrupts
@@ -101,24 +98,6 @@ def test_each_stage_has_its_own_options_which_may_come_first(monkeypatch):
         verbose=0,
     )
     np.testing.assert_array_equal(pixels("a.png"), expected[0])
-
-
-def test_a_temperature_changes_the_samplers_of_both_stages():
-    """Each remains what suits its stage."""
-    own = {
-        "sampler": samplers.HaltonSampler(temperature=0.6),
-        "super_res_sampler": ConfidenceSampler(top_k=3),
-    }
-    options = argparse.Namespace(sampler=None, temperature=0.9)
-    assert sampler_options.samplers_of(options, DrawOptions.of(own)) == {
-        "sampler": samplers.HaltonSampler(temperature=0.9),
-        "super_res_sampler": ConfidenceSampler(top_k=3, temperature=0.9),
-    }
-    options = argparse.Namespace(sampler="remdm", temperature=None)
-    assert sampler_options.samplers_of(options, DrawOptions.of(own)) == {
-        "sampler": samplers.ReMDMSampler(temperature=0.6),
-        "super_res_sampler": samplers.ReMDMSampler(),
-    }
 
 
 def test_without_a_seed_one_is_drawn_and_printed(capsys):

@@ -69,9 +69,9 @@ def test_edits_are_those_of_python(artist):
     mask = np.zeros((32, 32), "bool")
     mask[:9] = True
     texts = ("a cat", "")
-    given = {**OPTIONS, "masks": mask, "blend_width": 2}
     updates = artist.edit(
-        *("inpaint", picture, *texts, 5, given), blend_width=2
+        *("inpaint", picture, *texts, 5, OPTIONS, {"masks": mask}),
+        blend_width=2,
     )
     (drawn,) = finished(updates)
     np.testing.assert_array_equal(drawn.image[~mask], picture[~mask])
@@ -103,7 +103,8 @@ def test_an_error_reaches_the_person_and_the_next_picture_is_drawn(artist):
                 "outpaint",
                 tiny_images(1, size=32)[0],
                 *("a cat", "", 5),
-                {**OPTIONS, "padding": (1, 2)},
+                OPTIONS,
+                padding=(1, 2),
             )
         )
     assert len(finished(artist.draw(["a cat"], "", [1], OPTIONS))) == 1

@@ -1,6 +1,5 @@
 """What the page shows of a model's settings, and what it asks for."""
 
-import keras
 import pytest
 
 from keras_muse import samplers
@@ -82,9 +81,3 @@ def test_settings_of_a_picture_come_back_whole():
 
 def test_a_picture_of_rounds_has_no_settings_for_drawing():
     assert settings.recalled({"task": "edit"}) is None
-
-
-def test_the_defaults_of_editing_are_those_of_python():
-    found = settings.of_edit()
-    assert found["num_rounds"] == 100 and found["guidance_scale"] == 5.0
-    assert keras.tree.map_structure(type, found)["mask_ratio"] is float

@@ -5,6 +5,7 @@ import pytest
 
 import keras_muse
 from keras_muse import samplers
+from keras_muse.muse import draw_options
 from keras_muse.muse.draw_options import DrawOptions
 from tests.helpers.tiny_muse import tiny_muse
 
@@ -117,3 +118,33 @@ def test_editing_refuses_options_it_does_not_have(muse):
         muse.inpaint(None, None, None, num_step=3)
     with pytest.raises(TypeError, match="'num_step'"):
         muse.outpaint(None, None, padding=None, num_step=3)
+
+
+def test_a_temperature_changes_the_samplers_of_both_stages():
+    """Each remains what suits its stage."""
+    own = DrawOptions.of(
+        {
+            "sampler": samplers.HaltonSampler(temperature=0.6),
+            "super_res_sampler": samplers.ConfidenceSampler(top_k=3),
+        }
+    )
+    assert own.other_samplers(temperature=0.9) == {
+        "sampler": samplers.HaltonSampler(temperature=0.9),
+        "super_res_sampler": samplers.ConfidenceSampler(
+            top_k=3, temperature=0.9
+        ),
+    }
+    assert own.other_samplers("remdm") == {
+        "sampler": samplers.ReMDMSampler(temperature=0.6),
+        "super_res_sampler": samplers.ReMDMSampler(),
+    }
+    assert own.other_samplers() == {}
+
+
+def test_the_defaults_of_editing_are_those_of_its_signature():
+    muse = tiny_muse(cascade=False)
+    found = draw_options.defaults_of_edit(muse)
+    assert found["num_rounds"] == 100 and found["guidance_scale"] == 5.0
+    assert isinstance(found["mask_ratio"], float)
+    used = draw_options.of_task(muse, "edit", {"num_rounds": 7})
+    assert used.num_steps == 7 and used.guidance_scale == 5.0
