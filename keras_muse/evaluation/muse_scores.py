@@ -1,6 +1,5 @@
 """`evaluate`: draws the prompts of a data set and scores the pictures."""
 
-import dataclasses
 import itertools
 import math
 import time
@@ -73,8 +72,8 @@ def evaluate(
         and the scores by the names of the metrics; `"true"`, the scores of
         true pictures, which are the ceiling (see `Scores.true_results`);
         `"shown"`, which holds `"images"`, some of the drawn pictures at their
-        own size, their `"texts"`, and how each was drawn in `"parameters"`;
-        and, with `training_pairs`,
+        own size, their `"rows"` and `"texts"`, and in `"parameters"` how each
+        was drawn, without `best_of`; and, with `training_pairs`,
         `"nearest"`, the drawn pictures that are nearest to a training picture
         and these.
 
@@ -115,16 +114,17 @@ def evaluate(
         if verbose:
             print(", ".join(f"{k}={value:g}" for k, value in setting.items()))
         options = {
-            **setting,
+            "guidance_scale": scale,
+            "num_steps": steps,
             "super_res_num_steps": super_res_num_steps,
             "batch_size": batch_size,
-            "best_of": best_of,
-            "scorer": scorer,
             "sampler": sampler,
             "super_res_sampler": super_res_sampler,
             "verbose": 0,
         }
-        row = _draw_and_score(muse, judge, options, verbose)
+        row = _draw_and_score(
+            muse, judge, first_seed, options, best_of, scorer, verbose
+        )
         rows.append({**setting, **row, "true": judge.true})
     return rows
 
@@ -133,7 +133,7 @@ def _as_list(values):
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def _draw_and_score(muse, judge, options, verbose):
+def _draw_and_score(muse, judge, first_seed, options, best_of, scorer, verbose):
     """One setting: a dict of scores, and what is to be looked at."""
     judge.reset()
     pairs, batch_size = judge.rows, options["batch_size"]
@@ -144,34 +144,35 @@ def _draw_and_score(muse, judge, options, verbose):
         rows = range(start, min(start + batch_size, num_rows))
         true, texts = pairs.select(rows).as_arrays()
         begin = time.perf_counter()
-        seeds = _seeds(options["seed"], rows, options["best_of"])
-        drawn = muse.generate(texts, **{**options, "seed": seeds})
+        drawn = muse.generate(
+            texts,
+            seed=_seeds(first_seed, rows, best_of),
+            best_of=best_of,
+            scorer=scorer,
+            **options,
+        )
         seconds += time.perf_counter() - begin
         at_size = decoding.resize(drawn, true.shape[1:3])
         judge.update(true, at_size, texts)
-        made = _made(muse, texts, seeds, options)
-        shown.update(rows, drawn, at_size, texts, made)
+        shown.update(rows, drawn, at_size, texts)
         progress.update(rows.stop)
+    found = shown.results()
+    if best_of is None:  # else nobody knows which candidate it was
+        found["shown"]["parameters"] = parameters.describe(
+            muse,
+            found["shown"]["texts"],
+            seeds=_seeds(first_seed, found["shown"]["rows"]),
+            preset=None,  # no `Muse` knows it: see `draw_sheet`
+            options=DrawOptions.of(muse.generation_defaults, **options),
+        )
     return {
         "num_pictures": num_rows,
         **_known("num_references", judge.scores.num_references),
         "image_size": true.shape[1],
         "seconds_per_picture": seconds / num_rows,
         **judge.results(),
-        **shown.results(),
+        **found,
     }
-
-
-def _made(muse, texts, seeds, options):
-    """How each picture was drawn, but for the preset: no `Muse` knows it."""
-    if options["best_of"] is not None:
-        return [None] * len(texts)  # which candidate it was is not known
-    fields = {field.name for field in dataclasses.fields(DrawOptions)}
-    given = {name: options[name] for name in fields & set(options)}
-    used = DrawOptions.of(muse.generation_defaults, **given)
-    return parameters.describe(
-        muse, texts, seeds=seeds, preset=None, options=used
-    )
 
 
 def _known(name, number):
@@ -179,7 +180,7 @@ def _known(name, number):
     return {name: number} if math.isfinite(number) else {}
 
 
-def _seeds(seed, rows, num_candidates):
+def _seeds(seed, rows, num_candidates=None):
     num_candidates = num_candidates or 1
     return [
         seed + row * num_candidates + i

@@ -175,22 +175,23 @@ def as_text(row, name):
     return f"{text} ± {spread[name]:.2g}" if name in spread else text
 
 
-# === Copies ===
+# === Sheets ===
 
 
 def draw_sheet(rows, about, path):
     """Draws pictures of the first seed; the file keeps how they were drawn."""
     rows = [row for row in rows if row["seed"] == rows[0]["seed"]]
-    shown = [row["shown"] for row in rows]
     sections = [
-        (_title(row), each["images"], each["texts"])
-        for row, each in zip(rows, shown, strict=True)
+        (_title(row), row["shown"]["images"], row["shown"]["texts"])
+        for row in rows
     ]
-    made = [one for each in shown for one in each.get("parameters", [None])]
-    if None in made or "preset" not in about:
-        made = None
-    else:
-        made = [{**one, "preset": about["preset"]} for one in made]
+    made = None
+    if "preset" in about and all("parameters" in row["shown"] for row in rows):
+        made = [
+            {**one, "preset": about["preset"]}
+            for row in rows
+            for one in row["shown"]["parameters"]
+        ]
     draw_sections(sections, path=path, parameters=made)
 
 

@@ -35,7 +35,13 @@ class Shown:
 
     def results(self):
         images, texts = zip(*self._kept.values(), strict=True)
-        found = {"shown": {"images": np.stack(images), "texts": list(texts)}}
+        found = {
+            "shown": {
+                "rows": list(self._kept),
+                "images": np.stack(images),
+                "texts": list(texts),
+            }
+        }
         if self._copies is not None:
             drawn, prompts = zip(*self._near.values(), strict=True)
             found["nearest"] = {

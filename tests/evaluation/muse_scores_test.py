@@ -110,7 +110,7 @@ def test_the_best_of_candidates_is_scored(muse, pairs):
     best = muse.generate(texts, best_of=2, scorer=brightness, **options)
     np.testing.assert_array_equal(row["shown"]["images"], best)
     # Nobody could draw it again from the seed of a candidate.
-    assert row["shown"]["parameters"] == [None] * 7
+    assert "parameters" not in row["shown"]
 
 
 def test_a_broken_picture_is_left_out(muse, pairs):
