@@ -78,6 +78,19 @@ class Variant(keras_muse.MuseBase):
         return self._step == "train"
 
 
+class OwnLayers(Variant):
+    """A `Variant` whose layers are of `layer_class`."""
+
+    def make_layer(self, name, **kwargs):
+        return self.layer_class(
+            self.num_heads,
+            self.intermediate_dim,
+            use_gated_activation=True,
+            use_query_key_norm=True,
+            name=name,
+        )
+
+
 class VisibleLoss(Variant):
     """Visible tokens count a tenth (MaskGen, `loss_weight_unmasked_token`)."""
 
@@ -108,15 +121,8 @@ class InnerNormLayer(TransformerLayer):
             super().build(input_shape)
 
 
-class InnerNorm(Variant):
-    def make_layer(self, name, **kwargs):
-        return InnerNormLayer(
-            self.num_heads,
-            self.intermediate_dim,
-            use_gated_activation=True,
-            use_query_key_norm=True,
-            name=name,
-        )
+class InnerNorm(OwnLayers):
+    layer_class = InnerNormLayer
 
 
 class DropoutLayer(TransformerLayer):
@@ -138,15 +144,11 @@ class DropoutLayer(TransformerLayer):
         return x + drop(self.feed_forward(self.feed_forward_norm(x)))
 
 
-class Dropout(Variant):
+class Dropout(OwnLayers):
+    layer_class = DropoutLayer
+
     def make_layer(self, name, **kwargs):
-        layer = DropoutLayer(
-            self.num_heads,
-            self.intermediate_dim,
-            use_gated_activation=True,
-            use_query_key_norm=True,
-            name=name,
-        )
+        layer = super().make_layer(name)
         layer.is_training = lambda: self.is_training
         return layer
 
@@ -175,19 +177,12 @@ class PooledTextLayer(TransformerLayer):
         return x + self.feed_forward(y)
 
 
-class PooledText(Variant):
+class PooledText(OwnLayers):
+    layer_class = PooledTextLayer
+
     def __init__(self, *args, **kwargs):
         self._modulation = None
         super().__init__(*args, **kwargs)
-
-    def make_layer(self, name, **kwargs):
-        return PooledTextLayer(
-            self.num_heads,
-            self.intermediate_dim,
-            use_gated_activation=True,
-            use_query_key_norm=True,
-            name=name,
-        )
 
     def build(self, input_shape=None):
         self.modulation = keras.layers.Dense(

@@ -52,14 +52,14 @@ SMALL, LARGE = 128, 256  # pixels, out of the base and of the super-res model
 STAGES = ("tokenizer", "tokens", "base", "super_res", "preset")
 HELD_OUT = ("test_pair", "test_concept")
 
-# Of the tokenizer, whose encoder is light: it turns every view of every
-# drawing into tokens.
+# A tokenizer with a light encoder: it turns every view of every drawing into
+# tokens.
 TOKENIZER = "vqgan_f8_small"
 BASE, SUPER_RES = "muse_base_medium", "muse_super_res_small"
 BATCH = {"tokenizer": 192, "base": 256, "super_res": 64}
 RATE = {"tokenizer": 1.5e-3, "base": 1.2e-3, "super_res": 1.2e-3}
-# What is drawn with: chosen on one half of test_pair.
 COMPACT_PARTS = ("base", "super_res", "image_tokenizer")
+# What is drawn with: see benchmarks/results/muse_emoji.md.
 DEFAULTS = {
     "num_steps": 16,
     "guidance_scale": 2.0,
