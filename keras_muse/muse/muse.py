@@ -518,7 +518,7 @@ class Muse:
 
         Args:
             preset: string. `"muse_emoji"`, which is bundled and draws emoji
-                of 128 pixels a side; or a directory written by
+                of 256 pixels a side; or a directory written by
                 `save_to_preset`, or one of an aMUSEd pipeline as `diffusers`
                 saves it; or a `hf://` or `kaggle://` handle of either, such
                 as `"hf://amused/amused-256"`.
