@@ -2,7 +2,9 @@
 
 Times a training step of the tokenizer, the base and the super-resolution
 model, at the sizes of `keras-muse quickstart`, on random data, one process a
-backend and precision. The ratio is to JAX in float32, in the same run.
+backend, precision and size of memory pages (huge ones are what the command
+line asks for). The ratio is to JAX in float32 with small pages, in the same
+run.
 
     python benchmarks/quickstart_backends.py
     python benchmarks/quickstart_backends.py --json
@@ -15,11 +17,15 @@ import time
 from table import print_rows
 from worker import run_worker
 
+from keras_muse.runtime import huge_pages
+
 RUNS = (
-    ("jax", "float32"),
-    ("tensorflow", "float32"),
-    ("torch", "float32"),
-    ("torch", "mixed_bfloat16"),
+    ("jax", "float32", "small"),
+    ("jax", "float32", "huge"),
+    ("tensorflow", "float32", "small"),
+    ("tensorflow", "float32", "huge"),
+    ("torch", "float32", "small"),
+    ("torch", "mixed_bfloat16", "small"),
 )
 STEPS = 12
 
@@ -32,18 +38,21 @@ def main():
     if options.worker:
         print(json.dumps(step_seconds(options.worker)))
         return
-    rows = [run(*backend_and_dtype) for backend_and_dtype in RUNS]
+    rows = [run(*one) for one in RUNS]
     for row in rows:
         for model in ("tokenizer", "base", "super_res"):
             row[f"{model}_ratio"] = row[model] / rows[0][model]
     print_rows(rows, options.json, "Seconds a training step")
 
 
-def run(backend, dtype):
-    rows, error = run_worker(__file__, ["--worker", dtype], backend)
+def run(backend, dtype, pages):
+    setting = huge_pages.SETTING if pages == "huge" else ""
+    variables = {huge_pages.VARIABLE: setting}
+    worker = ["--worker", dtype]
+    rows, error = run_worker(__file__, worker, backend, **variables)
     if error:
         raise RuntimeError(f"{backend}, {dtype}: {error}")
-    return {"backend": backend, "dtype": dtype, **rows[0]}
+    return {"backend": backend, "dtype": dtype, "pages": pages, **rows[0]}
 
 
 def step_seconds(dtype):

@@ -6,19 +6,20 @@ import subprocess
 import sys
 
 
-def run_worker(file, arguments, backend=None):
+def run_worker(file, arguments, backend=None, **variables):
     """Runs a benchmark's file again and collects what it prints.
 
     Args:
         file: string. The benchmark's `__file__`.
         arguments: list of strings, which tell it that it is the worker.
         backend: string or `None`. The worker's `KERAS_BACKEND`.
+        **variables: strings. Others of its environment.
 
     Returns:
         Pair of the list of dicts that it printed, one JSON object a line, and
         of the reason why it failed, or `None`.
     """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     if backend is not None:
         environment["KERAS_BACKEND"] = backend
     result = subprocess.run(

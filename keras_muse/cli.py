@@ -18,6 +18,7 @@ from keras_muse.commands import tokenize
 from keras_muse.commands import train
 from keras_muse.files.places import check_place
 from keras_muse.runtime.compilation_cache import enable_compilation_cache
+from keras_muse.runtime.huge_pages import restart_with_huge_pages
 from keras_muse.runtime.quiet_imports import import_keras
 from keras_muse.runtime.quiet_imports import without_tensorflow
 from keras_muse.runtime.streams import open_closed_streams
@@ -38,6 +39,7 @@ COMMANDS = {
 }
 # They draw pictures, and need no TensorFlow.
 DRAWING = (generate, inpaint, outpaint, edit, demo)
+TRAINING = (quickstart, train)
 INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 LONGEST_MESSAGE = 1000
@@ -72,6 +74,8 @@ def main(arguments=None):
 
 def _run(options):
     is_drawing = options.command in DRAWING
+    if options.command in TRAINING:
+        restart_with_huge_pages()
     # Before the work, which may take hours.
     if is_drawing:
         options.command.check(options)

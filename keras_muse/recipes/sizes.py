@@ -9,6 +9,7 @@ from keras_muse.models.presets.architectures import ARCHITECTURES
 from keras_muse.models.presets.architectures import DESCRIPTIONS
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.devices import on_processor
 
 PRESET = "preset"  # in the place of a name: the part of a given `Muse`
 LONG = 60  # minutes of a processor, for models that are not tiny
@@ -34,13 +35,6 @@ class Sizes:
     base: str
     super_res: str | None
     trains_tokenizer: bool
-
-
-def on_processor():
-    """Whether there is no accelerator."""
-    if keras.config.backend() == "jax":
-        return all("cpu" in d for d in keras.distribution.list_devices())
-    return not keras.distribution.list_devices("gpu")
 
 
 def faster_backend():

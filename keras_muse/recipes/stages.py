@@ -8,7 +8,7 @@ from keras_muse.data.token_shards.read import read_token_shards
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.recipes.patches import Patches
-from keras_muse.recipes.sizes import on_processor
+from keras_muse.runtime.devices import on_processor
 
 FOREVER = 10**6  # epochs: the clock ends a training
 STEPS = 100  # an epoch, however few the pictures are

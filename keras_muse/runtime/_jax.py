@@ -1,4 +1,4 @@
-"""Compiled functions on JAX."""
+"""Compiled functions, arrays and devices on JAX."""
 
 import functools
 
@@ -69,6 +69,10 @@ def distribute_inputs(inputs):
         )
 
     return keras.tree.map_structure(split, inputs)
+
+
+def on_processor():
+    return jax.default_backend() == "cpu"
 
 
 def is_finite(value):

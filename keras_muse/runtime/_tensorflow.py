@@ -1,4 +1,4 @@
-"""Compiled functions on TensorFlow."""
+"""Compiled functions and devices on TensorFlow."""
 
 import numpy as np
 import tensorflow as tf
@@ -24,3 +24,8 @@ def _to_tensor(value):
     if isinstance(value, np.ndarray | np.generic | int | float):
         return tf.convert_to_tensor(value)
     return value
+
+
+def on_processor():
+    kinds = {device.device_type for device in tf.config.list_logical_devices()}
+    return not kinds & {"GPU", "TPU"}

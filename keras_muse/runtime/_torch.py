@@ -1,4 +1,4 @@
-"""Functions without gradient on Torch."""
+"""Functions without gradient and devices on Torch."""
 
 import torch
 from keras import ops
@@ -12,3 +12,8 @@ def compile_function(model, function):
             return function(*args)
 
     return call
+
+
+def on_processor():
+    # Where Keras puts a tensor that nobody has placed.
+    return ops.zeros(()).device.type == "cpu"
