@@ -251,12 +251,12 @@ class Recipe:
             muse.base.save_lora_weights(os.path.join(output, "base.lora.h5"))
         print("\nPictures")
         path = os.path.join(output, "grid.png")
-        size = self.sizes.image_size
+        size = muse.cascade.image_size
         drawings.draw_sheet(
             muse, preset, self.collection, size, path, self.options.seed
         )
         self._score(muse, output)
-        card.write_card(preset, self)
+        card.write_card(preset, self, size)
         print(f"\nThe model is in {preset}, its pictures are in {path}")
         return muse
 
