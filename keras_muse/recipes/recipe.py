@@ -199,8 +199,10 @@ class Recipe:
     def _train(self, stage, model, budget, callbacks=()):
         stages.compile_transformer(model)
         rows = self._rows(stage, self.collection.shown)
+        is_held_out = self.collection.held_out is not None
         if self.sizes.base == PRESET and stage == "base":
-            print(f"Before: {losses.measure(model, rows)}")
+            before = losses.measure(model, rows, is_held_out=is_held_out)
+            print(f"Before: {before}")
         stages.train_transformer(
             model,
             self.work.path("tokens"),
@@ -210,9 +212,11 @@ class Recipe:
             callbacks,
         )
         of_training = None
-        if self.collection.held_out is not None:
+        if is_held_out:
             of_training = self._rows(stage, self.collection.train)
-        found = losses.measure(model, rows, of_training)
+        found = losses.measure(
+            model, rows, of_training, is_held_out=is_held_out
+        )
         steps = int(model.optimizer.iterations)
         print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
         self.results[stage] = {
