@@ -8,8 +8,8 @@ from keras_muse.files.places import check_place
 
 HELP = "draw the prompts of a data set and score the pictures"
 DESCRIPTION = (
-    "Writes scores.json, scores.md, a contact sheet and, of several settings, "
-    "the Pareto curve."
+    "Writes scores.json, scores.md, a contact sheet and, of several settings "
+    "whose pictures are held against their texts, the Pareto curve."
 )
 SETTINGS = ("preset", "data", "protocol")
 
@@ -221,12 +221,17 @@ def _load_collections(options, protocol):
     else:
         load, splits = data.load_image_text, (None,)
         common = {"path": options.data}
-    common["image_size"] = options.image_size or protocol.image_size
+    common["image_size"] = _image_size(options, protocol)
     collections = {}
     for split in options.split or splits:
         pairs = load(split=split, shuffle=False, **common)
         collections[split or "all"] = pairs
     return collections
+
+
+def _image_size(options, protocol):
+    given = options.image_size
+    return protocol.image_size if given is None else given
 
 
 def _load_training_pairs(options, protocol):
@@ -235,7 +240,7 @@ def _load_training_pairs(options, protocol):
 
     if options.training_data is None:
         return None
-    image_size = options.image_size or protocol.image_size
+    image_size = _image_size(options, protocol)
     kind, _, directory = options.training_data.partition(":")
     if kind == "emoji":
         return data.load_emoji(

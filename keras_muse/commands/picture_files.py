@@ -1,5 +1,6 @@
 """Files of pictures: those that a command reads, and those that it writes."""
 
+import io
 import os
 import re
 
@@ -94,11 +95,19 @@ def _is_directory(output):
 
 
 def _is_picture(path):
-    """Whether a name is that of a picture that can be written."""
+    """Whether a name is that of a picture in colours that can be written."""
     from PIL import Image
 
     suffix = os.path.splitext(path)[1].lower()
-    return Image.registered_extensions().get(suffix) in Image.SAVE
+    kind = Image.registered_extensions().get(suffix)
+    if kind not in Image.SAVE:
+        return False
+    # Some writers take black and white alone, and some are only announced.
+    try:
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), kind)
+    except Exception:  # each writer has its own
+        return False
+    return True
 
 
 def save(images, made, options):

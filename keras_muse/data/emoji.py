@@ -17,6 +17,7 @@ PROMPTS = {
     "plain": ("{text}",),
 }
 SKIN_TONE = "skin tone"
+COLUMNS = ("text", "style", "split")  # that prompts and choices are made of
 
 
 def load_emoji(
@@ -71,7 +72,8 @@ def load_emoji(
         `split`.
 
     Raises:
-        ValueError: for an unknown split, style or kind of prompt.
+        ValueError: for an unknown split, style or kind of prompt, or a
+            `directory` of other pictures.
 
     Example:
 
@@ -92,6 +94,12 @@ def load_emoji(
         )
     # Headers are not checked: these pictures were written by one program.
     rows, skipped = sort_out(find_rows(directory or BUNDLED), verify=None)
+    if not all(name in row.metadata for row in rows for name in COLUMNS):
+        raise ValueError(
+            f"`directory` must have drawings with the columns {COLUMNS}; other "
+            "pictures are read by `load_image_text`. Received: "
+            f"directory={str(directory)!r}"
+        )
     rows = [
         row
         for row in _in_styles(rows, styles)

@@ -22,7 +22,8 @@ def split_rows(rows, share):
 
     Args:
         rows: list of `Row`.
-        share: float in [0, 1). About what part of the rows is held out.
+        share: float in [0, 1). About what part of the rows is held out;
+            with 0 no picture is read.
 
     Returns:
         Two lists of ints.
@@ -30,7 +31,7 @@ def split_rows(rows, share):
     if any("split" in row.metadata for row in rows):
         is_held_out = [row.metadata.get("split") != "train" for row in rows]
     else:
-        is_held_out = [_is_below(row, share) for row in rows]
+        is_held_out = [share > 0 and _is_below(row, share) for row in rows]
     places = [], []
     for index, held_out in enumerate(is_held_out):
         places[held_out].append(index)

@@ -97,7 +97,8 @@ def load_image_text(
         A `keras_muse.data.ImageTextDataset`.
 
     Raises:
-        ValueError: if `path` is of no known form or holds no usable pair.
+        ValueError: if `path` is of no known form or holds no usable pair, or
+            none of its rows is of `split`.
 
     Example:
 

@@ -113,6 +113,14 @@ class ImageTextDataset(BatchStream):
         self.steps_per_epoch = self._steps_per_pass
         self.step = 0
 
+    def __repr__(self):
+        num_skipped = sum(map(len, self._skipped.values()))
+        return (
+            f"<{type(self).__name__} of {self.num_examples} pictures, "
+            f"image_size={self.image_size}, batch_size={self.batch_size}, "
+            f"{num_skipped} skipped>"
+        )
+
     # === What is in it ===
 
     @property

@@ -84,6 +84,11 @@ class Artist:
         """Tokens of the base, the coarser ones."""
         return self.muse.base.grid_size
 
+    def cut(self, **texts):
+        """Names of the texts of which the model does not read the end."""
+        is_cut = self.muse.text_encoder.is_cut(list(texts.values()))
+        return [name for name, cut in zip(texts, is_cut, strict=True) if cut]
+
     # === Drawing ===
 
     def draw(self, prompts, negative_prompt, seeds, options):

@@ -84,7 +84,8 @@ class Handlers:
         seeds = following_seeds(_seed(seed, is_new), count)
         options = Settings(*shown).options(session.own or self.artist.own)
         updates = self.artist.draw([prompt] * count, negative, seeds, options)
-        yield from self._show(session, updates, seeds[0], "generate")
+        texts = prompt, negative
+        yield from self._show(session, updates, seeds[0], "generate", texts)
 
     @said
     def repaint(
@@ -177,11 +178,18 @@ class Handlers:
             *(options, arguments),
             **described,
         )
-        yield from self._show(session, updates, seed, task)
+        texts = prompt, negative
+        yield from self._show(session, updates, seed, task, texts)
 
-    def _show(self, session, updates, seed, task):
+    def _show(self, session, updates, seed, task, texts):
         """Yields the picture, the words, the gallery, the seed, the session."""
         nothing = gr.skip()
+        # A model reads so many tokens, which are fewer than the page takes.
+        cut = self.artist.cut(prompt=texts[0], negative_prompt=texts[1])
+        cut = "".join(
+            f" · The {name.replace('_', ' ')} is too long: its end is not read."
+            for name in cut
+        )
         begin = time.perf_counter()
         # The browser has seen them by now, but for the last.
         gallery.remove(session.unfinished[:-NUM_LATE])
@@ -200,7 +208,7 @@ class Handlers:
             kept = gallery.keep(session.gallery, update, self.folder)
             session.gallery, session.picture = kept, update.image
             seconds = time.perf_counter() - begin
-            words = f"Seed {update.made['seed']} · {seconds:.1f} s"
+            words = f"Seed {update.made['seed']} · {seconds:.1f} s{cut}"
             begin = time.perf_counter()
             yield kept[0].path, words, _shown(kept), seed, session
 

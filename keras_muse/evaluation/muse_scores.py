@@ -11,6 +11,9 @@ from keras_muse.evaluation.judge import Judge
 from keras_muse.evaluation.shown import Shown
 from keras_muse.muse import parameters
 from keras_muse.muse.draw_options import DrawOptions
+from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_int
+from keras_muse.samplers.seeds import NUM_SEEDS
 
 
 def evaluate(
@@ -78,9 +81,9 @@ def evaluate(
         and these.
 
     Raises:
-        ValueError: if there are fewer rows than the protocol asks for, or
-            `reference_statistics` are damaged or of another network or size:
-            before the first picture is drawn.
+        ValueError: if there are fewer rows than the protocol asks for, a
+            setting is none to draw with, or `reference_statistics` are damaged
+            or of another network or size: before the first picture is drawn.
 
     Example:
     ```python
@@ -95,7 +98,7 @@ def evaluate(
     Reference:
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
-    judge = Judge(pairs, protocol, reference_statistics, training_pairs)
+    batch_size = check_batch_size(batch_size)
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale
@@ -104,6 +107,22 @@ def evaluate(
     settings = list(
         itertools.product(*map(_as_list, (guidance_scale, num_steps, seed)))
     )
+    common = {
+        "super_res_num_steps": super_res_num_steps,
+        "batch_size": batch_size,
+        "sampler": sampler,
+        "super_res_sampler": super_res_sampler,
+        "verbose": 0,
+    }
+    # What is wrong of the last setting shows before the first is drawn.
+    num_candidates = 1
+    if best_of is not None:
+        num_candidates = check_batch_size(best_of, "best_of")
+    _check_seeds(_as_list(seed), pairs.num_examples * num_candidates)
+    for scale, steps, _ in settings:
+        options = {"guidance_scale": scale, "num_steps": steps, **common}
+        DrawOptions.of(muse.generation_defaults, **options)
+    judge = Judge(pairs, protocol, reference_statistics, training_pairs)
     rows = []
     for scale, steps, first_seed in settings:
         setting = {
@@ -113,20 +132,22 @@ def evaluate(
         }
         if verbose:
             print(", ".join(f"{k}={value:g}" for k, value in setting.items()))
-        options = {
-            "guidance_scale": scale,
-            "num_steps": steps,
-            "super_res_num_steps": super_res_num_steps,
-            "batch_size": batch_size,
-            "sampler": sampler,
-            "super_res_sampler": super_res_sampler,
-            "verbose": 0,
-        }
+        options = {"guidance_scale": scale, "num_steps": steps, **common}
         row = _draw_and_score(
             muse, judge, first_seed, options, best_of, scorer, verbose
         )
         rows.append({**setting, **row, "true": judge.true})
     return rows
+
+
+def _check_seeds(seeds, num_images):
+    for one in seeds:
+        check_int(one, "seed", low=0, high=NUM_SEEDS - num_images)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            "`seed` must not have one twice: the spread would be too small. "
+            f"Received: seed={seeds}"
+        )
 
 
 def _as_list(values):

@@ -37,7 +37,8 @@ def write_report(directory, rows, reconstructions, about):
     means as tables; `sheet.png` shows drawn pictures of the first seed above
     their texts; `nearest.png`, where copies were looked for, those that are
     nearest to a training picture, each before it; `pareto.png`, of several
-    settings, what guidance and steps cost and bring.
+    settings with scores of both, what guidance and steps cost in distance and
+    bring for the texts.
 
     Args:
         directory: string. It appears whole or not at all.

@@ -15,6 +15,7 @@ from PIL import Image
 from PIL import PngImagePlugin
 
 from keras_muse.files.damage import reading
+from keras_muse.runtime.checks import show
 
 OWN = "keras_muse"  # the key of what this package reads
 COMMON = "parameters"  # of what web pages for pictures write and read
@@ -33,17 +34,24 @@ def png_texts(parameters, size):
         `PIL.PngImagePlugin.PngInfo`.
 
     Raises:
-        ValueError: if they are too many to be read again.
+        ValueError: if they are not as `muse/parameters.py` describes pictures,
+            or too many to be read again.
     """
-    own = json.dumps(parameters)
+    first = parameters[0] if isinstance(parameters, list) else parameters
+    try:
+        common, own = common_text(first, size), json.dumps(parameters)
+    except Exception as error:  # of many kinds: a key, a type, a format
+        raise ValueError(
+            "`parameters` must be plain values, as `describe` gives them. "
+            f"Received: parameters={show(parameters)}, {error!r}"
+        ) from error
     if len(own) > MAX_CHARACTERS:
         raise ValueError(
             f"`parameters` must be at most {MAX_CHARACTERS} characters as "
             f"JSON. Received: {len(own)}"
         )
-    first = parameters[0] if isinstance(parameters, list) else parameters
     texts = PngImagePlugin.PngInfo()
-    texts.add_text(COMMON, common_text(first, size))
+    texts.add_text(COMMON, common)
     texts.add_text(OWN, own)
     return texts
 

@@ -101,6 +101,14 @@ class SafetensorsFiles(WeightFiles):
             safetensors.safe_open(path, framework="np")
         )
 
+    def is_in_8_bits(self, name):
+        """Whether a tensor is a matrix of int8, to which a scale belongs."""
+        if name not in self.names():
+            return False
+        with reading(self._path(name)):
+            opened = self._file(self._files(name)[0])
+            return opened.get_slice(name).get_dtype() == "I8"
+
     def _names_in(self, opened):
         return set(opened.keys())
 

@@ -1,6 +1,7 @@
 """The card of a trained model: what it is made of and how good it is."""
 
 import os
+import shlex
 
 from keras_muse.files.whole import write_whole_file
 
@@ -12,10 +13,10 @@ tags: [muse, masked-image-modeling, keras]
 
 # A Muse of {num_pictures} pictures
 
-Draws at {image_size} by {image_size} pixels. Trained by `keras-muse train`.
+Draws at {image_size} pixels. Trained by `keras-muse train`.
 
 ```
-keras-muse generate {prompt!r} --preset THIS_DIRECTORY --output picture.png
+keras-muse generate {prompt} --preset THIS_DIRECTORY --output picture.png
 ```
 
 ## Data
@@ -28,26 +29,29 @@ pictures show, and under which licence, is for who trained it to say.
 """
 
 
-def write_card(preset, recipe):
+def write_card(preset, recipe, image_size):
     """Writes `README.md` into a preset.
 
     Args:
         preset: string. The directory.
         recipe: a `Recipe` that is done.
+        image_size: pair of ints, height and width of what is drawn; a preset
+            that is fine-tuned may have super-resolution, which no `Sizes`
+            tells.
     """
     with write_whole_file(os.path.join(preset, "README.md")) as temporary:
         with open(temporary, "w", encoding="utf-8") as file:
-            file.write(card_of(recipe))
+            file.write(card_of(recipe, image_size))
 
 
-def card_of(recipe):
+def card_of(recipe, image_size):
     """The text of the card."""
     train, held_out = recipe.collection.train, recipe.collection.held_out
     text = FRONT.format(
         num_pictures=train.num_examples,
         num_texts=len(set(train.texts)),
-        image_size=recipe.sizes.image_size,
-        prompt=min(train.texts, key=len),
+        image_size=" by ".join(map(str, reversed(image_size))),
+        prompt=shlex.quote(_shown_prompt(train.texts)),
         held_out=(
             ", all of them trained on"
             if held_out is None
@@ -55,6 +59,12 @@ def card_of(recipe):
         ),
     )
     return text + "\n".join(_training(recipe)) + "\n"
+
+
+def _shown_prompt(texts):
+    """The shortest caption that a shell, and the command, takes as it is."""
+    plain = [x for x in texts if x.isprintable() and x[0] != "-"]
+    return min(plain, key=len, default="a picture")
 
 
 def _training(recipe):

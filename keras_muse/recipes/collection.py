@@ -9,6 +9,7 @@ import warnings
 
 from keras_muse.data.image_text import load_image_text
 from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.runtime.checks import show
 
 # About this part of the pictures is held out, but not more than so many, and
 # nothing of so few that each one counts.
@@ -61,6 +62,9 @@ class Collection:
 def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
     """Reads pictures, says what they are, and holds a part of them out.
 
+    Rows whose `split` is not `train` are never trained on, however few they
+    are and whatever else is held out.
+
     Args:
         pictures: what `load_image_text` takes, or an `ImageTextDataset`.
         held_out: the same, of what is never trained on; `None` takes a part
@@ -71,7 +75,13 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
     Returns:
         A `Collection`.
     """
-    pairs = _read(pictures, "pictures")
+    # By a column `split` alone, if there is one.
+    pairs, others = _read(pictures, "pictures").hold_out(0)
+    if not pairs.num_examples:
+        raise ValueError(
+            "`pictures` must have rows of the split 'train'. Received: "
+            f"{others.num_examples} rows of other splits"
+        )
     if pairs.num_examples < fewest:
         raise ValueError(
             f"`pictures` must be at least {fewest} for a model of their own. "
@@ -80,24 +90,27 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
             'lora_rank=16, style="my style"`. Received: '
             f"{pairs.num_examples} pictures"
         )
-    if style is not None:
-        pairs = pairs.map_texts(lambda text: f"{text}, {style} style")
+    by_what = "as given"
     if held_out is not None:
-        train, held_out = pairs, _read(held_out, "held_out")
-    elif pairs.num_examples < FEWEST_TO_PART:
-        train, held_out = pairs, None
-    else:
+        held_out = _read(held_out, "held_out")
+    elif others.num_examples:
+        held_out, by_what = others, "by their `split`"
+    elif pairs.num_examples >= FEWEST_TO_PART:
         share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
-        train, held_out = pairs.hold_out(share)
-        if not train.num_examples:
-            raise ValueError(
-                "`pictures` must have rows of the split 'train'. Received: "
-                f"{pairs.num_examples} rows of other splits"
-            )
-        held_out = held_out if held_out.num_examples else None
-    collection = Collection(train, held_out, _median_side(train))
-    print(_summary(collection))
+        parts = pairs.hold_out(share)
+        # Copies stay together: all may be on one side.
+        if all(part.num_examples for part in parts):
+            (pairs, held_out), by_what = parts, "chosen by a hash"
+    if style is not None:
+        pairs = _styled(pairs, style)
+        held_out = held_out and _styled(held_out, style)
+    collection = Collection(pairs, held_out, _median_side(pairs))
+    print(_summary(collection, by_what))
     return collection
+
+
+def _styled(pairs, style):
+    return pairs.map_texts(lambda text: f"{text}, {style} style")
 
 
 def _read(pictures, argument):
@@ -146,19 +159,19 @@ def _median_side(pairs):
     return int(statistics.median_low(sides))
 
 
-def _summary(collection):
+def _summary(collection, by_what):
     train, held_out = collection.train, collection.held_out
     texts = set(train.texts)
     lines = [
         f"{train.num_examples} pictures of about {collection.side} pixels "
-        f"with {len(texts)} different captions, such as {min(texts)!r}."
+        f"with {len(texts)} different captions, such as {show(min(texts))}."
     ]
     if held_out is None:
         lines.append("They are too few to hold any out: all are trained on.")
     else:
         lines.append(
-            f"{held_out.num_examples} others are held out, chosen by a hash "
-            "or their `split`: they are never trained on."
+            f"{held_out.num_examples} others are held out, {by_what}: they "
+            "are never trained on."
         )
     if collection.has_one_caption:
         lines.append(

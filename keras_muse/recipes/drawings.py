@@ -74,7 +74,7 @@ def draw_sheet(muse, preset, collection, image_size, path, seed):
         muse: a `Muse`.
         preset: string. Where it was saved.
         collection: a `Collection`.
-        image_size: int. Pixels a side of what `muse` draws.
+        image_size: pair of ints, height and width of what `muse` draws.
         path: string. Where the PNG goes.
         seed: int. Seed of the pictures.
     """

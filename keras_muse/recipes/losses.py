@@ -13,16 +13,18 @@ class Losses:
     """Masked cross-entropies of one model.
 
     Attributes:
-        loss: float. Of rows, mostly held out.
+        loss: float. Of some rows.
         shuffled: float. Of the same rows under each other's captions.
         uniform: float. Of giving all codes the same probability.
         of_training: float or `None`. Of rows that were trained on.
+        is_held_out: bool. Whether those of `loss` never were.
     """
 
     loss: float
     shuffled: float
     uniform: float
     of_training: float | None = None
+    is_held_out: bool = True
 
     @property
     def reads_captions(self):
@@ -37,8 +39,9 @@ class Losses:
         return self.loss > self.of_training + 0.15 * self.uniform
 
     def __str__(self):
+        held_out = "held-out " if self.is_held_out else ""
         words = (
-            f"held-out loss {self.loss:.2f}; with the captions shuffled "
+            f"{held_out}loss {self.loss:.2f}; with the captions shuffled "
             f"{self.shuffled:.2f}; uniform guessing {self.uniform:.2f}"
         )
         if self.of_training is None:
@@ -46,7 +49,7 @@ class Losses:
         return f"{words}; of pictures trained on {self.of_training:.2f}"
 
 
-def measure(model, rows, training_rows=None, seed=0):
+def measure(model, rows, training_rows=None, seed=0, is_held_out=True):
     """The losses of a compiled model.
 
     Args:
@@ -54,6 +57,7 @@ def measure(model, rows, training_rows=None, seed=0):
         rows: dict of arrays, as `fit` of the model takes them.
         training_rows: the same of rows that were trained on, or `None`.
         seed: int. Seed of the shuffling.
+        is_held_out: bool. Whether `rows` are never trained on.
     """
 
     def loss(x):
@@ -69,6 +73,7 @@ def measure(model, rows, training_rows=None, seed=0):
         loss(shuffled),
         math.log(model.codebook_size),
         None if training_rows is None else loss(training_rows),
+        is_held_out,
     )
 
 

@@ -8,6 +8,7 @@ from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.checks import check_texts
 
 BUNDLED = "muse_emoji"
 
@@ -47,6 +48,13 @@ class Options:
     def _check_preset(self):
         fixed = ("image_size", "base_image_size", "tokenizer", "base")
         fixed += ("super_res", "from_scratch")
+        if self.style is not None:
+            (style,) = check_texts([self.style], "style")
+            if not style.strip():
+                raise ValueError(
+                    "`style` must be a name, not empty. Received: "
+                    f"style={style!r}"
+                )
         if self.preset is None:
             for name in ("lora_rank", "style"):
                 if getattr(self, name) is not None:

@@ -199,8 +199,10 @@ class Recipe:
     def _train(self, stage, model, budget, callbacks=()):
         stages.compile_transformer(model)
         rows = self._rows(stage, self.collection.shown)
+        is_held_out = self.collection.held_out is not None
         if self.sizes.base == PRESET and stage == "base":
-            print(f"Before: {losses.measure(model, rows)}")
+            before = losses.measure(model, rows, is_held_out=is_held_out)
+            print(f"Before: {before}")
         stages.train_transformer(
             model,
             self.work.path("tokens"),
@@ -210,9 +212,11 @@ class Recipe:
             callbacks,
         )
         of_training = None
-        if self.collection.held_out is not None:
+        if is_held_out:
             of_training = self._rows(stage, self.collection.train)
-        found = losses.measure(model, rows, of_training)
+        found = losses.measure(
+            model, rows, of_training, is_held_out=is_held_out
+        )
         steps = int(model.optimizer.iterations)
         print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
         self.results[stage] = {
@@ -251,12 +255,12 @@ class Recipe:
             muse.base.save_lora_weights(os.path.join(output, "base.lora.h5"))
         print("\nPictures")
         path = os.path.join(output, "grid.png")
-        size = self.sizes.image_size
+        size = muse.cascade.image_size
         drawings.draw_sheet(
             muse, preset, self.collection, size, path, self.options.seed
         )
         self._score(muse, output)
-        card.write_card(preset, self)
+        card.write_card(preset, self, size)
         print(f"\nThe model is in {preset}, its pictures are in {path}")
         return muse
 

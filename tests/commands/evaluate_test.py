@@ -213,6 +213,7 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
         (["--split", "test"], "`split` must be one of"),
         (["--data", "no/where", "--split", "all"], "no/where"),
         (["--protocol", "coco"], "30000 rows"),
+        (["--image-size", "0"], "`image_size`.*image_size=0"),
         (["--reference-statistics", "true.npz"], "name one `--split`"),
     ],
 )

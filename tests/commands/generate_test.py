@@ -125,6 +125,20 @@ def test_only_a_png_remembers(capsys):
     assert "Only a PNG" in said(capsys)[-2]
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.xbm", "a.msp", "a.blp", "a.txt"])
+def test_what_takes_no_colours_is_refused_before_the_drawing(name, loaded):
+    """Pillow registers writers that refuse colours, or all that they get."""
+    with pytest.raises(SystemExit, match=rf"name of a pic.*--output {name}"):
+        generate("a cat", "--output", name)
+    assert loaded == [] and not pathlib.Path(name).exists()
+
+
+def test_a_directory_may_have_the_name_of_a_kind_that_is_not_written():
+    pathlib.Path("runs.h5").mkdir()
+    generate("a cat", "--output", "runs.h5", "--seed", 3)
+    assert [x.name for x in numbered("runs.h5")] == ["00001.png"]
+
+
 # === What is there ===
 
 

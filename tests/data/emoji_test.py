@@ -109,6 +109,13 @@ def test_unknown_options_raise():
             load_emoji(**options)
 
 
+def test_a_directory_of_other_pictures_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(png("red"))
+    (tmp_path / "a.txt").write_text("a wall")
+    with pytest.raises(ValueError, match="`directory`.*columns.*load_image"):
+        load_emoji(tmp_path)
+
+
 def test_directory_of_tars(tmp_path):
     rows, files = [], {}
     for name, text in (("a", "hand"), ("b", "hand: dark skin tone")):

@@ -48,6 +48,15 @@ def epoch_ids(pairs):
     return [i for batch in pairs for i in ids(batch)]
 
 
+def test_what_is_printed_says_what_it_is():
+    skipped = {"broken picture": ["a.png", "b.png"]}
+    pairs = ImageTextDataset(make_rows(10), 4, skipped=skipped)
+    assert repr(pairs) == (
+        "<ImageTextDataset of 10 pictures, image_size=(4, 4), batch_size=32, "
+        "2 skipped>"
+    )
+
+
 def test_file_order():
     pairs = ImageTextDataset(make_rows(10, 2), image_size=4, batch_size=4)
     assert len(pairs) == 3

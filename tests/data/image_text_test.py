@@ -85,8 +85,15 @@ def test_folder_with_splits(tmp_path):
     )
     check_colors(load_image_text(tmp_path, image_size=8, split="train"))
     assert load_image_text(tmp_path, split="test").texts == ["white"]
-    with pytest.raises(ValueError, match="split='validation'"):
+    there = r"`split`.*there are \['test', 'train'\].*split='validation'"
+    with pytest.raises(ValueError, match=there):
         load_image_text(tmp_path, split="validation")
+
+
+def test_where_there_are_no_splits_none_can_be_chosen(tmp_path):
+    write_folder(tmp_path, color_files())
+    with pytest.raises(ValueError, match="`split`.*are none.*split='train'"):
+        load_image_text(tmp_path, split="train")
 
 
 def test_folder_with_sidecars(tmp_path):

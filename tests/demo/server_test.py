@@ -78,6 +78,20 @@ def test_pictures_come_with_their_seeds(visitor):
     assert image["orig_name"] == "muse_8.png"
 
 
+@pytest.mark.filterwarnings("ignore:.* were cut")
+def test_what_of_a_prompt_is_not_read_is_said(visitor):
+    """The page takes longer prompts than any model reads."""
+    *_, (_, words, *_) = draw(visitor, "a cat " * 20)
+    assert words.endswith(" s · The prompt is too long: its end is not read.")
+    call = ("draw", "a cat", "a red apple " * 20, 1, 7, False, *SETTINGS)
+    *_, (_, words, *_) = visitor.call(*call)
+    assert words.endswith(
+        "The negative prompt is too long: its end is not read."
+    )
+    *_, (_, words, *_) = draw(visitor)
+    assert words.endswith(" s")
+
+
 def test_a_new_seed_is_drawn_and_shown(visitor):
     outputs = [
         visitor.call("draw", "a cat", "", 1, 7, True, *SETTINGS)[-1]

@@ -98,6 +98,29 @@ def test_seeds_are_settings_too(muse, pairs):
     assert rows[0]["psnr"] != rows[1]["psnr"]
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"num_steps": [1, 0]}, "`num_steps`.*num_steps=0"),
+        ({"guidance_scale": [1.0, np.nan]}, "`guidance_scale`.*nan"),
+        ({"super_res_num_steps": 0}, "`super_res_num_steps`.*=0"),
+        ({"sampler": "nope"}, "`sampler`.*'nope'"),
+        ({"batch_size": 0}, "`batch_size`.*batch_size=0"),
+        ({"seed": [0, -1]}, "`seed`.*seed=-1"),
+        ({"best_of": 0}, "`best_of`.*best_of=0"),
+        ({"seed": [0, 2**32 - 6]}, "`seed`.*seed=4294967290"),
+        ({"seed": [3, 0, 3]}, r"`seed`.*twice.*\[3, 0, 3\]"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_drawn(
+    pairs, options, words, monkeypatch
+):
+    muse = shared_muse(cascade=False)
+    monkeypatch.setattr(type(muse), "generate", None)
+    with pytest.raises(ValueError, match=words):
+        evaluate(muse, pairs, PROTOCOL, **{**OPTIONS, **options})
+
+
 def test_the_best_of_candidates_is_scored(muse, pairs):
     def brightness(images, prompts):
         return images.mean(axis=(1, 2, 3))

@@ -55,6 +55,23 @@ def test_what_is_written_is_read(tmp_path):
     assert read_own(write(tmp_path / "b.png", sheet)) == sheet
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        [{}],
+        [1],
+        "a cat",
+        {**PARAMETERS, "sampler": "confidence"},
+        {**PARAMETERS, "prompt": None},
+        {**PARAMETERS, "seed": object()},
+        [PARAMETERS, {**PARAMETERS, "seed": object()}],
+    ],
+)
+def test_what_describes_no_picture_is_refused_by_its_name(parameters):
+    with pytest.raises(ValueError, match="`parameters`.*Received: parameters="):
+        png_texts(parameters, (4, 6))
+
+
 def test_the_common_text_is_that_of_the_web():
     assert common_text(PARAMETERS, (4, 6)) == (
         "a red apple,\nnoto style\n"

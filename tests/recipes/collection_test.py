@@ -1,9 +1,12 @@
 """What is read, said and refused before any work."""
 
+import json
+
 import pytest
 from PIL import Image
 
 import keras_muse
+from keras_muse.data import hold_out
 from keras_muse.recipes.collection import read_collection
 from keras_muse.recipes.options import Options
 from keras_muse.recipes.work import Work
@@ -47,6 +50,63 @@ def test_a_style_is_added_to_all_captions(tmp_path):
     assert all(t.endswith(", woodcut style") for t in collection.train.texts)
 
 
+def with_splits(folder, splits):
+    lines = [
+        json.dumps({"file_name": f"{i}.png", "text": f"{i}", "split": split})
+        for i, split in enumerate(splits)
+    ]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def texts(pairs):
+    return sorted(pairs.texts)
+
+
+def test_other_splits_are_never_trained_on(tmp_path, capsys):
+    """However few there are, and whatever else is given as held out."""
+    few = write_pictures(tmp_path / "few", 6)
+    with_splits(few, ["train", "test", "train", "test", "train", "val"])
+    collection = read_collection(few, fewest=1)
+    assert texts(collection.train) == ["0", "2", "4"]
+    assert texts(collection.held_out) == ["1", "3", "5"]
+    assert "3 others are held out, by their `split`" in capsys.readouterr().out
+    given = write_pictures(tmp_path / "given", 2)
+    collection = read_collection(few, given, fewest=1)
+    assert texts(collection.train) == ["0", "2", "4"]
+    assert texts(collection.held_out) == [f"a wall of colour {i}" for i in "01"]
+    assert "2 others are held out, as given" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="at least 4 .*Received: 3 pictures"):
+        read_collection(few, fewest=4)
+    with_splits(few, ["test"] * 6)
+    with pytest.raises(ValueError, match="split 'train'.*6 rows of other"):
+        read_collection(few, fewest=1)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_copies_of_one_picture_are_trained_on(tmp_path, fraction, monkeypatch):
+    """Whatever their hash is: they stay together, and some must be left."""
+    folder = write_pictures(tmp_path / "pictures", 20, "a wall")
+    monkeypatch.setattr(hold_out, "content_fraction", lambda _: fraction)
+    collection = read_collection(folder, fewest=1)
+    assert collection.train.num_examples == 20
+    assert collection.held_out is None
+
+
+def test_what_is_given_as_held_out_has_the_style_too(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 4, "a wall")
+    given = write_pictures(tmp_path / "given", 2, "a door")
+    collection = read_collection(folder, given, style="woodcut", fewest=1)
+    assert set(collection.train.texts) == {"a wall, woodcut style"}
+    assert set(collection.held_out.texts) == {"a door, woodcut style"}
+
+
+def test_a_long_caption_is_said_in_few_words(tmp_path, capsys):
+    folder = write_pictures(tmp_path / "pictures", 3, "wall " * 1000)
+    read_collection(folder, fewest=1)
+    assert len(capsys.readouterr().out) < 1000
+
+
 def test_one_caption_for_all_is_said(tmp_path, capsys):
     read_collection(write_pictures(tmp_path / "pictures", 60, "a wall"))
     assert "the same caption" in capsys.readouterr().out
@@ -76,6 +136,9 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         ({"style": "ink"}, "`style` fine-tunes.*style='ink'"),
         ({"preset": "a", "image_size": 64}, "`image_size` is that of `preset`"),
         ({"preset": "a", "from_scratch": True}, "`from_scratch`"),
+        ({"preset": "a", "style": " "}, "`style`.*Received: style=' '"),
+        ({"preset": "a", "style": 5}, "`style`.*string"),
+        ({"preset": "a", "lora_rank": 0}, "`lora_rank`.*lora_rank=0"),
         ({"tokenizer": "muse_base_tiny"}, "`tokenizer`.*vqgan_f4_tiny"),
         ({"base": "tiny"}, "`base`.*muse_base_tiny.*Received: base='tiny'"),
         ({"seed": -1}, "seed"),

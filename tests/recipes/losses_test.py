@@ -50,3 +50,9 @@ def test_captions_are_shuffled_and_nothing_else():
 )
 def test_losses_are_put_in_words(found, words):
     assert words in losses.in_words(found)
+
+
+def test_what_was_trained_on_is_not_called_held_out():
+    assert str(losses.Losses(3.0, 4.0, 6.0)).startswith("held-out loss 3.00")
+    of_all = losses.Losses(3.0, 4.0, 6.0, is_held_out=False)
+    assert str(of_all).startswith("loss 3.00; with the captions")

@@ -4,11 +4,16 @@ The training of new models, and the end of one that was killed, is tested by
 the quick start.
 """
 
+import shlex
+import types
+
 import numpy as np
 import pytest
 
 import keras_muse
+from keras_muse import cli
 from keras_muse.data.token_shards.read import read_token_shards
+from keras_muse.recipes.card import card_of
 from tests.helpers import small_training
 from tests.helpers.tiny import tiny_data
 from tests.helpers.tiny import to_numpy
@@ -80,8 +85,36 @@ def test_the_card_says_what_it_is_made_of(run):
         "pipeline_tag: text-to-image",
         "10 pictures with 10 different captions, all of them trained on",
         f"of `{here / 'given'}`",
+        "Draws at 32 by 32 pixels",  # with the super-resolution of the preset
         "rank 2",
         ", ink style",
         "| base | steps |",
     ):
         assert words in card
+
+
+@pytest.mark.parametrize(
+    "texts, prompt",
+    [
+        (["a wall", "cat"], "cat"),
+        (['it\'s a "cat"; $(id) `id` \\'], 'it\'s a "cat"; $(id) `id` \\'),
+        (["-rf", "--help", "a\tb", "a dog"], "a dog"),
+        (["-rf", "x\0y"], "a picture"),
+    ],
+)
+def test_the_command_of_the_card_runs_as_it_is(texts, prompt, monkeypatch):
+    recipe = types.SimpleNamespace(
+        collection=types.SimpleNamespace(
+            train=types.SimpleNamespace(num_examples=2, texts=texts),
+            held_out=None,
+        ),
+        sizes=types.SimpleNamespace(tokenizer=None, base=None, super_res=None),
+        options=types.SimpleNamespace(source="a", lora_rank=None, style=None),
+        results={},
+    )
+    line = card_of(recipe, (8, 8)).split("```\n")[1]
+    name, *arguments = shlex.split(line)
+    seen = []
+    monkeypatch.setattr(cli, "_run", seen.append)
+    cli.main(arguments)
+    assert name == "keras-muse" and seen[0].prompts == [prompt]

@@ -22,6 +22,7 @@ from keras_muse.data.sources.pairing import pair_files
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_file_rows
 from keras_muse.data.sources.tfds import tfds_rows
+from keras_muse.runtime.checks import show
 
 __all__ = ["Row", "find_rows"]
 
@@ -55,7 +56,15 @@ def find_rows(path, split=None, limits=None):
     ]
     if split is None:
         return rows
-    return [row for row in rows if row.problem or _is_in_split(row, split)]
+    kept = [row for row in rows if row.problem or _is_in_split(row, split)]
+    known = {one for row in rows if not row.problem for one in _splits(row)}
+    if split not in known and any(not row.problem for row in rows):
+        raise ValueError(
+            "`split` must be a value of the column `split`, or the name of a "
+            f"folder: there are {show(sorted(known)) if known else 'none'}. "
+            f"Received: path={path!r}, split={split!r}"
+        )
+    return kept
 
 
 def _open(path, limits):
@@ -128,6 +137,12 @@ def _existing(path):
 
 
 def _is_in_split(row, split):
+    return split in _splits(row)
+
+
+def _splits(row):
+    """Names of the splits that a row is of, a list."""
     if "split" in row.metadata:
-        return row.metadata["split"] == split
-    return split in row.name.split("/")[:-1]
+        own = row.metadata["split"]
+        return [own] if isinstance(own, str) else []
+    return row.name.split("/")[:-1]

@@ -68,10 +68,13 @@ def load(model, directory):
     """
     with SafetensorsFiles(directory, FILE) as files:
         variables = {_name(v): v for v in model.weights}
-        known = {*variables, *(f"{name}.scale" for name in variables)}
+        # A scale whose matrix is of another type would be passed over.
+        scaled = [name for name in variables if files.is_in_8_bits(name)]
+        known = {*variables, *(f"{name}.scale" for name in scaled)}
         if left_over := sorted(files.names() - known):
             raise ValueError(
-                f"Tensor `{left_over[0]}` is no weight of the model. "
+                f"Tensor `{left_over[0]}` is no weight of the model, nor the "
+                "scale of one in 8 bits. "
                 f"{files.received}"
             )
         for name, variable in variables.items():

@@ -129,13 +129,27 @@ class TextEncoder(keras_hub.models.Backbone):
         Raises:
             ValueError: if a text is not a string.
         """
+        return _pad_or_cut(self._token_rows(texts), self.sequence_length)
+
+    def is_cut(self, texts):
+        """Which prompts `tokenize` would cut.
+
+        Args:
+            texts: string or list of strings.
+
+        Returns:
+            List of bools, one a prompt.
+        """
+        return [len(x) > self.sequence_length for x in self._token_rows(texts)]
+
+    def _token_rows(self, texts):
+        """Token ids of checked prompts, as many as there are."""
         if self._tokenizer is None:
             raise ValueError(
                 "`tokenize` needs a vocabulary: pass one as `vocabulary` or "
                 "use `from_preset`. Received: vocabulary=None"
             )
-        rows = self._tokenize_to_lists(check_texts(texts, "texts", low=0))
-        return _pad_or_cut(rows, self.sequence_length)
+        return self._tokenize_to_lists(check_texts(texts, "texts", low=0))
 
     def _tokenize_to_lists(self, texts):
         """Lists of ids, each ending in the end token."""

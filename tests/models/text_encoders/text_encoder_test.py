@@ -56,6 +56,8 @@ def test_long_texts_are_cut_with_one_warning_and_keep_their_end(encoder):
     messages = [str(w.message) for w in caught if "were cut" in str(w.message)]
     assert len(messages) == 1
     assert messages[0].startswith("2 of 3 texts")
+    assert encoder.is_cut(texts) == [True, False, True]
+    assert encoder.is_cut(["a red apples", ""]) == [False, False]  # they fit
     np.testing.assert_array_equal(token_ids[0], [2, 4, 5, 6, 4, 3])
 
 
