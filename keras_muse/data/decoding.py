@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageCms
 from PIL import ImageOps
+from PIL import UnidentifiedImageError
 
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_ints
@@ -68,7 +69,10 @@ def picture_size(source, max_pixels=MAX_PIXELS):
 def _open(source, max_pixels):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        picture = Image.open(io.BytesIO(source), formats=_formats())
+        try:
+            picture = Image.open(io.BytesIO(source), formats=_formats())
+        except UnidentifiedImageError as error:  # it tells where in memory
+            raise ValueError("it is no picture of a known format") from error
     if picture.width * picture.height > max_pixels:
         raise ValueError(
             f"{picture.width} x {picture.height} pixels are more than "

@@ -129,6 +129,8 @@ class SafetensorsFiles(WeightFiles):
                     f"Tensor `{name}.scale` must have a row for each of "
                     f"`{name}`, and has shape {scale.shape}"
                 )
+            if (scale < 0).any():
+                raise ValueError(f"Tensor `{name}.scale` is in part below 0")
             groups = tensor.reshape(*scale.shape, -1)
             return (groups * scale[:, :, None]).reshape(tensor.shape)
         return tensor

@@ -19,6 +19,9 @@ from tests.helpers.tiny_muse import shared_muse
 
 pytest.importorskip("gradio")
 
+import gradio  # noqa: E402
+
+from keras_muse.demo import handlers  # noqa: E402
 from keras_muse.demo import server  # noqa: E402
 from tests.helpers.demo_page import PageError  # noqa: E402
 from tests.helpers.demo_page import Visitor  # noqa: E402
@@ -222,9 +225,19 @@ def test_without_a_picture_there_is_nothing_to_edit(visitor, call, words):
         visitor.call(*call)
 
 
-def test_words_of_a_file_are_no_html(visitor):
-    with pytest.raises(PageError, match="&lt;_io.BytesIO"):
-        visitor.call("take", visitor.upload("a.png", b"no picture"))
+def test_what_is_no_picture_is_said(visitor):
+    with pytest.raises(PageError, match="no picture of a known format"):
+        visitor.call("take", visitor.upload("a.png", b"nothing"))
+
+
+def test_words_of_an_error_are_no_html():
+    @handlers.said
+    def fails():
+        raise ValueError("<b>bold</b>")
+
+    with pytest.raises(gradio.Error) as raised:
+        fails()
+    assert raised.value.message == "&lt;b&gt;bold&lt;/b&gt;"
 
 
 def test_a_full_queue_refuses_and_loses_nothing(visitor):

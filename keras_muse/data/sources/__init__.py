@@ -78,6 +78,7 @@ def _open(path, limits):
     if lowered.endswith(".tar"):
         rows = [_archive_rows(shard, limits) for shard in _expand(path)]
         return list(itertools.chain.from_iterable(rows))
+    _existing(path)
     raise ValueError(
         "`path` must be a folder, a .csv, .tsv, .zip or (uncompressed) .tar "
         "file, a pattern of .tar files, or 'tfds:' and a name. Received: "
@@ -131,7 +132,7 @@ def _expand(pattern):
 def _existing(path):
     if not os.path.exists(path):
         raise ValueError(
-            f"`path` names a file that is not there. Received: path={path!r}"
+            f"`path` names what is not there. Received: path={path!r}"
         )
     return path
 

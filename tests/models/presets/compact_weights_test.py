@@ -67,7 +67,8 @@ def test_a_preset_in_8_bits_loads_as_any(preset):
 
 
 @pytest.mark.parametrize(
-    "fault", ["nan", "rows", "missing", "left over", "wide", "half"]
+    "fault",
+    ["nan", "negative", "rows", "missing", "left over", "wide", "half"],
 )
 def test_damage_is_refused_by_the_name_of_the_tensor(preset, tmp_path, fault):
     base, directory = preset
@@ -75,6 +76,8 @@ def test_damage_is_refused_by_the_name_of_the_tensor(preset, tmp_path, fault):
     name = next(name for name in tensors if name.endswith(".scale"))
     if fault == "nan":
         tensors[name][0, 0] = np.nan
+    elif fault == "negative":
+        tensors[name][-1, -1] *= -1
     elif fault == "rows":
         tensors[name] = tensors[name].reshape(-1, 1)[:-1]
     elif fault == "missing":
