@@ -21,9 +21,9 @@ from keras_muse.training import checkpoint as checkpoint_module
 from keras_muse.training import load_checkpoint
 from keras_muse.training import saved_variables
 from tests.data.image_text_dataset_test import make_rows as make_pictures
-from tests.data.token_shards_test import make_rows
-from tests.data.token_shards_test import write
 from tests.helpers import tiny
+from tests.helpers.token_shards import make_rows
+from tests.helpers.token_shards import write
 from tests.helpers.xla_flags import xla_flags
 from tests.training import checkpoint_runs as runs
 
