@@ -1,9 +1,11 @@
 """Batches: order, captions, epochs, broken pictures, training on them."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import io
+import threading
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from keras_muse.data import ImageTextDataset
 from keras_muse.data.sources import Row
 from keras_muse.models.muse_model import MuseModel
+from tests.helpers.collections import PICTURE
 
 
 def picture(value, size=(4, 4)):
@@ -328,3 +331,37 @@ def test_a_fit_of_few_steps_leaves_the_dataset_as_long_as_it_was(level):
     pairs = ImageTextDataset(make_rows(8), image_size=4, batch_size=2)
     level.fit(pairs.images, steps_per_epoch=3, verbose=0)
     assert len(pairs) == 4 and pairs.step == 3
+
+
+def broken(name):
+    return Row(name=name, texts=("x",), read=lambda: b"no picture")
+
+
+def test_a_broken_picture_is_counted_once_by_many_threads():
+    for _ in range(20):
+        pairs = ImageTextDataset([broken("a")], image_size=8)
+        start = threading.Barrier(16)
+
+        def look(pairs=pairs, start=start):
+            start.wait()
+            with contextlib.suppress(UserWarning):
+                pairs._image(0, (8, 8))
+
+        threads = [threading.Thread(target=look) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert pairs.report["counts"] == {"broken picture": 1}
+
+
+@pytest.mark.filterwarnings("ignore:.*is skipped")
+def test_a_batch_of_broken_pictures_only(tmp_path):
+    good = Row(name="good", texts=("y",), read=lambda: PICTURE)
+    pairs = ImageTextDataset(
+        [broken("a"), broken("b"), good], image_size=8, batch_size=2
+    )
+    assert pairs[0]["text"] == ["y"] and pairs[0]["image"].shape[0] == 1
+    nothing = ImageTextDataset([broken("a")], image_size=8)
+    with pytest.raises(ValueError, match="None of the pictures"):
+        nothing[0]
