@@ -54,6 +54,9 @@ def test_a_second_network_takes_the_same_distances(pairs, drawn):
     assert found["kernel_distance"] != pytest.approx(metric.result())
 
 
+# === The ceiling ===
+
+
 def test_true_pictures_against_as_many_others(pairs):
     rows = rows_to_draw(pairs, DRAWN)
     others = other_rows(pairs, DRAWN)
