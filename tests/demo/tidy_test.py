@@ -1,33 +1,12 @@
 """What is left of the pictures of a session."""
 
 import os
-import pathlib
 import time
-
-import numpy as np
 
 from keras_muse.demo import gallery
 from keras_muse.demo import tidy
-from keras_muse.demo.drawing import Drawn
-
-MADE = {
-    "task": "generate",
-    "prompt": "a cat",
-    "num_steps": 3,
-    "guidance_scale": 3.0,
-    "sampler": {"sampler": "confidence"},
-    "preset": "tiny",
-    "version": "0.1.0",
-}
-
-
-def drawn(seed):
-    image = np.full((8, 8, 3), seed, "uint8")
-    return Drawn(image, {**MADE, "seed": seed})
-
-
-def files(folder):
-    return [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+from tests.demo.gallery_test import drawn
+from tests.demo.gallery_test import files
 
 
 def test_what_is_old_is_swept_up_but_no_gallery(tmp_path):
