@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from keras_muse.data import ImageTextDataset
+from keras_muse.data.hold_out import content_fraction
+from keras_muse.data.hold_out import split_rows
 from tests.helpers.picture_rows import make_rows
 
 
@@ -44,3 +47,24 @@ def test_a_column_split_decides_what_is_held_out():
         )
     ]
     assert hold_out(rows, 0.0) == [["0.png", "2.png"], ["1.png", "3.png"]]
+
+
+def test_a_picture_stands_for_a_number_of_its_own():
+    pictures = np.random.default_rng(0).integers(0, 256, (300, 4, 4, 3))
+    pictures = pictures.astype("uint8")
+    fractions = [content_fraction(picture) for picture in pictures]
+    assert len(set(fractions)) == 300
+    assert 0 <= min(fractions) < 0.05 and 0.95 < max(fractions) < 1
+    assert np.mean(fractions) == pytest.approx(0.5, abs=0.06)
+    # Bytes are bytes, however they lie in memory.
+    for picture in (pictures[0], pictures[0][:, ::-1][:, ::-1]):
+        assert content_fraction(picture) == fractions[0]
+    assert content_fraction(pictures[0].tobytes()) == fractions[0]
+
+
+def test_what_cannot_be_read_is_left_to_those_who_decode_it():
+    def read():
+        raise OSError("gone")
+
+    rows = [dataclasses.replace(make_rows(1)[0], read=read)]
+    assert split_rows(rows, 0.99) == ([0], [])

@@ -1,7 +1,9 @@
 import keras
+import numpy as np
 import pytest
 
 from keras_muse.data import ImageTextDataset
+from keras_muse.data.image_batches import ImageBatches
 from tests.helpers.picture_rows import ids
 from tests.helpers.picture_rows import make_rows
 
@@ -42,3 +44,21 @@ def test_fit_on_images(workers):
     for epoch in range(pairs.epoch - 4, pairs.epoch):
         rows = [i for when, batch in seen if when == epoch for i in batch]
         assert sorted(rows) == list(range(8))
+
+
+def test_they_are_the_pictures_of_the_batches_and_share_their_place():
+    pairs = ImageTextDataset(make_rows(6), image_size=4, batch_size=2)
+    images = ImageBatches(pairs)
+    assert len(images) == 3 and images.identity == pairs.identity
+    for i in range(3):
+        np.testing.assert_array_equal(images[i], pairs[i]["image"])
+    images.step = 2
+    assert pairs.step == 2
+    pairs.step = 1
+    assert images.step == 1
+    images.steps_per_epoch = 2
+    assert len(pairs) == pairs.steps_per_epoch == len(images) == 2
+    images.on_epoch_begin()
+    assert [len(images[i]) for i in range(2)] == [2, 2]
+    images.on_epoch_end()
+    assert pairs.step == 3

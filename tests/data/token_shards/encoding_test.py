@@ -3,6 +3,8 @@ import pytest
 
 from keras_muse.data import read_token_shards
 from keras_muse.data.token_shards.encoding import CaptionTexts
+from keras_muse.data.token_shards.encoding import PictureTokens
+from keras_muse.data.token_shards.encoding import model_fingerprint
 from tests.helpers.token_shards import PixelTokenizer
 from tests.helpers.token_shards import WordEncoder
 from tests.helpers.token_shards import make_rows
@@ -82,3 +84,44 @@ def test_the_small_copy_must_have_the_same_aspect(tmp_path):
             high_res_tokenizer=PixelTokenizer(),
             image_size=(4, 8),
         )
+
+
+def test_few_pictures_fill_a_batch_and_each_view_has_its_tokens():
+    tokenizer = PixelTokenizer()
+    pictures = PictureTokens("image_size", tokenizer, batch_size=4)
+    assert pictures.metadata() is None
+    views = [np.stack([picture(i), picture(10 + i)]) for i in range(3)]
+    tokens = pictures.encode(views)
+    assert tokenizer.shapes == [(4, 8, 8, 3)] * 2
+    expected = np.arange(3)[:, None, None] + [[[0], [10]]]
+    np.testing.assert_array_equal(tokens, np.broadcast_to(expected, (3, 2, 4)))
+    about = pictures.metadata()
+    assert (about["image_size"], about["grid_size"]) == ([8, 8], [2, 2])
+    assert about["codebook_size"] == 256
+    with pytest.raises(ValueError, match="Received: image_size=None"):
+        pictures.check_size((8, 16))
+
+
+def test_a_model_is_known_by_its_weights_and_not_by_its_name():
+    class Model:
+        def __init__(self, name="a", **config):
+            self.config = {"name": name, **config}
+
+        def get_config(self):
+            return self.config
+
+    class Part:
+        def __init__(self, *weights):
+            self.weights = weights
+
+    weights = Part(np.arange(6.0))
+    known = model_fingerprint(Model(), weights)
+    assert model_fingerprint(Model("b"), weights) == known
+    others = [
+        (Model(width=2), weights),
+        (Model(), Part(np.arange(6.0, dtype="float32"))),
+        (Model(), Part(np.arange(6.0).reshape(2, 3))),
+        (Model(), Part(np.arange(6.0)[::-1])),
+        (Model(),),
+    ]
+    assert len({known, *(model_fingerprint(*other) for other in others)}) == 6
