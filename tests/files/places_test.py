@@ -47,3 +47,7 @@ def test_behind_a_link_the_place_is_that_of_what_it_leads_to(tmp_path):
         check_place(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to(tmp_path / "folder/b.png")
     check_place(tmp_path / "b.png")
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "c.png").symlink_to(tmp_path / "file/c.png")
+    with pytest.raises(NotADirectoryError):
+        check_place(tmp_path / "c.png")
