@@ -26,6 +26,32 @@ PRIVATE = {
         "keras_hub.src.models.clip.clip_layers"
     },
 }
+# Modules whose tests have another name: through what they serve.
+ENCODERS = "models/text_encoders"
+TESTED_BY = {
+    "converters/bert.py": f"{ENCODERS}/minilm_text_encoder_test.py",
+    "converters/t5.py": f"{ENCODERS}/t5_text_encoder_test.py",
+    "converters/t5_keras_hub.py": f"{ENCODERS}/t5_text_encoder_test.py",
+    "data/sources/row.py": "data/sources_test.py",
+    "demo/handlers.py": "demo/server_test.py",
+    "demo/layout.py": "demo/browser_test.py",
+    "demo/page.py": "demo/server_test.py",
+    "files/bundled.py": "models/presets/loading_test.py",
+    "metrics/networks/feature_network.py": (
+        "metrics/networks/efficientnet_lite0_test.py"
+    ),
+    "models/presets/small_architectures.py": (
+        "models/presets/architectures_test.py"
+    ),
+    f"{ENCODERS}/bert_layer.py": f"{ENCODERS}/minilm_text_encoder_test.py",
+    f"{ENCODERS}/t5_layers.py": f"{ENCODERS}/t5_text_encoder_test.py",
+    "models/transformers/muse_transformer.py": (
+        "models/transformers/masked_token_model_test.py"
+    ),
+    "models/vqgan/training.py": "models/vqgan/vqgan_tokenizer_test.py",
+    "recipes/recipe.py": "commands/recipe_test.py",
+    "version.py": "commands/help_test.py",
+}
 
 
 def modules():
@@ -143,3 +169,20 @@ def test_no_class_stands_on_more_than_three_of_ours():
 
     high = {name: above(name) for name in bases if len(above(name)) > 3}
     assert not high
+
+
+def test_tests_mirror_the_tree():
+    tests = PACKAGE.parent / "tests"
+    places = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES.values()
+        if not path.name.startswith("_")
+    }
+    own = {place for place in places if (tests / mirrored(place)).exists()}
+    assert places - own == set(TESTED_BY)
+    for name in TESTED_BY.values():
+        assert (tests / name).exists(), name
+
+
+def mirrored(place):
+    return f"{place.removesuffix('.py')}_test.py"

@@ -13,7 +13,6 @@ from PIL import Image
 from keras_muse import cli
 from keras_muse.commands import generate
 from keras_muse.data import processes
-from keras_muse.files.places import check_place
 from tests.helpers import interrupts
 from tests.helpers.tiny_muse import tiny_muse
 
@@ -168,15 +167,6 @@ def test_a_place_is_looked_at_before_the_work(here, tmp_path, monkeypatch):
         place = str(folder / "new/a.png")
         message = message_of(*arguments, "--output", place)
         assert message.endswith(f"ermission denied: '{place}'")
-
-
-def test_places_that_are_good(tmp_path):
-    check_place(tmp_path / "a/b.png")
-    check_place(tmp_path / "a/b", is_directory=True)
-    check_place(tmp_path, is_directory=True)
-    (tmp_path / "a.png").write_text("old")
-    check_place(tmp_path / "a.png")
-    assert os.listdir(tmp_path) == ["a.png"]
 
 
 def test_a_picture_is_drawn_for_nobody_to_hear(here):

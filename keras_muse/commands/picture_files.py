@@ -104,7 +104,7 @@ def _is_picture(path):
         return False
     # Some writers take black and white alone, and some are only announced.
     try:
-        Image.new("RGB", (8, 8)).save(io.BytesIO(), kind)
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), format=kind)
     except Exception:  # each writer has its own
         return False
     return True

@@ -16,8 +16,8 @@ from PIL import Image
 import keras_muse
 from keras_muse.data.token_shards.records import unpack_record
 from keras_muse.models.presets import architectures
-from tests.data.image_text_test import png
-from tests.data.image_text_test import write_tar
+from tests.helpers.collections import png
+from tests.helpers.collections import write_tar
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROWS = [

@@ -17,8 +17,8 @@ from keras_muse.data.emoji import BUNDLED
 from keras_muse.evaluation import muse_scores
 from keras_muse.evaluation import protocols
 from keras_muse.evaluation.scores import Scores
-from tests.evaluation.muse_scores_test import PROTOCOL as CHEAP
-from tests.evaluation.muse_scores_test import Colors
+from tests.helpers.colors import PROTOCOL as CHEAP
+from tests.helpers.colors import Colors
 from tests.helpers.tiny import tiny_images
 from tests.helpers.tiny_muse import shared_muse
 

@@ -10,8 +10,8 @@ import pytest
 
 from keras_muse.data import load_emoji
 from keras_muse.data.emoji import BUNDLED
-from tests.data.image_text_test import png
-from tests.data.image_text_test import write_tar
+from tests.helpers.collections import png
+from tests.helpers.collections import write_tar
 
 NOTICE = pathlib.Path(__file__).parents[2] / "NOTICE"
 

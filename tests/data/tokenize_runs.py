@@ -1,4 +1,4 @@
-"""What `tokenize_processes_test.py` runs in processes of their own, on JAX.
+"""What `processes_test.py` runs in processes of their own, on JAX.
 
     python -m tests.data.tokenize_runs DIRECTORY RECORDS [ADDRESS COUNT ID]
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import time
 
 import numpy as np
 from PIL import Image
@@ -10,7 +9,6 @@ from PIL import Image
 import keras_muse
 from keras_muse.demo import gallery
 from keras_muse.demo import limits
-from keras_muse.demo import tidy
 from keras_muse.demo.drawing import Drawn
 from keras_muse.demo.drawing import Unfinished
 
@@ -59,28 +57,3 @@ def test_of_a_session_that_has_ended_nothing_is_left(tmp_path):
     os.remove(session.gallery[0].path)  # whoever was faster
     session.forget()
     assert not files(tmp_path)
-
-
-def test_what_is_old_is_swept_up_but_no_gallery(tmp_path):
-    (kept,) = gallery.keep([], drawn(1), tmp_path)
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "mask.png").write_bytes(b"12345")
-    hour_ago = time.time() - 3600
-    for path in (tmp_path / "old" / "mask.png", kept.path):
-        os.utime(path, (hour_ago, hour_ago))
-    tidy.sweep(tmp_path, seconds=60)
-    assert {path.name for path in files(tmp_path)} == {
-        "mask.png",
-        os.path.basename(kept.path),
-    }
-    assert not (tmp_path / "old").exists()
-    tidy.sweep(tmp_path, max_bytes=4)
-    assert [str(path) for path in files(tmp_path)] == [kept.path]
-
-
-def test_the_newest_entries_are_held():
-    newest = tidy.Newest(2)
-    for number in range(4):
-        newest[number] = number
-    assert list(newest) == [2, 3]

@@ -1,42 +1,20 @@
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 
 from keras_muse import data
 from keras_muse import metrics
 from keras_muse.data.decoding import decode
-from keras_muse.evaluation import Protocol
 from keras_muse.evaluation import evaluate
+from tests.helpers.colors import PROTOCOL
+from tests.helpers.colors import Colors
+from tests.helpers.colors import mean_colors
 from tests.helpers.tiny_muse import shared_muse
 
 # The tiny language model takes few words.
 pytestmark = pytest.mark.filterwarnings("ignore:.*texts were cut")
 
-
-def mean_colors(images):
-    """Features of a picture: the mean colours of its four quarters."""
-    images = keras.ops.image.resize(images, (2, 2), antialias=True)
-    return keras.ops.reshape(images, (-1, 12))
-
-
-class Colors:
-    """A scorer that knows colours only."""
-
-    def image_embeddings(self, images):
-        return images.mean(axis=(1, 2)) / 255 + 0.01
-
-    def text_embeddings(self, texts):
-        return np.array([[len(text), text.count("a"), 1.0] for text in texts])
-
-
-PROTOCOL = Protocol(
-    feature_network=lambda: mean_colors,
-    feature_metrics=lambda: [metrics.FrechetDistance()],
-    pair_metrics=lambda: [metrics.PSNR()],
-    text_metrics=lambda: [metrics.RPrecision(Colors(), num_candidates=3)],
-)
 OPTIONS = {"num_steps": 2, "super_res_num_steps": 1, "verbose": 0}
 
 

@@ -24,18 +24,6 @@ def row(distance, gain, split="all", **changes):
     }
 
 
-def test_the_front_is_what_nothing_beats_in_both():
-    rows = [row(*point) for point in [(1, 0.1), (2, 0.5), (3, 0.4), (9, 0.9)]]
-    report.mark_front(rows)
-    assert [r["on_front"] for r in rows] == [True, True, False, True]
-
-
-def test_equal_settings_are_both_on_the_front():
-    rows = [row(1, 0.5), row(1, 0.5), row(1, 0.4)]
-    report.mark_front(rows)
-    assert [r["on_front"] for r in rows] == [True, True, False]
-
-
 def test_writes_all_files(tmp_path):
     rows = [row(1.0, 0.1), row(2.0, 0.5, num_steps=24), row(3.0, 0.2, "other")]
     reconstructions = [{"split": "all", "psnr": 20.125}]

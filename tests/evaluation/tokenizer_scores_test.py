@@ -6,7 +6,7 @@ import pytest
 from keras_muse import data
 from keras_muse import metrics
 from keras_muse.evaluation import evaluate_tokenizer
-from tests.evaluation.muse_scores_test import mean_colors
+from tests.helpers.colors import mean_colors
 from tests.helpers.tiny import to_numpy
 from tests.helpers.tiny_muse import tiny_picture_tokenizer
 

@@ -12,8 +12,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from keras_muse.data.token_shards.records import pack_record
 from keras_muse.training import saved_variables
-from tests.data import token_shards_test
 from tests.files.mutations_test import snapshot
+from tests.helpers import token_shards
 from tests.helpers.file_kinds import Adapter
 from tests.helpers.file_kinds import Averages
 from tests.helpers.file_kinds import Budget
@@ -110,7 +110,7 @@ def write_record(**changes):
         record = {
             "token_ids": np.zeros((1, 4), "int32"),
             "captions": ["a"],
-            "texts": [np.ones((2, token_shards_test.DIM), "float32")],
+            "texts": [np.ones((2, token_shards.DIM), "float32")],
             **changes,
         }
         path = directory / metadata["shards"][0]["name"]
@@ -220,7 +220,7 @@ CRAFTED = {
     ),
     "a record of NaN": (
         Shards,
-        write_record(texts=[np.full((2, token_shards_test.DIM), np.nan)]),
+        write_record(texts=[np.full((2, token_shards.DIM), np.nan)]),
         "array_record` has a damaged record 0.*NaN",
     ),
     "a record of other codes": (

@@ -29,9 +29,9 @@ from keras_muse.training import Checkpoint
 from keras_muse.training import TimeBudget
 from keras_muse.training import average_checkpoints
 from keras_muse.training import load_checkpoint
-from tests.data import token_shards_test
 from tests.helpers import tiny
 from tests.helpers import tiny_muse
+from tests.helpers import token_shards
 from tests.models.text_encoders.t5_text_encoder_test import train_vocabulary
 
 GENERATOR = np.random.default_rng(5)
@@ -215,8 +215,8 @@ class Resumed(OrbaxCheckpoint):
 
 class Shards:
     def make(self, directory):
-        rows = token_shards_test.make_rows(4)
-        token_shards_test.write(rows, str(directory))
+        rows = token_shards.make_rows(4)
+        token_shards.write(rows, str(directory))
 
     def load(self, directory):
         data = read_token_shards(str(directory), 2, shuffle=False)

@@ -8,8 +8,6 @@ from PIL import Image
 import keras_muse
 from keras_muse.data import hold_out
 from keras_muse.recipes.collection import read_collection
-from keras_muse.recipes.options import Options
-from keras_muse.recipes.work import Work
 
 
 def write_pictures(folder, number, captions=None, size=(8, 12)):
@@ -128,45 +126,8 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         read_collection(few)
 
 
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ({"minutes": 0}, "minutes"),
-        ({"lora_rank": 4}, "`lora_rank` fine-tunes.*preset=None"),
-        ({"style": "ink"}, "`style` fine-tunes.*style='ink'"),
-        ({"preset": "a", "image_size": 64}, "`image_size` is that of `preset`"),
-        ({"preset": "a", "from_scratch": True}, "`from_scratch`"),
-        ({"preset": "a", "style": " "}, "`style`.*Received: style=' '"),
-        ({"preset": "a", "style": 5}, "`style`.*string"),
-        ({"preset": "a", "lora_rank": 0}, "`lora_rank`.*lora_rank=0"),
-        ({"tokenizer": "muse_base_tiny"}, "`tokenizer`.*vqgan_f4_tiny"),
-        ({"base": "tiny"}, "`base`.*muse_base_tiny.*Received: base='tiny'"),
-        ({"seed": -1}, "seed"),
-    ],
-)
-def test_what_cannot_be_asked_for(options, words):
-    with pytest.raises(ValueError, match=words):
-        Options(**{"minutes": 1, **options})
-
-
 def test_nothing_is_made_of_what_is_refused(tmp_path):
     few = write_pictures(tmp_path / "few", 10)
     with pytest.raises(ValueError, match="at least 50"):
         keras_muse.train(few, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_directory_belongs_to_one_training(tmp_path):
-    output = str(tmp_path / "out")
-    work = Work(output, {"pictures": "a", "seed": 0})
-    with pytest.raises(ZeroDivisionError):
-        work.once("sizes.json", lambda: 1 / 0)
-    assert not (tmp_path / "out").exists()  # what failed has begun nothing
-    assert work.once("sizes.json", lambda: {"x": 1}) == {"x": 1}
-    again = Work(output, {"pictures": "a", "seed": 0})
-    assert again.once("sizes.json", lambda: {"x": 2}) == {"x": 1}
-    with pytest.raises(ValueError, match="`output`.*other pictures, style"):
-        Work(output, {"pictures": "b", "seed": 0, "style": "ink"})
-    (tmp_path / "other" / "preset").mkdir(parents=True)
-    with pytest.raises(ValueError, match="`output`.*something else"):
-        Work(str(tmp_path / "other"), {})

@@ -7,9 +7,9 @@ import pytest
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.models import PictureTextScorer
 from keras_muse.runtime.inputs import as_native
-from tests.data.image_text_dataset_test import make_rows
 from tests.helpers import tiny
 from tests.helpers import tiny_muse
+from tests.helpers.picture_rows import make_rows
 from tests.helpers.tiny import to_numpy
 
 

@@ -29,7 +29,7 @@ from keras_muse.training import load_checkpoint
 from keras_muse.training import saved_variables
 from tests.helpers import tiny
 
-# What shards of `token_shards_test.py` hold.
+# What shards of `tests/helpers/token_shards.py` hold.
 TOKENS = {"codebook_size": 256, "grid_size": (2, 2), "text_dim": 4}
 WIDE = {"hidden_dim": 32, "num_heads": 8, "intermediate_dim": 64}
 BATCH_SIZE, STEPS_PER_EPOCH = 8, 5

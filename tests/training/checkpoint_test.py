@@ -20,10 +20,10 @@ from keras_muse.training import average_checkpoints
 from keras_muse.training import checkpoint as checkpoint_module
 from keras_muse.training import load_checkpoint
 from keras_muse.training import saved_variables
-from tests.data.image_text_dataset_test import make_rows as make_pictures
-from tests.data.token_shards_test import make_rows
-from tests.data.token_shards_test import write
 from tests.helpers import tiny
+from tests.helpers.picture_rows import make_rows as make_pictures
+from tests.helpers.token_shards import make_rows
+from tests.helpers.token_shards import write
 from tests.helpers.xla_flags import xla_flags
 from tests.training import checkpoint_runs as runs
 
@@ -328,21 +328,6 @@ def test_a_torn_checkpoint_is_ignored(tmp_path, unbroken):
     assert served == list(range(6, 12))
     check_same(line, unbroken)
     assert not torn.exists()
-
-
-def test_names_do_not_depend_on_what_was_made_before():
-    names = []
-    for _ in range(2):
-        base = tiny.tiny_base()
-        base.compile()
-        base.optimizer.build(base.trainable_variables)
-        parts = saved_variables.parts_of(base)
-        names.append([list(part) for part in parts.values()])
-        assert len(parts["weights"]) == len(base.weights) + 1  # the seed
-        assert "muse_base/layer/self_attention/query/kernel#2" in names[-1][0]
-        base.transformer_layers[0].trainable = False
-        assert list(saved_variables.by_name(base.variables)) == names[-1][0]
-    assert names[0] == names[1]
 
 
 def test_errors_while_saving_are_raised(tmp_path, monkeypatch):

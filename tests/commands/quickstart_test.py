@@ -1,0 +1,28 @@
+import pytest
+
+from keras_muse import cli
+from keras_muse.commands import recipe
+
+
+def test_quickstart_passes_its_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        recipe, "quickstart", lambda *arguments: calls.append(arguments)
+    )
+    cli.main(["quickstart", "--output", "here"])
+    cli.main(
+        ["quickstart", "--output", "a b", "--minutes", "2.5", "--seed", "3"]
+    )
+    assert calls == [("here", 18.0, 0), ("a b", 2.5, 3)]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_minutes_must_be_above_zero(minutes, tmp_path):
+    with pytest.raises(SystemExit, match="--minutes.*above 0"):
+        cli.main(
+            [
+                *("quickstart", "--output", str(tmp_path / "out")),
+                f"--minutes={minutes}",
+            ]
+        )
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,70 @@
+"""Which rows are never trained on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_muse.data import ImageTextDataset
+from keras_muse.data.hold_out import content_fraction
+from keras_muse.data.hold_out import split_rows
+from tests.helpers.picture_rows import make_rows
+
+
+def hold_out(rows, share):
+    pairs = ImageTextDataset(rows, image_size=4)
+    return [
+        [row["name"] for row in part.rows] for part in pairs.hold_out(share)
+    ]
+
+
+def test_what_is_held_out_follows_from_the_pictures_alone():
+    rows = make_rows(200)
+    kept, held_out = hold_out(rows, 0.25)
+    assert sorted(kept + held_out) == sorted(row.name for row in rows)
+    assert 25 < len(held_out) < 75
+    # A picture's fate is its own: other pictures change nothing.
+    assert hold_out(rows[:50], 0.25)[1] == [
+        name for name in held_out if int(name[:-4]) < 50
+    ]
+    # A copy stays with its picture, whatever it is called.
+    copies = [dataclasses.replace(row, name=f"x{row.name}") for row in rows]
+    assert hold_out(rows + copies, 0.25)[1] == held_out + [
+        f"x{name}" for name in held_out
+    ]
+    assert hold_out(rows, 0)[1] == []
+    # More to train on never holds out what was trained on.
+    assert set(hold_out(rows, 0.1)[1]) < set(held_out)
+    with pytest.raises(ValueError, match="`share`.*Received: share=1"):
+        hold_out(rows, 1)
+
+
+def test_a_column_split_decides_what_is_held_out():
+    rows = [
+        dataclasses.replace(row, metadata={"split": split})
+        for row, split in zip(
+            make_rows(4), ("train", "test", "train", "validation"), strict=True
+        )
+    ]
+    assert hold_out(rows, 0.0) == [["0.png", "2.png"], ["1.png", "3.png"]]
+
+
+def test_a_picture_stands_for_a_number_of_its_own():
+    pictures = np.random.default_rng(0).integers(0, 256, (300, 4, 4, 3))
+    pictures = pictures.astype("uint8")
+    fractions = [content_fraction(picture) for picture in pictures]
+    assert len(set(fractions)) == 300
+    assert 0 <= min(fractions) < 0.05 and 0.95 < max(fractions) < 1
+    assert np.mean(fractions) == pytest.approx(0.5, abs=0.06)
+    # Bytes are bytes, however they lie in memory.
+    for picture in (pictures[0], pictures[0][:, ::-1][:, ::-1]):
+        assert content_fraction(picture) == fractions[0]
+    assert content_fraction(pictures[0].tobytes()) == fractions[0]
+
+
+def test_what_cannot_be_read_is_left_to_those_who_decode_it():
+    def read():
+        raise OSError("gone")
+
+    rows = [dataclasses.replace(make_rows(1)[0], read=read)]
+    assert split_rows(rows, 0.99) == ([0], [])

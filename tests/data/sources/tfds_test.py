@@ -1,0 +1,77 @@
+"""Rows of a dataset of TensorFlow Datasets."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from keras_muse.data import load_image_text
+from tests.helpers.collections import COLORS
+from tests.helpers.collections import check_colors
+from tests.helpers.collections import png
+
+
+def test_an_odd_caption_of_tfds_is_reported(monkeypatch):
+    records = [{"image": png("red"), "text": text} for text in (b"good", 5)]
+    tfds = types.SimpleNamespace(
+        data_source=lambda *args, **kwargs: records,
+        decode=types.SimpleNamespace(SkipDecoding=object),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
+    with pytest.warns(UserWarning):
+        pairs = load_image_text("tfds:fake", split="train")
+    assert pairs.texts == ["good"]
+    skipped = {"unreadable caption": ["fake/train/1"]}
+    assert pairs.report["skipped"] == skipped
+
+
+TFDS_BUILDER = f"""
+import sys
+import numpy as np
+import tensorflow_datasets as tfds
+
+class TinyCaptions(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        captions = tfds.features.Sequence({{"text": tfds.features.Text()}})
+        image = tfds.features.Image(shape=(None, None, 3))
+        features = {{"image": image, "captions": captions}}
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        return {{"train": self._generate_examples()}}
+
+    def _generate_examples(self):
+        for name, color in {COLORS!r}.items():
+            image = np.zeros((8, 12, 3), "uint8") + np.array(color, "uint8")
+            texts = [{{"text": "a " + name + " wall"}}, {{"text": "more"}}]
+            yield name, {{"image": image, "captions": texts}}
+
+builder = TinyCaptions(data_dir=sys.argv[1], file_format="array_record")
+builder.download_and_prepare()
+"""
+
+
+def test_tfds_of_a_real_builder(tmp_path, monkeypatch):
+    """A dataset is built, stored as array records, and read back."""
+    script = tmp_path / "build.py"
+    script.write_text(TFDS_BUILDER)
+    subprocess.run([sys.executable, script, tmp_path / "data"], check=True)
+    import tensorflow_datasets as tfds
+
+    (folder,) = tmp_path.glob("data/*/1.0.0")
+    builder = tfds.builder_from_directory(folder)
+
+    def data_source(name, **kwargs):
+        # By name TFDS finds only what is published or imported.
+        assert name == "tiny_captions"
+        return builder.as_data_source(**kwargs)
+
+    monkeypatch.setattr(tfds, "data_source", data_source)
+    pairs = load_image_text("tfds:tiny_captions", image_size=8)
+    check_colors(pairs)
+    assert pairs.rows[0]["texts"][1] == "more"

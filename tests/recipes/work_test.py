@@ -1,0 +1,19 @@
+import pytest
+
+from keras_muse.recipes.work import Work
+
+
+def test_a_directory_belongs_to_one_training(tmp_path):
+    output = str(tmp_path / "out")
+    work = Work(output, {"pictures": "a", "seed": 0})
+    with pytest.raises(ZeroDivisionError):
+        work.once("sizes.json", lambda: 1 / 0)
+    assert not (tmp_path / "out").exists()  # what failed has begun nothing
+    assert work.once("sizes.json", lambda: {"x": 1}) == {"x": 1}
+    again = Work(output, {"pictures": "a", "seed": 0})
+    assert again.once("sizes.json", lambda: {"x": 2}) == {"x": 1}
+    with pytest.raises(ValueError, match="`output`.*other pictures, style"):
+        Work(output, {"pictures": "b", "seed": 0, "style": "ink"})
+    (tmp_path / "other" / "preset").mkdir(parents=True)
+    with pytest.raises(ValueError, match="`output`.*something else"):
+        Work(str(tmp_path / "other"), {})

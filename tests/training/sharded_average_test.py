@@ -1,0 +1,61 @@
+"""Averages of checkpoints, one variable at a time."""
+
+import numpy as np
+import pytest
+
+from keras_muse.training import saved_variables
+from keras_muse.training.sharded_average import average_directories
+
+
+def save(path, **values):
+    ocp = saved_variables.orbax()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+        items = {"weights": ocp.args.StandardSave(values)}
+        writer.save(path, args=ocp.args.Composite(**items))
+    return path
+
+
+def read(path):
+    directory = path / "weights"
+    places = {
+        name: np.empty(found.shape, found.dtype)
+        for name, found in saved_variables.saved_shapes(directory).items()
+    }
+    return saved_variables.read(directory, places)
+
+
+def test_floats_are_averaged_and_counters_are_the_last_ones(tmp_path):
+    generator = np.random.default_rng(0)
+    values = [generator.normal(size=(4, 3)).astype("float32") for _ in range(3)]
+    paths = [
+        save(
+            tmp_path / str(i),
+            kernel=value,
+            narrow=value.astype("float16"),
+            count=np.array(i),
+        )
+        for i, value in enumerate(values)
+    ]
+    average_directories(paths, tmp_path / "average", decay=0.75)
+    found = read(tmp_path / "average")
+    a, b, c = values
+    expected = 0.5625 * a + 0.1875 * b + 0.25 * c
+    np.testing.assert_allclose(found["kernel"], expected, rtol=1e-5)
+    assert found["narrow"].dtype == "float16"
+    # Taken in float32, and rounded once.
+    narrow = [x.astype("float16").astype("float32") for x in values]
+    expected = 0.5625 * narrow[0] + 0.1875 * narrow[1] + 0.25 * narrow[2]
+    np.testing.assert_array_equal(found["narrow"], expected.astype("float16"))
+    assert found["count"] == 2
+
+
+def test_only_one_models_are_averaged_and_nothing_is_replaced(tmp_path):
+    first = save(tmp_path / "a", kernel=np.ones((2, 3)))
+    other = save(tmp_path / "b", kernel=np.ones((3, 2)), bias=np.ones(2))
+    with pytest.raises(
+        ValueError, match=r"2 differences.*\(2, 3\) and \(3, 2\); bias: absent"
+    ):
+        average_directories([first, other], tmp_path / "c", decay=0.5)
+    assert not (tmp_path / "c").exists()
+    with pytest.raises(ValueError, match="`output_path` must not exist"):
+        average_directories([first, first], other, decay=0.5)
