@@ -1,6 +1,5 @@
 """Where pictures are written, what is there already, and what is left."""
 
-import io
 import pathlib
 
 import pytest
@@ -87,7 +86,7 @@ def test_control_c_leaves_nothing_half_written(output, monkeypatch, capsys):
 
     def interrupted(picture, file, **options):
         save(picture, file, **options)
-        if isinstance(file, io.BytesIO):
+        if picture.size == (8, 8):
             return  # a trial of what can be written
         saved.append(file)
         if len(saved) == num_images:
