@@ -122,7 +122,7 @@ def train(
     work = Work(output, options.identity(collection))
     if faster := faster_backend():
         print(
-            f"On a processor {faster} takes about half the time a step: "
+            f"On a processor {faster} takes 0.5 to 0.9 of the time a step: "
             f"KERAS_BACKEND={faster} trains longer in the same minutes."
         )
     sizes = work.once(
