@@ -22,7 +22,7 @@ def recipe(held_out=None, results=None, **options):
 
 
 def test_it_says_what_a_model_is_made_of():
-    text = card_of(recipe())
+    text = card_of(recipe(), (64, 64))
     assert text.startswith("---\nlibrary_name: keras_muse\n")
     assert "# A Muse of 3 pictures" in text and "64 by 64 pixels" in text
     # The shortest caption is drawn, by a command that can be typed.
@@ -38,7 +38,7 @@ def test_it_says_how_good_it_is_on_rows_that_it_never_saw():
     results = {
         "base": {"loss": 3.14159, "reads captions": True, "steps": 12000}
     }
-    text = card_of(recipe(["a dog"] * 2, results))
+    text = card_of(recipe(["a dog"] * 2, results), (64, 64))
     assert "captions; 2 others were held out." in text
     assert "Measured on held-out rows" in text
     assert "| base | loss | 3.142 |\n" in text
@@ -48,8 +48,9 @@ def test_it_says_how_good_it_is_on_rows_that_it_never_saw():
 
 def test_it_says_what_was_added_to_a_preset(tmp_path):
     tuned = recipe(preset="mine", lora_rank=4, style="ink")
-    text = card_of(tuned)
+    text = card_of(tuned, (64, 96))
+    assert "96 by 64 pixels" in text  # width first, as people say it
     assert "of `mine`" in text and "additions of rank 4" in text
     assert '- captions end in ", ink style"' in text
-    write_card(str(tmp_path), tuned)
+    write_card(str(tmp_path), tuned, (64, 96))
     assert (tmp_path / "README.md").read_text() == text
