@@ -59,8 +59,11 @@ def test_nothing_usable(tmp_path):
         load_image_text(tmp_path)
     with pytest.raises(ValueError, match="not there"):
         load_image_text(tmp_path / "a.csv")
-    with pytest.raises(ValueError, match="`path` must be a folder"):
+    with pytest.raises(ValueError, match="not there"):
         load_image_text(tmp_path / "nothing")
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match="`path` must be a folder"):
+        load_image_text(tmp_path / "a.json")
     with pytest.raises(ValueError, match="`verify`"):
         load_image_text(tmp_path, verify="all")
 

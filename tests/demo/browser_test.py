@@ -7,6 +7,7 @@ Chromium is that of the distribution, such as Debian's packages `chromium` and
 import io
 import json
 import shutil
+import time
 import urllib.parse
 import urllib.request
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_muse.muse.muse import Muse
 from tests.helpers.tiny_muse import shared_muse
 
 pytest.importorskip("gradio")
@@ -184,7 +186,15 @@ def test_a_click_on_the_gallery_brings_a_picture_back(person):
     assert person.value("#prompt textarea") == "a cat"
 
 
-def test_what_is_stopped_makes_room_for_the_next(person):
+def test_what_is_stopped_makes_room_for_the_next(person, monkeypatch):
+    draw = Muse.generate
+
+    def draw_slowly(*args, **kwargs):
+        # The tiny model would be done with all before the button is pressed.
+        time.sleep(2)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(Muse, "generate", draw_slowly)
     person.press("a red apple, noto style")  # an example
     person.wait(lambda: person.value("#prompt textarea").endswith("style"))
     person.type("#prompt textarea", "a red apple")
