@@ -4,22 +4,11 @@ import numpy as np
 import pytest
 
 from keras_muse.ops import images as image_ops
-from tests.helpers.tiny_muse import shared_muse
 
 PROMPTS = ["a red apple", "a cat"]
 # One compiled shape serves nearly all tests.
 OPTIONS = {"super_res_num_steps": 2, "batch_size": 2, "verbose": 0, "seed": 5}
 MASK = 16
-
-
-@pytest.fixture(scope="module")
-def cascade():
-    return shared_muse()
-
-
-@pytest.fixture(scope="module")
-def small():
-    return shared_muse(cascade=False)
 
 
 @pytest.mark.parametrize("stage, side", [("base", 4), ("super_res", 8)])

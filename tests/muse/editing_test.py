@@ -27,16 +27,6 @@ def muse(request):
     return shared_muse(cascade=request.param == "super_res")
 
 
-@pytest.fixture(scope="module")
-def cascade():
-    return shared_muse()
-
-
-@pytest.fixture(scope="module")
-def small():
-    return shared_muse(cascade=False)
-
-
 def size_of(muse):
     return 16 if muse.super_res is None else 32
 
