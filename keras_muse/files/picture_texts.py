@@ -37,8 +37,8 @@ def png_texts(parameters, size):
         ValueError: if they are not as `muse/parameters.py` describes pictures,
             or too many to be read again.
     """
-    first = parameters[0] if isinstance(parameters, list) else parameters
     try:
+        first = parameters[0] if isinstance(parameters, list) else parameters
         common, own = common_text(first, size), json.dumps(parameters)
     except Exception as error:  # of many kinds: a key, a type, a format
         raise ValueError(

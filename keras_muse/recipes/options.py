@@ -43,18 +43,21 @@ class Options:
         sizes.check_name(self.tokenizer, "tokenizer", "VQGANTokenizer")
         sizes.check_name(self.base, "base", "MuseBase")
         sizes.check_name(self.super_res, "super_res", "MuseSuperRes")
+        self._check_style()
         self._check_preset()
+
+    def _check_style(self):
+        if self.style is None:
+            return
+        (style,) = check_texts([self.style], "style")
+        if not style.strip():
+            raise ValueError(
+                f"`style` must be a name, not empty. Received: style={style!r}"
+            )
 
     def _check_preset(self):
         fixed = ("image_size", "base_image_size", "tokenizer", "base")
         fixed += ("super_res", "from_scratch")
-        if self.style is not None:
-            (style,) = check_texts([self.style], "style")
-            if not style.strip():
-                raise ValueError(
-                    "`style` must be a name, not empty. Received: "
-                    f"style={style!r}"
-                )
         if self.preset is None:
             for name in ("lora_rank", "style"):
                 if getattr(self, name) is not None:

@@ -58,6 +58,7 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     "parameters",
     [
+        [],
         [{}],
         [1],
         "a cat",

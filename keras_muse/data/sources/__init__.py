@@ -56,7 +56,7 @@ def find_rows(path, split=None, limits=None):
     ]
     if split is None:
         return rows
-    kept = [row for row in rows if row.problem or _is_in_split(row, split)]
+    kept = [row for row in rows if row.problem or split in _splits(row)]
     known = {one for row in rows if not row.problem for one in _splits(row)}
     if split not in known and any(not row.problem for row in rows):
         raise ValueError(
@@ -135,10 +135,6 @@ def _existing(path):
             f"`path` names what is not there. Received: path={path!r}"
         )
     return path
-
-
-def _is_in_split(row, split):
-    return split in _splits(row)
 
 
 def _splits(row):
