@@ -118,9 +118,11 @@ def add_blending_argument(command):
 
 def blending_of(options):
     """What the command line says of blending, as arguments."""
+    from keras_muse.runtime.checks import check_int
+
     if options.blend_width is None:
         return {}
-    return {"blend_width": options.blend_width}
+    return {"blend_width": check_int(options.blend_width, "blend_width", low=0)}
 
 
 def preset_of(options):
@@ -132,6 +134,14 @@ def given_arguments(options):
     """What the command line says of `ARGUMENTS`, as far as it has them."""
     given = {name: getattr(options, name, None) for name in ARGUMENTS}
     return {name: x for name, x in given.items() if x is not None}
+
+
+def check_given(options, task="generate"):
+    """Refuses arguments that are out of range, before a model is loaded."""
+    from keras_muse.muse import draw_options
+    from keras_muse.muse.muse import Muse
+
+    draw_options.of_task(Muse, task, {}, given_arguments(options))
 
 
 def draw_on(options, task, arguments, **described):
@@ -151,16 +161,18 @@ def draw_on(options, task, arguments, **described):
 
     if task != "edit":
         sampler_options.check(options)
+    check_given(options, task)
     prompts = [x for x in options.prompts for _ in range(options.num_images)]
+    seeds = image_seeds(options.seed, len(prompts))
     preset = preset_of(options)
     muse = Muse.from_preset(preset)
+    defaults = muse.generation_defaults
     given = given_arguments(options)
     given.setdefault("batch_size", min(len(prompts), DEFAULT_BATCH_SIZE))
     if task != "edit":
-        own = draw_options.of_task(muse, task, given)
+        own = draw_options.of_task(muse, task, defaults, given)
         given |= own.other_samplers(options.sampler, options.temperature)
-    used = draw_options.of_task(muse, task, given)
-    seeds = image_seeds(options.seed, len(prompts))
+    used = draw_options.of_task(muse, task, defaults, given)
     images = getattr(muse, task)(
         prompts=prompts,
         negative_prompts=options.negative_prompt,

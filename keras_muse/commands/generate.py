@@ -46,8 +46,9 @@ def run(options):
         check_batch_size(options.best_of, "best_of")
     rows, preset = again.rows_and_preset(options)
     picture_files.check_output(options, len(rows) * options.num_images)
-    muse = Muse.from_preset(preset)
+    drawing.check_given(options)
     seeds = _seeds(rows, options)
+    muse = Muse.from_preset(preset)
     images, made = [None] * len(rows), [None] * len(rows)
     for numbers in again.alike(rows):
         group = [rows[i] for i in numbers]

@@ -142,6 +142,15 @@ class ImageTextDataset(BatchStream):
         ]
 
     @property
+    def digests(self):
+        """A hash of each picture's bytes, in file order.
+
+        `None` where they cannot be read. All are read, once.
+        """
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda row: row.digest, self._rows))
+
+    @property
     def report(self):
         """What was skipped: `num_examples`, `counts` and `skipped` names."""
         return {

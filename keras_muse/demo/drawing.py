@@ -137,7 +137,9 @@ class Artist:
         Yields:
             `Unfinished`, now and then, and one `Drawn`.
         """
-        used = draw_options.of_task(self.muse, task, options)
+        used = draw_options.of_task(
+            self.muse, task, self.muse.generation_defaults, options
+        )
         yield from self._draw(
             (task, used, seed),
             (prompt, negative_prompt),

@@ -21,7 +21,7 @@ from keras_muse.demo import settings
 from keras_muse.demo.drawing import Unfinished
 from keras_muse.demo.drawing import following_seeds
 from keras_muse.demo.settings import Settings
-from keras_muse.models.transformers.decoding import check_guidance_scale
+from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.samplers.seeds import NUM_SEEDS
 
 GREY = 200

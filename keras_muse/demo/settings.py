@@ -4,10 +4,10 @@ import dataclasses
 
 from keras_muse import samplers
 from keras_muse.demo import limits
-from keras_muse.models.transformers.decoding import check_guidance_scale
 from keras_muse.muse import draw_options
 from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.samplers.registry import NAMES
 
 # That of `edit` has its own settings, and belongs to it alone.

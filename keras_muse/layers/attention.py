@@ -96,10 +96,12 @@ class Attention(keras.layers.Layer):
             A pair of tensors of shape `(batch, num_keys, num_heads,
             head_dim)`.
         """
-        key = self._split_heads(apply_to_rows(self.key, context))
+        key = apply_to_rows(self.key, context)
+        value = apply_to_rows(self.value, context)
+        key, value = self._split_heads(key), self._split_heads(value)
         if self.use_query_key_norm:
             key = self.key_norm(key)
-        return key, self._split_heads(apply_to_rows(self.value, context))
+        return key, value
 
     def call(self, x, key_value=None, key_mask=None):
         key, value = self.project(x) if key_value is None else key_value

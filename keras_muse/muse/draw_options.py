@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from keras_muse import samplers
 from keras_muse.models.transformers.decoding import MAX_STEPS
-from keras_muse.models.transformers.decoding import check_guidance_scale
-from keras_muse.models.transformers.decoding import check_verbose
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_function
+from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_verbose
 from keras_muse.runtime.checks import show
 from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.samplers.resampling_sampler import ResamplingSampler
@@ -111,21 +111,22 @@ def _changed(own, sampler, temperature):
     return samplers.get(sampler, temperature=temperature)
 
 
-def of_task(muse, task, given):
+def of_task(muse, task, defaults, given):
     """All options with which a method of `Muse` draws.
 
     Args:
-        muse: a `keras_muse.Muse`.
+        muse: a `keras_muse.Muse`, or the class.
         task: string. The name of the method.
+        defaults: dict. Generation defaults.
         given: dict. Arguments of the method that are options.
 
     Returns:
         `DrawOptions`.
     """
     if task != "edit":
-        return DrawOptions.of(muse.generation_defaults, **given)
+        return DrawOptions.of(defaults, **given)
     own = {**defaults_of_edit(muse), **given}
-    return DrawOptions.of_rounds(muse.generation_defaults, **own)
+    return DrawOptions.of_rounds(defaults, **own)
 
 
 def defaults_of_edit(muse):

@@ -16,9 +16,9 @@ from keras_muse.files.picture_texts import OWN
 from keras_muse.files.picture_texts import read_own
 from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
 from keras_muse.models.transformers.decoding import MAX_STEPS
-from keras_muse.models.transformers.decoding import check_guidance_scale
 from keras_muse.muse import draw_options
 from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts

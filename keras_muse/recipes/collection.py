@@ -53,9 +53,10 @@ class Collection:
         """A hash of what is trained on, and what is held out."""
         digest = hashlib.sha256()
         for part in (self.train, self.held_out):
-            rows = [] if part is None else part.rows
-            contents = [[row["name"], row["texts"]] for row in rows]
-            digest.update(json.dumps(contents).encode())
+            if part is not None:
+                rows = zip(part.rows, part.digests, strict=True)
+                contents = [[row["name"], row["texts"], x] for row, x in rows]
+                digest.update(json.dumps(contents).encode())
         return digest.hexdigest()
 
 
@@ -101,12 +102,32 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         # Copies stay together: all may be on one side.
         if all(part.num_examples for part in parts):
             (pairs, held_out), by_what = parts, "chosen by a hash"
+    if held_out is not None:
+        pairs = _without(pairs, held_out)
     if style is not None:
         pairs = _styled(pairs, style)
         held_out = held_out and _styled(held_out, style)
     collection = Collection(pairs, held_out, _median_side(pairs))
     print(_summary(collection, by_what))
     return collection
+
+
+def _without(pairs, held_out):
+    """The rows whose pictures are not among those held out."""
+    known = set(held_out.digests) - {None}
+    kept = [i for i, digest in enumerate(pairs.digests) if digest not in known]
+    num_copies = pairs.num_examples - len(kept)
+    if not kept:
+        raise ValueError(
+            "`pictures` must have some that are not held out. Received: "
+            f"{num_copies} pictures, all of which are in `held_out`"
+        )
+    if num_copies:
+        print(
+            f"{num_copies} pictures are among those held out, too: they are "
+            "not trained on."
+        )
+    return pairs.select(kept)
 
 
 def _styled(pairs, style):

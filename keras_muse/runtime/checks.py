@@ -14,6 +14,8 @@ import numpy as np
 
 LARGEST_INT = 2**31 - 1
 LARGEST_SEED = 2**63 - 1  # of what numpy draws
+# Beyond, what guidance mixes would overflow.
+LARGEST_GUIDANCE_SCALE = 1e6
 LARGEST_BATCH = 2**16  # rows; a short batch is filled up to it
 
 
@@ -140,6 +142,16 @@ def check_choice(value, argument, choices):
             f"{argument}={show(value)}"
         )
     return str(value) if isinstance(value, str) else value
+
+
+def check_guidance_scale(value, argument="guidance_scale"):
+    """A guidance scale as a float."""
+    return check_number(value, argument, low=0, high=LARGEST_GUIDANCE_SCALE)
+
+
+def check_verbose(value):
+    """Whether to draw a progress bar, in Keras' words."""
+    return check_choice(value, "verbose", ("auto", 0, 1, 2))
 
 
 def check_function(value, argument):

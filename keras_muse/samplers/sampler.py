@@ -182,9 +182,11 @@ class Sampler:
             for k in range(num_steps)
         ]
         guided = _guided_steps(scales)
+        # A run is guided or is not: it ends where that changes.
+        changes = [*np.flatnonzero(np.diff(guided)) + 1, num_steps]
         begin = 0
         for length in run_lengths or itertools.repeat(1):
-            end = begin + _leading_equal(guided[begin : begin + length])
+            end = int(min(begin + length, *(k for k in changes if k > begin)))
             token_ids, confidence = decode_steps(
                 token_ids,
                 confidence,
@@ -369,9 +371,3 @@ def _guided_steps(guidance_scales):
     guided = guidance_scales != 1
     few = guided.any() and guided.mean() > 1 - MIN_RESTING_PART
     return np.ones_like(guided) if few else guided
-
-
-def _leading_equal(values):
-    """How many of the first values are equal."""
-    changes = np.flatnonzero(values != values[0])
-    return int(changes[0]) if len(changes) else len(values)

@@ -91,6 +91,24 @@ def test_what_cannot_be_is_said_before_it_is_drawn(arguments, words):
     assert list(pathlib.Path().iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--seed", -1), "`seed` must be"),
+        (("--num-steps", 0), "`num_steps` must be"),
+        (("--super-res-guidance-scale", -1), "`super_res_guidance_scale`"),
+        (("--batch-size", 0), "`batch_size` must be"),
+        (("--temperature", 0), "`temperature` must be"),
+    ],
+)
+def test_what_is_out_of_range_is_said_before_a_model_is_loaded(
+    arguments, words, monkeypatch
+):
+    monkeypatch.setattr(keras_muse.Muse, "from_preset", None)
+    with pytest.raises(SystemExit, match=words):
+        generate("a", "--output", "a.png", *arguments)
+
+
 def test_neither_prompt_nor_picture_shows_the_usage(capsys):
     with pytest.raises(SystemExit) as caught:
         generate("--output", "a.png")

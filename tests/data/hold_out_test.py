@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from keras_muse.data import ImageTextDataset
-from keras_muse.data.hold_out import content_fraction
+from keras_muse.data.hold_out import digest_fraction
 from keras_muse.data.hold_out import split_rows
+from keras_muse.data.sources.row import content_digest
 from tests.helpers.picture_rows import make_rows
 
 
@@ -52,14 +53,10 @@ def test_a_column_split_decides_what_is_held_out():
 def test_a_picture_stands_for_a_number_of_its_own():
     pictures = np.random.default_rng(0).integers(0, 256, (300, 4, 4, 3))
     pictures = pictures.astype("uint8")
-    fractions = [content_fraction(picture) for picture in pictures]
+    fractions = [digest_fraction(content_digest(x)) for x in pictures]
     assert len(set(fractions)) == 300
     assert 0 <= min(fractions) < 0.05 and 0.95 < max(fractions) < 1
     assert np.mean(fractions) == pytest.approx(0.5, abs=0.06)
-    # Bytes are bytes, however they lie in memory.
-    for picture in (pictures[0], pictures[0][:, ::-1][:, ::-1]):
-        assert content_fraction(picture) == fractions[0]
-    assert content_fraction(pictures[0].tobytes()) == fractions[0]
 
 
 def test_what_cannot_be_read_is_left_to_those_who_decode_it():

@@ -146,5 +146,5 @@ def test_the_defaults_of_editing_are_those_of_its_signature():
     found = draw_options.defaults_of_edit(muse)
     assert found["num_rounds"] == 100 and found["guidance_scale"] == 5.0
     assert isinstance(found["mask_ratio"], float)
-    used = draw_options.of_task(muse, "edit", {"num_rounds": 7})
+    used = draw_options.of_task(muse, "edit", {}, {"num_rounds": 7})
     assert used.num_steps == 7 and used.guidance_scale == 5.0

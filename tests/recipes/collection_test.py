@@ -10,10 +10,11 @@ from keras_muse.data import hold_out
 from keras_muse.recipes.collection import read_collection
 
 
-def write_pictures(folder, number, captions=None, size=(8, 12)):
+def write_pictures(folder, number, captions=None, size=(8, 12), red=None):
     folder.mkdir(exist_ok=True)
     for i in range(number):
-        Image.new("RGB", size, (i, 2 * i, 255 - i)).save(folder / f"{i}.png")
+        colour = (i if red is None else red, 2 * i, 255 - i)
+        Image.new("RGB", size, colour).save(folder / f"{i}.png")
         text = captions or f"a wall of colour {i}"
         (folder / f"{i}.txt").write_text(text)
     return folder
@@ -37,7 +38,11 @@ def test_a_folder_is_read_and_parted(tmp_path, capsys):
     again = read_collection(folder)
     assert again.fingerprint() == collection.fingerprint()
     (folder / "5.txt").write_text("a door")
-    assert read_collection(folder).fingerprint() != collection.fingerprint()
+    captioned = read_collection(folder).fingerprint()
+    assert captioned != collection.fingerprint()
+    # So does another picture under a name that was there.
+    (folder / "6.png").write_bytes((folder / "7.png").read_bytes())
+    assert read_collection(folder).fingerprint() != captioned
 
 
 def test_a_style_is_added_to_all_captions(tmp_path):
@@ -69,7 +74,7 @@ def test_other_splits_are_never_trained_on(tmp_path, capsys):
     assert texts(collection.train) == ["0", "2", "4"]
     assert texts(collection.held_out) == ["1", "3", "5"]
     assert "3 others are held out, by their `split`" in capsys.readouterr().out
-    given = write_pictures(tmp_path / "given", 2)
+    given = write_pictures(tmp_path / "given", 2, red=99)
     collection = read_collection(few, given, fewest=1)
     assert texts(collection.train) == ["0", "2", "4"]
     assert texts(collection.held_out) == [f"a wall of colour {i}" for i in "01"]
@@ -81,11 +86,32 @@ def test_other_splits_are_never_trained_on(tmp_path, capsys):
         read_collection(few, fewest=1)
 
 
+def test_what_is_held_out_is_not_trained_on_under_another_name(
+    tmp_path, capsys
+):
+    folder = write_pictures(tmp_path / "pictures", 6)
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "other.png").write_bytes((folder / "2.png").read_bytes())
+    (given / "other.txt").write_text("the same wall")
+    collection = read_collection(folder, given, fewest=1)
+    names = [row["name"] for row in collection.train.rows]
+    assert names == ["0.png", "1.png", "3.png", "4.png", "5.png"]
+    assert "1 pictures are among those held out" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="some that are not held out.*6 pict"):
+        read_collection(folder, folder, fewest=1)
+    # A column `split` parts rows, and a copy may be on both sides.
+    (folder / "5.png").write_bytes((folder / "0.png").read_bytes())
+    with_splits(folder, ["train"] * 5 + ["test"])
+    collection = read_collection(folder, fewest=1)
+    assert texts(collection.train) == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
 def test_copies_of_one_picture_are_trained_on(tmp_path, fraction, monkeypatch):
     """Whatever their hash is: they stay together, and some must be left."""
     folder = write_pictures(tmp_path / "pictures", 20, "a wall")
-    monkeypatch.setattr(hold_out, "content_fraction", lambda _: fraction)
+    monkeypatch.setattr(hold_out, "digest_fraction", lambda _: fraction)
     collection = read_collection(folder, fewest=1)
     assert collection.train.num_examples == 20
     assert collection.held_out is None
@@ -93,7 +119,7 @@ def test_copies_of_one_picture_are_trained_on(tmp_path, fraction, monkeypatch):
 
 def test_what_is_given_as_held_out_has_the_style_too(tmp_path):
     folder = write_pictures(tmp_path / "pictures", 4, "a wall")
-    given = write_pictures(tmp_path / "given", 2, "a door")
+    given = write_pictures(tmp_path / "given", 2, "a door", red=99)
     collection = read_collection(folder, given, style="woodcut", fewest=1)
     assert set(collection.train.texts) == {"a wall, woodcut style"}
     assert set(collection.held_out.texts) == {"a door, woodcut style"}

@@ -19,11 +19,11 @@ from keras_muse.runtime.batches import full_batches
 from keras_muse.runtime.batches import round_up_to_devices
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_batch_size
-from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_finite_array
 from keras_muse.runtime.checks import check_function
+from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.runtime.checks import check_int
-from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import check_verbose
 from keras_muse.runtime.compiled import fetchable
 from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.seeds import image_seeds
@@ -32,8 +32,6 @@ from keras_muse.samplers.step import Step
 DEFAULT_BATCH_SIZE = 16
 # The noise counts the steps of both models of a cascade in as many numbers.
 MAX_STEPS = (1 << 20) - 1
-# Beyond, what is mixed would overflow.
-MAX_GUIDANCE_SCALE = 1e6
 MAX_LOGITS = 2**24  # at a time, of all rows: 64 MiB
 MAX_RUN = 32  # steps of one call
 QUICK = 0.1  # seconds
@@ -65,7 +63,6 @@ def decode_tokens(
         int32 array of shape `(batch, height, width)`.
     """
     num_images = len(inputs["text_mask"])
-    mask_token_id, num_tokens = model.mask_token_id, model.num_tokens
     if not isinstance(sampler, Sampler):
         sampler = samplers.get("confidence" if sampler is None else sampler)
     num_steps = check_int(num_steps, "num_steps", high=MAX_STEPS)
@@ -76,8 +73,8 @@ def decode_tokens(
     check_function(callback, "callback")
     check_verbose(verbose)
     if token_ids is None:
-        shape = (num_images, num_tokens)
-        token_ids = np.full(shape, mask_token_id, "int32")
+        shape = (num_images, model.num_tokens)
+        token_ids = np.full(shape, model.mask_token_id, "int32")
     rows = {
         "inputs": inputs,
         "negative_inputs": negative_inputs if guidance_scale != 1 else {},
@@ -115,7 +112,7 @@ def decode_tokens(
         tokens = sampler(
             _decode_steps(model, sampler, batch),
             batch["token_ids"],
-            mask_token_id,
+            model.mask_token_id,
             batch["seeds"],
             num_steps,
             guidance_scale,
@@ -160,6 +157,8 @@ def _decode_steps(model, sampler, batch):
 
     def decode_steps(token_ids, confidence, steps, guidance_scales):
         is_guided = guided and guidance_scales is not None
+        num_steps = np.int32(len(steps))
+        steps, scales = _stack(steps, guidance_scales)
         if is_guided not in contexts:
             first_half = compiled.get("first half", _first_half)
             contexts[False] = first_half(contexts[True])
@@ -171,8 +170,9 @@ def _decode_steps(model, sampler, batch):
             settings,
             token_ids,
             confidence,
-            *_stack(steps, guidance_scales),
-            np.int32(len(steps)),
+            steps,
+            scales,
+            num_steps,
         )
 
     return decode_steps
@@ -311,17 +311,7 @@ def _guide_halves(x, guidance_scale):
     return ops.cast(mixed, x.dtype)
 
 
-# === What people give and see ===
-
-
-def check_guidance_scale(scale, argument="guidance_scale"):
-    """A guidance scale as a float."""
-    return check_number(scale, argument, low=0, high=MAX_GUIDANCE_SCALE)
-
-
-def check_verbose(verbose):
-    """Whether to draw a progress bar, in Keras' words."""
-    return check_choice(verbose, "verbose", ("auto", 0, 1, 2))
+# === What people give ===
 
 
 def check_text(text_embeddings, text_mask, text_dim, prefix=""):

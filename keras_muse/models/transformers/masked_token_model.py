@@ -72,18 +72,10 @@ class MaskedTokenModel(MuseModel):
         self.codebook_size = check_int(codebook_size, "codebook_size")
         self.grid_size = check_ints(grid_size, "grid_size", length=2)
         self.text_dim = check_int(text_dim, "text_dim")
+        self.mask_token_id = self.codebook_size  # one past the last code
+        self.num_tokens = math.prod(self.grid_size)
         self.seed_generator = keras.random.SeedGenerator(0)
         self.accuracy = keras.metrics.Mean(name="accuracy")
-
-    @property
-    def mask_token_id(self):
-        """int. The id of [MASK], one past the last code."""
-        return self.codebook_size
-
-    @property
-    def num_tokens(self):
-        """int. Tokens in a grid."""
-        return self.grid_size[0] * self.grid_size[1]
 
     # === Forward passes ===
 

@@ -113,28 +113,26 @@ class MuseSuperRes(MuseTransformer):
             dtype=dtype,
             **kwargs,
         )
-        low_res_codebook_size = check_int(
+        self.low_res_codebook_size = check_int(
             low_res_codebook_size, "low_res_codebook_size"
         )
-        self.low_res_codebook_size = low_res_codebook_size
         self.low_res_grid_size = check_ints(
             low_res_grid_size, "low_res_grid_size", length=2
         )
-        low_res_num_layers = check_int(
+        self.low_res_num_layers = check_int(
             low_res_num_layers, "low_res_num_layers", low=0
         )
-        self.low_res_num_layers = low_res_num_layers
         policy = self.dtype_policy
         self.low_res_embedding = TokenEmbedding(
-            low_res_codebook_size,
-            hidden_dim,
+            self.low_res_codebook_size,
+            self.hidden_dim,
             self.low_res_grid_size,
             dtype=policy,
             name="low_res_embedding",
         )
         self.low_res_layers = [
             self.make_layer(f"low_res_layer_{i}", use_cross_attention=False)
-            for i in range(low_res_num_layers)
+            for i in range(self.low_res_num_layers)
         ]
         self.low_res_norm = layer_norm("low_res_norm", policy)
         self.build()

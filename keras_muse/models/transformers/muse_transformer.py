@@ -54,14 +54,10 @@ class MuseTransformer(MaskedTokenModel):
         **kwargs,
     ):
         super().__init__(codebook_size, grid_size, text_dim, dtype, **kwargs)
-        num_layers = check_int(num_layers, "num_layers")
-        self.num_layers = num_layers
-        hidden_dim = check_int(hidden_dim, "hidden_dim")
-        self.hidden_dim = hidden_dim
-        num_heads = check_int(num_heads, "num_heads")
-        self.num_heads = num_heads
-        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
-        self.intermediate_dim = intermediate_dim
+        self.num_layers = check_int(num_layers, "num_layers")
+        self.hidden_dim = check_int(hidden_dim, "hidden_dim")
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
         if block_size is not None:
             block_size = check_int(block_size, "block_size")
         self.block_size = block_size
@@ -74,23 +70,23 @@ class MuseTransformer(MaskedTokenModel):
         policy = self.dtype_policy
         self.token_embedding = TokenEmbedding(
             self.codebook_size + 1,  # the last id is [MASK]
-            hidden_dim,
+            self.hidden_dim,
             self.grid_size,
             dtype=policy,
             name="token_embedding",
         )
         self.text_projection = dense(
-            "text_projection", hidden_dim, policy, use_bias=False
+            "text_projection", self.hidden_dim, policy, use_bias=False
         )
         self.text_norm = layer_norm("text_norm", policy)
         self.transformer_layers = [
             self.make_layer(
                 f"layer_{i}", grid_size=self.grid_size, block_size=block_size
             )
-            for i in range(num_layers)
+            for i in range(self.num_layers)
         ]
         self.output_norm = layer_norm("output_norm", policy)
-        self.head_dense = dense("head_dense", hidden_dim, policy, "gelu")
+        self.head_dense = dense("head_dense", self.hidden_dim, policy, "gelu")
         self.head_norm = layer_norm("head_norm", policy)
         self.head_logits = dense("head_logits", self.codebook_size, policy)
 
@@ -145,10 +141,11 @@ class MuseTransformer(MaskedTokenModel):
     def features(self, token_ids, context_key_values, context_mask):
         """What the last linear layer turns into logits."""
         x = self.token_embedding(token_ids)  # (batch, num_tokens, hidden_dim)
+        recomputes = self.recomputes
         for layer, key_value in zip(
             self.transformer_layers, context_key_values, strict=True
         ):
-            if self.recomputes:
+            if recomputes:
                 x = recompute_layer(layer, x, key_value, context_mask)
             else:
                 x = layer(x, key_value, context_mask)
