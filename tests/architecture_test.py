@@ -32,7 +32,6 @@ TESTED_BY = {
     "converters/bert.py": f"{ENCODERS}/minilm_text_encoder_test.py",
     "converters/t5.py": f"{ENCODERS}/t5_text_encoder_test.py",
     "converters/t5_keras_hub.py": f"{ENCODERS}/t5_text_encoder_test.py",
-    "data/sources/row.py": "data/sources_test.py",
     "demo/handlers.py": "demo/server_test.py",
     "demo/layout.py": "demo/browser_test.py",
     "demo/page.py": "demo/server_test.py",
