@@ -16,6 +16,7 @@ from keras_muse.commands import outpaint
 from keras_muse.commands import quickstart
 from keras_muse.commands import tokenize
 from keras_muse.commands import train
+from keras_muse.commands.drawing import unneeded_packages
 from keras_muse.files.places import check_place
 from keras_muse.runtime.compilation_cache import enable_compilation_cache
 from keras_muse.runtime.huge_pages import restart_with_huge_pages
@@ -83,7 +84,7 @@ def _run(options):
         check_place(options.output, is_directory=True)
     enable_compilation_cache()
     with without_tensorflow() if is_drawing else contextlib.nullcontext():
-        import_keras()
+        import_keras(unneeded_packages(options) if is_drawing else ())
         options.command.run(options)
 
 

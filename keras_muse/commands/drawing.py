@@ -113,6 +113,20 @@ def add_blending_argument(command):
     )
 
 
+def unneeded_packages(options):
+    """What Keras imports where it finds it, and drawing does not need.
+
+    The three take a third of the time of all imports.
+
+    Args:
+        options: what the command line says.
+    """
+    is_bundled = options.preset in (None, DEFAULT_PRESET)
+    if is_bundled and getattr(options, "source", None) is None:
+        return ("grain", "matplotlib", "kagglehub")
+    return ("grain", "matplotlib")  # a part may lie in a hub
+
+
 # === What is drawn with ===
 
 

@@ -5,14 +5,19 @@ import os
 import sys
 
 
-def import_keras():
-    """Imports Keras and KerasHub without the log lines of TensorFlow."""
-    with _no_log_lines():
+def import_keras(unneeded=()):
+    """Imports Keras and KerasHub without the log lines of TensorFlow.
+
+    Args:
+        unneeded: strings. Packages that both import where they find them, and
+            shall not find: what they do with them is not to be had then, in
+            this process.
+    """
+    with _no_log_lines(), _hidden(unneeded):
         import keras  # noqa: F401
         import keras_hub  # noqa: F401
 
 
-@contextlib.contextmanager
 def without_tensorflow():
     """Inside, TensorFlow is not found, unless it is the backend.
 
@@ -20,7 +25,12 @@ def without_tensorflow():
     rest, and uses it for what drawing a picture does not need.
     """
     is_backend = os.environ.get("KERAS_BACKEND") == "tensorflow"
-    names = () if is_backend else ("tensorflow", "tensorflow_text")
+    return _hidden(() if is_backend else ("tensorflow", "tensorflow_text"))
+
+
+@contextlib.contextmanager
+def _hidden(names):
+    """Inside, packages are not found; those imported already stay."""
     hidden = dict.fromkeys(set(names) - set(sys.modules))
     sys.modules.update(hidden)
     try:

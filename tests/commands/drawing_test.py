@@ -43,6 +43,25 @@ def test_what_is_given_is_given_on():
     assert drawing.preset_of(options) == ""  # to be refused by its name
 
 
+@pytest.mark.parametrize(
+    "words, is_bundled",
+    [
+        ((), True),
+        (("--preset", "muse_emoji"), True),
+        (("--preset", "kaggle://me/muse"), False),
+        # Its parts may be anywhere.
+        (("--preset", "my_muse"), False),
+    ],
+)
+def test_what_a_hub_needs_is_there_unless_all_is_bundled(words, is_bundled):
+    unneeded = drawing.unneeded_packages(parsed(*words))
+    assert ("kagglehub" in unneeded) == is_bundled
+    assert {"grain", "matplotlib"} < {*unneeded, ""}
+    # A picture may name a preset of this machine.
+    again = argparse.Namespace(preset=None, source="apple.png")
+    assert "kagglehub" not in drawing.unneeded_packages(again)
+
+
 def test_a_picture_and_a_prompt_are_needed(capsys):
     parser = argparse.ArgumentParser()
     drawing.add_picture_and_prompts(parser, picture="it", prompts="words")

@@ -31,6 +31,18 @@ def test_importing_prints_nothing():
     assert result.stderr == "heard\n"
 
 
+def test_what_is_not_needed_is_not_imported():
+    """And is found again by whoever imports it afterwards."""
+    result = run(
+        "from keras_muse.runtime.quiet_imports import import_keras\n"
+        "names = ('grain', 'kagglehub', 'matplotlib')\n"
+        "import_keras(names)\n"
+        "import sys; print([x for x in names if x in sys.modules])\n"
+        "import grain, kagglehub, matplotlib; print(grain.__name__)"
+    )
+    assert result.stdout == "[]\ngrain\n", result.stderr
+
+
 def test_a_failed_import_is_heard():
     result = run(
         "import sys; sys.modules['keras_hub'] = None\n"
