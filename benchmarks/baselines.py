@@ -86,6 +86,9 @@ def main():
         "--write-tokens", metavar="DIR", help="of the tars in this folder"
     )
     parser.add_argument("--train", choices=MODELS)
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=list(MODELS)
+    )
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--prompts", type=int, default=200, help="of a split")
     parser.add_argument("--scales", type=float, nargs="+", default=[1, 2, 4])
@@ -271,7 +274,7 @@ def score(options):
     tokenizer = keras_muse.VQGANTokenizer.from_preset(
         muse_emoji.path(options, "tokenizer")
     )
-    models = {name: load(options, name) for name in MODELS}
+    models = {name: load(options, name) for name in options.models}
     painters = {
         name: keras_muse.Muse(encoder, model, tokenizer)
         for name, (model, _) in models.items()
