@@ -65,6 +65,10 @@ def run(options):
         muse, options.preset, options.host, options.port, options.queue
     ) as address:
         # Whoever ends it in another way leaves no files, either.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            # `nohup` ignores it, and so do we then.
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()

@@ -106,6 +106,8 @@ class ImageTextDataset(BatchStream):
             [text.strip() for text in row.texts if text.strip()] for row in rows
         ]
         self._broken = {}  # place to a token of the thread that saw it first
+        # Where no size is asked for, that of the first picture is all others'.
+        self.__dict__.pop("_first_image", None)
         self._groups = None
         if self.balance is not None:
             self._groups = groups_by_column(rows, self.balance)

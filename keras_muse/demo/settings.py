@@ -56,6 +56,12 @@ class Settings:
         num_steps = limits.check_whole(
             self.num_steps, "steps", 1, limits.MAX_STEPS
         )
+        limits.check_whole(
+            own.super_res_num_steps,
+            "super-resolution steps",
+            1,
+            limits.MAX_STEPS,
+        )
         guidance_scale = check_guidance_scale(self.guidance_scale, "guidance")
         sampler = check_choice(self.sampler, "sampler", SAMPLERS)
         return {
@@ -92,10 +98,13 @@ def recalled(made):
         made: dict, as `keras_muse.read_parameters` gives it.
 
     Returns:
-        `DrawOptions`; of a picture that `edit` has drawn, whose sampler is
-        not for drawing, `None`.
+        `DrawOptions`; of a picture whose sampler is not for drawing, as of one
+        that `edit` has drawn, `None`.
     """
-    if made["task"] == "edit":
+    samplers_made = (made.get("sampler"), made.get("super_res_sampler"))
+    if made["task"] == "edit" or any(
+        x and x["sampler"] not in SAMPLERS for x in samplers_made
+    ):
         return None
     kept = {name: made[name] for name in draw_options.KEPT if name in made}
     return DrawOptions.of(draw_options.from_json(kept))

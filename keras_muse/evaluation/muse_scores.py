@@ -122,6 +122,8 @@ def evaluate(
     for scale, steps, _ in settings:
         options = {"guidance_scale": scale, "num_steps": steps, **common}
         DrawOptions.of(muse.generation_defaults, **options)
+    _check_each_once(_as_list(guidance_scale), "guidance_scale")
+    _check_each_once(_as_list(num_steps), "num_steps")
     judge = Judge(pairs, protocol, reference_statistics, training_pairs)
     rows = []
     for scale, steps, first_seed in settings:
@@ -131,7 +133,7 @@ def evaluate(
             "seed": first_seed,
         }
         if verbose:
-            print(", ".join(f"{k}={value:g}" for k, value in setting.items()))
+            print(", ".join(f"{k}={value}" for k, value in setting.items()))
         options = {"guidance_scale": scale, "num_steps": steps, **common}
         row = _draw_and_score(
             muse, judge, first_seed, options, best_of, scorer, verbose
@@ -143,10 +145,14 @@ def evaluate(
 def _check_seeds(seeds, num_images):
     for one in seeds:
         check_int(one, "seed", low=0, high=NUM_SEEDS - num_images)
-    if len(set(seeds)) < len(seeds):
+    _check_each_once(seeds, "seed")
+
+
+def _check_each_once(values, argument):
+    if len(set(values)) < len(values):
         raise ValueError(
-            "`seed` must not have one twice: the spread would be too small. "
-            f"Received: seed={seeds}"
+            f"`{argument}` must not have one twice: the spread over seeds "
+            f"would be too small. Received: {argument}={values}"
         )
 
 
@@ -178,13 +184,16 @@ def _draw_and_score(muse, judge, first_seed, options, best_of, scorer, verbose):
         shown.update(rows, drawn, at_size, texts)
         progress.update(rows.stop)
     found = shown.results()
-    if best_of is None:  # else nobody knows which candidate it was
+    used = DrawOptions.of(muse.generation_defaults, **options)
+    # With `best_of` nobody knows which candidate it was; and a sampler of
+    # somebody's own has no name to be remembered by.
+    if best_of is None and parameters.can_be_told(used):
         found["shown"]["parameters"] = parameters.describe(
             muse,
             found["shown"]["texts"],
             seeds=_seeds(first_seed, found["shown"]["rows"]),
             preset=None,  # no `Muse` knows it: see `draw_sheet`
-            options=DrawOptions.of(muse.generation_defaults, **options),
+            options=used,
         )
     return {
         "num_pictures": num_rows,

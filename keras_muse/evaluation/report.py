@@ -1,8 +1,8 @@
 """The report of an evaluation: JSON, a table, a contact sheet, a curve."""
 
 import importlib
-import json
 import os
+import pathlib
 import statistics
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 from keras_muse.evaluation import published
 from keras_muse.evaluation.front import draw_front
 from keras_muse.evaluation.front import mark_front
+from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole
 from keras_muse.training import draw_sections
 
@@ -61,17 +62,17 @@ def write_report(directory, rows, reconstructions, about):
     for split in {row["split"] for row in scores}:
         mark_front([row for row in scores if row["split"] == split])
     with write_whole(directory) as temporary:
-        with open(os.path.join(temporary, "scores.json"), "w") as file:
-            contents = {
-                **about,
-                "scores": scores,
-                "true_pictures": ceilings,
-                "reconstructions": reconstructions,
-                "runs": runs,
-            }
-            json.dump(contents, file, indent=2)
-        with open(os.path.join(temporary, "scores.md"), "w") as file:
-            file.write(as_markdown(about, scores, reconstructions, ceilings))
+        contents = {
+            **about,
+            "scores": scores,
+            "true_pictures": ceilings,
+            "reconstructions": reconstructions,
+            "runs": runs,
+        }
+        write_json(os.path.join(temporary, "scores.json"), contents)
+        text = as_markdown(about, scores, reconstructions, ceilings)
+        table = pathlib.Path(temporary, "scores.md")
+        table.write_text(text, encoding="utf-8")
         draw_sheet(rows, about, os.path.join(temporary, "sheet.png"))
         if any("nearest" in row for row in rows):
             draw_nearest(rows, os.path.join(temporary, "nearest.png"))

@@ -70,13 +70,19 @@ def by_another_hand(rows, pools):
     hands = collections.defaultdict(list)
     for pool in pools:
         for place, row in enumerate(pool.rows):
-            hands[row.get("concept")].append((row.get("family"), pool, place))
+            if _has_hand(row):
+                hands[row["concept"]].append((row["family"], pool, place))
     found = []
     for place, row in enumerate(rows.rows):
-        if "concept" not in row or "family" not in row:
+        if not _has_hand(row):
             continue
         for family, pool, other in hands[row["concept"]]:
             if family != row["family"]:
                 found.append((place, pool, other))
                 break
     return found
+
+
+def _has_hand(row):
+    # A column of that name may hold anything.
+    return isinstance(row.get("concept"), str) and "family" in row

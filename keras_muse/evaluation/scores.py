@@ -120,6 +120,13 @@ class Scores:
                 (_picture(self._rows, place), _picture(pool, other))
                 for place, pool, other in hands[start : start + BATCH_SIZE]
             ]
+            pictures = [
+                (true, drawn)
+                for true, drawn in pictures
+                if true is not None and drawn is not None
+            ]
+            if not pictures:
+                continue
             true, drawn = map(np.stack, zip(*pictures, strict=True))
             for metric in self._of_pairs:
                 metric.update_state(true, drawn)
@@ -127,8 +134,9 @@ class Scores:
 
 
 def _picture(pairs, place):
+    """A picture as an array, or `None` if it cannot be decoded."""
     images, _ = pairs.select([place]).as_arrays()
-    return images[0]
+    return images[0] if len(images) else None
 
 
 def with_value(metrics, pairs):

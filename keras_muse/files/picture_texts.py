@@ -51,7 +51,8 @@ def png_texts(parameters, size):
             f"JSON. Received: {len(own)}"
         )
     texts = PngImagePlugin.PngInfo()
-    texts.add_text(COMMON, common)
+    # A name of a file may be no text of Unicode.
+    texts.add_text(COMMON, common.encode("utf-8", "backslashreplace").decode())
     texts.add_text(OWN, own)
     return texts
 

@@ -19,18 +19,29 @@ def check_place(path, is_directory=False):
     path = os.fspath(path)
     if not path:
         raise FileNotFoundError(errno.ENOENT, "no name of a place", path)
-    place = os.path.realpath(path)
+    place, missing = os.path.realpath(path), []
     if os.path.exists(place) and os.path.isdir(place) != is_directory:
         number = errno.ENOTDIR if is_directory else errno.EISDIR
         _refuse(number, path)
     if not is_directory:
-        place = os.path.dirname(place)
+        place, name = os.path.split(place)
+        missing.append(name)
     while not os.path.lexists(place):
-        place = os.path.dirname(place)
+        place, name = os.path.split(place)
+        missing.append(name)
     if not os.path.isdir(place):
         _refuse(errno.ENOTDIR, path)
     if not os.access(place, os.W_OK | os.X_OK):
         _refuse(errno.EROFS if _is_read_only(place) else errno.EACCES, path)
+    if any(len(os.fsencode(x)) > _longest_name(place) for x in missing):
+        _refuse(errno.ENAMETOOLONG, path)
+
+
+def _longest_name(directory):
+    """Bytes that a name may have there."""
+    if not hasattr(os, "pathconf"):
+        return 255
+    return os.pathconf(directory, "PC_NAME_MAX")
 
 
 def _is_read_only(directory):

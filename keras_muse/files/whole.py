@@ -23,8 +23,8 @@ except ImportError:  # Windows
 WRITING = ".writing_"
 # Writing ends with these errors, which name no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# The names that Keras and KerasHub give to a preset's weights.
-_WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)")
+# The names that Keras, KerasHub and this package give to a preset's weights.
+_WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)|model\.safetensors")
 
 
 @contextlib.contextmanager
@@ -43,9 +43,10 @@ def write_whole_file(path, overwrite=True):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The endings stay: formats are told from them.
-    name = f"{WRITING}{uuid.uuid4().hex[:8]}_{path.name}"
-    temporary = path.with_name(name)
+    # The endings stay: formats are told from them. The rest may be as long as
+    # a name can be.
+    endings = "".join(path.suffixes[-2:])[-32:]
+    temporary = path.with_name(f"{WRITING}{uuid.uuid4().hex[:8]}{endings}")
     with _errors_name(path, temporary):
         try:
             yield str(temporary)
@@ -106,7 +107,7 @@ def write_whole(directory):
     parent, name = os.path.split(directory)
     os.makedirs(parent, exist_ok=True)
     place = directory if _is_bound(directory, parent) else parent
-    prefix = f"{WRITING}{name}_"
+    prefix = f"{WRITING}{name[:48]}_"  # the name may be as long as can be
     _remove_abandoned(place, prefix)
     with _errors_name(directory, os.path.join(place, prefix)):
         temporary = tempfile.mkdtemp(dir=place, prefix=prefix)

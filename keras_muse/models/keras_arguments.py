@@ -127,6 +127,22 @@ def known_callbacks(callbacks, larger_is_better):
     return [*(guards or [NaNGuard()]), *others]
 
 
+def check_no_backup(callbacks):
+    """Refuses Keras' backup of a model with LoRA, which it cannot restore.
+
+    Args:
+        callbacks: list.
+    """
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "`callbacks` must not have a `BackupAndRestore` where a model "
+                "has LoRA, whose additions it would lose: take "
+                "`keras_muse.training.Checkpoint`. Received: "
+                f"callbacks with {type(callback).__name__}"
+            )
+
+
 def _set_mode(callback, larger_is_better):
     """Tells a callback whether what it monitors is to rise or to fall.
 

@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_muse.files import keras_files
 from keras_muse.models.exporting import SeenInputs
@@ -12,6 +13,7 @@ from keras_muse.models.exporting import check_signature
 from keras_muse.models.keras_arguments import TARGET_LOSSES
 from keras_muse.models.keras_arguments import TARGETS
 from keras_muse.models.keras_arguments import by_name
+from keras_muse.models.keras_arguments import check_no_backup
 from keras_muse.models.keras_arguments import check_no_target_losses
 from keras_muse.models.keras_arguments import check_no_targets
 from keras_muse.models.keras_arguments import is_stream
@@ -24,6 +26,8 @@ from keras_muse.runtime.batches import DEFAULT_BATCH_SIZE
 from keras_muse.runtime.batches import are_arrays
 from keras_muse.runtime.batches import check_whole_batches
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
 from keras_muse.runtime.inputs import check_data
@@ -136,6 +140,23 @@ class MuseModel(keras.Model):
         keras_files.save_weights(
             super().save_weights, self, filepath, overwrite, max_shard_size
         )
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """`keras.Model.load_weights`, of a model without LoRA.
+
+        Raises:
+            ValueError: if the model has low-rank additions. A file of weights
+                has them merged; Keras would set those of the model to zero,
+                where no gradient reaches them any more.
+        """
+        if lora.has_lora(self):
+            raise ValueError(
+                "A file of weights has low-rank additions merged into it. "
+                "Use `load_lora_weights`, or `keras_muse.training.Checkpoint` "
+                "to go on with a training. Received: filepath="
+                f"{show(filepath)}, a model with LoRA"
+            )
+        super().load_weights(filepath, *args, **kwargs)
 
     # === LoRA and quantization, as KerasHub and Keras have them ===
 
@@ -352,9 +373,11 @@ class MuseModel(keras.Model):
     ):
         check_no_targets(self, {"y": y, "sample_weight": sample_weight})
         terms = self.loss_terms(x, y_pred, training)
+        # As Keras' own mean of the loss: by the rows of each batch.
+        rows = x if x is None else ops.shape(keras.tree.flatten(x)[0])[0]
         for name, mean in self._loss_means.items():
             if name in self.term_weights:
-                mean.update_state(terms[name])
+                mean.update_state(terms[name], sample_weight=rows)
         return sum(
             weight * terms[name]
             for name, weight in self.term_weights.items()
@@ -447,7 +470,10 @@ class MuseModel(keras.Model):
         x = options["x"] = self._looked_at(options["x"], "x")
         validation_data = options.get("validation_data")
         check_whole_batches(
-            x, options.get("batch_size"), self.gradient_accumulation_steps
+            x,
+            options.get("batch_size"),
+            self.gradient_accumulation_steps,
+            options.get("validation_split") or 0.0,
         )
         if validation_data is not None:
             x_val, *others = keras.utils.unpack_x_y_sample_weight(
@@ -472,6 +498,8 @@ class MuseModel(keras.Model):
         options["callbacks"] = known_callbacks(
             options.get("callbacks"), self.larger_is_better
         )
+        if lora.has_lora(self):
+            check_no_backup(options["callbacks"])
         self._initial_epoch = None  # what a backup of the last `fit` set
         with in_training, self._kept_variables():
             return super().fit(**options)
@@ -493,6 +521,10 @@ class MuseModel(keras.Model):
         Under a distribution Keras would neither fill up the last batch nor
         fetch what is on other machines.
         """
+        if batch_size is not None:
+            batch_size = check_int(batch_size, "batch_size")
+        if steps is not None:
+            steps = check_int(steps, "steps")
         x = self._looked_at(x, "x", training=False)
         is_distributed = keras.distribution.distribution() is not None
         if not is_distributed or not are_arrays(x) or steps or callbacks:

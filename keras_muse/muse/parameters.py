@@ -82,7 +82,7 @@ def describe(
         **_kept(muse, options),
         **at_once,
         **others,
-        "preset": preset,
+        "preset": preset and _as_text(preset),
         "version": __version__,
         "backend": keras.config.backend(),
     }
@@ -98,6 +98,17 @@ def describe(
             prompts, negative_prompts, seeds, strict=True
         )
     ]
+
+
+def _as_text(path):
+    """A name of a file, which may be no text of Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def can_be_told(options):
+    """Whether the samplers of `DrawOptions` have names."""
+    used = {type(options.sampler), type(options.super_res_sampler)}
+    return used <= set(NAMES.values())
 
 
 def _kept(muse, options):

@@ -28,6 +28,7 @@ from keras_muse.models.transformers.muse_super_res import MuseSuperRes
 from keras_muse.models.transformers.uvit_base import UViTBase
 from keras_muse.models.vqgan.vqgan_tokenizer import VQGANTokenizer
 from keras_muse.muse import draw_options
+from keras_muse.runtime.checks import check_path
 
 FORMAT_VERSION = 1
 
@@ -125,13 +126,19 @@ def load_parts(preset, dtype=None, names=tuple(PART_CLASSES)):
     return {name: load() for name, load in loaders.items()}
 
 
+def _place(preset):
+    """The directory or handle of a preset."""
+    preset = check_path(preset, "preset")
+    return BUNDLED.get(preset, preset)
+
+
 def load_defaults(preset):
     """Generation defaults that a preset keeps, a dict; of others, none.
 
     Args:
         preset: string, as in `load_parts`.
     """
-    preset = BUNDLED.get(preset, preset)
+    preset = _place(preset)
     if published.is_pipeline(preset):
         return {}
     contents = read_parts(preset)
@@ -151,7 +158,7 @@ def grid_sizes(preset):
         A dict of `(height, width)` by the names of the parts; of those whose
         configuration is not there, none.
     """
-    preset = BUNDLED.get(preset, preset)
+    preset = _place(preset)
     configs = {
         name: hub.read_json(preset, f"{name}/{hub.CONFIG_FILE}")["config"]
         for name in ("base", "super_res")
@@ -172,7 +179,7 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
         A dict of functions by the names of `PART_CLASSES`, each of which
         takes `load_weights=True` and returns a model.
     """
-    preset = BUNDLED.get(preset, preset)
+    preset = _place(preset)
     if "://" not in preset and not os.path.isdir(preset):
         raise ValueError(
             "`preset` must be 'muse_emoji', a directory or a handle such as "

@@ -1,5 +1,6 @@
 """The choice of what is trained: by the pictures, the machine and a try."""
 
+from keras_muse.models.presets.weight_quantization import is_quantized
 from keras_muse.muse.preset import load_parts
 from keras_muse.recipes import sizes
 from keras_muse.recipes.acquaintance import meet
@@ -42,6 +43,12 @@ def _of_preset(options):
     """The sizes of a whole `Muse` that is fine-tuned."""
     parts = load_parts(options.preset, names=("base", "image_tokenizer"))
     base_size = _size_of(parts["base"], parts["image_tokenizer"])
+    if is_quantized(parts["base"]) and not options.lora_rank:
+        raise ValueError(
+            "`preset` is quantized, and what is stored as integers is not "
+            "trained: pass `lora_rank`. Received: preset="
+            f"{options.preset!r}, lora_rank=None"
+        )
     print(f"{options.preset} is fine-tuned: its base, at {base_size} pixels.")
     return Sizes(base_size, base_size, PRESET, PRESET, None, False)
 
@@ -120,6 +127,12 @@ def _with_names(collection, options, image_size, base_size, start, trains):
         )
         print(f"Base: {base}, for {why}.")
     super_res, block_size = None, 1
+    if options.super_res is not None and image_size == base_size:
+        raise ValueError(
+            "`super_res` draws larger pictures than the base: give "
+            "`base_image_size` below `image_size`. Received: super_res="
+            f"{options.super_res!r}, both sizes {image_size}"
+        )
     if image_size != base_size:
         super_res = options.super_res
         if super_res is None:

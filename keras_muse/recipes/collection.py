@@ -9,6 +9,7 @@ import warnings
 
 from keras_muse.data.image_text import load_image_text
 from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
 
 # About this part of the pictures is held out, but not more than so many, and
@@ -83,6 +84,36 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
             "`pictures` must have rows of the split 'train'. Received: "
             f"{others.num_examples} rows of other splits"
         )
+    _check_number(pairs, fewest)
+    by_what = "as given"
+    if held_out is not None:
+        held_out = _readable(_read(held_out, "held_out"))
+        if held_out is None:
+            raise ValueError(
+                "`held_out` must have pictures, and such as can be decoded. "
+                "Received: none"
+            )
+    elif others.num_examples:
+        held_out, by_what = _readable(others), "by their `split`"
+    elif pairs.num_examples >= FEWEST_TO_PART:
+        share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
+        parts = pairs.hold_out(share)
+        # Copies stay together: all may be on one side.
+        if all(part.num_examples for part in parts):
+            pairs, by_what = parts[0], "chosen by a hash"
+            held_out = _readable(parts[1])
+    if held_out is not None:
+        pairs = _without(pairs, held_out)
+        _check_number(pairs, fewest)
+    if style is not None:
+        pairs = _styled(pairs, style)
+        held_out = held_out and _styled(held_out, style)
+    collection = Collection(pairs, held_out, _median_side(pairs))
+    print(_summary(collection, by_what))
+    return collection
+
+
+def _check_number(pairs, fewest):
     if pairs.num_examples < fewest:
         raise ValueError(
             f"`pictures` must be at least {fewest} for a model of their own. "
@@ -91,25 +122,14 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
             'lora_rank=16, style="my style"`. Received: '
             f"{pairs.num_examples} pictures"
         )
-    by_what = "as given"
-    if held_out is not None:
-        held_out = _read(held_out, "held_out")
-    elif others.num_examples:
-        held_out, by_what = others, "by their `split`"
-    elif pairs.num_examples >= FEWEST_TO_PART:
-        share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
-        parts = pairs.hold_out(share)
-        # Copies stay together: all may be on one side.
-        if all(part.num_examples for part in parts):
-            (pairs, held_out), by_what = parts, "chosen by a hash"
-    if held_out is not None:
-        pairs = _without(pairs, held_out)
-    if style is not None:
-        pairs = _styled(pairs, style)
-        held_out = held_out and _styled(held_out, style)
-    collection = Collection(pairs, held_out, _median_side(pairs))
-    print(_summary(collection, by_what))
-    return collection
+
+
+def _readable(held_out):
+    """Those that can be decoded, for they are measured on; `None` of none."""
+    try:
+        return held_out.readable()
+    except ValueError:
+        return None
 
 
 def _without(pairs, held_out):
@@ -138,7 +158,7 @@ def _read(pictures, argument):
     """Pictures as a dataset; what was skipped is said."""
     if isinstance(pictures, ImageTextDataset):
         return pictures
-    path = os.fspath(pictures)
+    path = check_path(pictures, argument)
     if not path.startswith("tfds:") and not any(c in path for c in "*{"):
         if not os.path.exists(path):
             raise FileNotFoundError(

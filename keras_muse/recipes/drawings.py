@@ -10,6 +10,7 @@ from keras_muse.samplers.confidence_sampler import ConfidenceSampler
 from keras_muse.training.sheets import draw_sections
 
 NUM_ON_THE_WAY, NUM_AT_THE_END = 8, 16
+NUM_SCORED = 64  # pictures that are drawn and scored, if there is time
 # A model of so few steps is unsure of much: draw what it is surest of.
 SAMPLER = ConfidenceSampler(temperature=0.5)
 GENERATION_DEFAULTS = {

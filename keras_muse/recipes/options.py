@@ -1,14 +1,16 @@
 """What a training was asked for."""
 
 import dataclasses
+import os
 
 from keras_muse.recipes import sizes
-from keras_muse.runtime.checks import LARGEST_SEED
+from keras_muse.recipes.drawings import NUM_SCORED
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts
+from keras_muse.samplers.seeds import NUM_SEEDS
 
 BUNDLED = "muse_emoji"
 
@@ -32,14 +34,20 @@ class Options:
     seed: int = 0
 
     def __post_init__(self):
-        check_number(self.minutes, "minutes", 0, open_at="low")
-        check_bool(self.from_scratch, "from_scratch")
-        check_bool(self.random_flip, "random_flip")
-        check_int(self.seed, "seed", low=0, high=LARGEST_SEED)
-        names = ("image_size", "base_image_size", "lora_rank", "num_views")
-        for name in names:
+        checked = {
+            "minutes": check_number(self.minutes, "minutes", 0, open_at="low"),
+            # Each picture that is drawn has a seed of its own.
+            "seed": check_int(self.seed, "seed", 0, NUM_SEEDS - NUM_SCORED),
+        }
+        for name in ("from_scratch", "random_flip"):
+            checked[name] = check_bool(getattr(self, name), name)
+        for name in ("image_size", "base_image_size", "lora_rank", "num_views"):
             if getattr(self, name) is not None:
-                check_int(getattr(self, name), name)
+                checked[name] = check_int(getattr(self, name), name)
+        if self.preset is not None:
+            checked["preset"] = check_path(self.preset, "preset")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         sizes.check_name(self.tokenizer, "tokenizer", "VQGANTokenizer")
         sizes.check_name(self.base, "base", "MuseBase")
         sizes.check_name(self.super_res, "super_res", "MuseSuperRes")
@@ -67,7 +75,6 @@ class Options:
                         f"{name}={getattr(self, name)!r}, preset=None"
                     )
             return
-        check_path(self.preset, "preset")
         if given := [name for name in fixed if getattr(self, name)]:
             raise ValueError(
                 f"`{given[0]}` is that of `preset`, which is fine-tuned as it "
@@ -89,4 +96,6 @@ class Options:
         """What makes this training another one than others, a dict."""
         about = dataclasses.asdict(self)
         del about["minutes"]  # more of them are welcome
+        if self.preset is not None and os.path.isdir(self.preset):
+            about["preset"] = os.path.realpath(self.preset)
         return {**about, "pictures": collection.fingerprint()}

@@ -6,6 +6,7 @@ from keras_muse.data.token_shards.write import write_token_shards
 from keras_muse.evaluation import report
 from keras_muse.evaluation.muse_scores import evaluate
 from keras_muse.evaluation.protocols import PROTOCOLS
+from keras_muse.models.presets.lora import has_lora
 from keras_muse.models.text_encoders.minilm_text_encoder import (
     MiniLMTextEncoder,
 )
@@ -25,7 +26,6 @@ from keras_muse.runtime.devices import on_processor
 from keras_muse.training.time_budget import TimeBudget
 
 NUM_MEASURED = 128  # rows of which a loss is taken
-NUM_SCORED = 64  # pictures that are drawn and scored, if there is time
 # Parts of the time; the rest is for pictures, texts, tokens and scores.
 SHARES = {
     # (trains a tokenizer, has super-resolution)
@@ -141,6 +141,8 @@ class Recipe:
             crop_scale=(0.8, 1.0),
             random_flip=self.options.random_flip,
             seed=self.options.seed,
+            # Of another tokenizer, where it has been trained on since.
+            overwrite=True,
         )
 
     def train_base(self):
@@ -221,7 +223,8 @@ class Recipe:
         print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
         self.results[stage] = {
             "weights": model.count_params(),
-            "steps": steps,
+            # With LoRA a later start counts its own alone.
+            **({} if has_lora(model) else {"steps": steps}),
             "minutes": budget.spent / 60,
             "loss": found.loss,
             "captions shuffled": found.shuffled,
@@ -269,7 +272,9 @@ class Recipe:
         if held_out is None:
             print("No picture is held out: there is nothing to score with.")
             return
-        number = min(NUM_SCORED, max(16, int(2 * self.options.minutes)))
+        number = min(
+            drawings.NUM_SCORED, max(16, int(2 * self.options.minutes))
+        )
         pairs = held_out.select_evenly(number)
         rows = evaluate(
             muse,
@@ -280,9 +285,10 @@ class Recipe:
         rows = [{"split": "held out", **row} for row in rows]
         about = {"preset": os.path.join(output, "preset")}
         report.write_report(os.path.join(output, "scores"), rows, [], about)
-        shown = ("seed", "num_pictures", "image_size", "split", "shown")
+        beside = ("seed", "num_pictures", "image_size", "split")
+        beside += ("shown", "true")
         self.results["pictures"] = {
-            name: value for name, value in rows[0].items() if name not in shown
+            name: value for name, value in rows[0].items() if name not in beside
         }
 
     def _muse(self, whole=False):

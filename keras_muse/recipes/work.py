@@ -3,6 +3,7 @@
 import os
 
 from keras_muse.files.json_files import read_object
+from keras_muse.files.whole import WRITING
 from keras_muse.files.whole import write_json
 
 TRAINING_FILE = "training.json"
@@ -27,14 +28,19 @@ class Work:
         path = self.path(TRAINING_FILE)
         if os.path.exists(path):
             self._check(output, read_object(path), about)
-        elif os.path.exists(self.directory) or os.path.exists(
-            os.path.join(output, "preset")
-        ):
+        elif self._is_used() or os.path.exists(os.path.join(output, "preset")):
             raise ValueError(
                 "`output` must be new, or a directory of this training. Give "
                 f"another one. Received: output={output!r}, with files of "
                 "something else"
             )
+
+    def _is_used(self):
+        """Whether there is more than a kill leaves at the very beginning."""
+        if not os.path.isdir(self.directory):
+            return os.path.lexists(self.directory)
+        names = os.listdir(self.directory)
+        return any(not name.startswith(WRITING) for name in names)
 
     @staticmethod
     def _check(output, found, about):

@@ -1,5 +1,7 @@
 """Batches of one shape, which programs and devices are made for."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -95,7 +97,9 @@ def round_up_to_devices(batch_size):
     return -(-batch_size // replicas) * replicas
 
 
-def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
+def check_whole_batches(
+    x, batch_size, gradient_accumulation_steps=1, validation_split=0.0
+):
     """Refuses data whose last batch cannot be shared equally.
 
     Args:
@@ -104,6 +108,8 @@ def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
         batch_size: int or `None`, as in `fit`.
         gradient_accumulation_steps: int. Into how many parts each device cuts
             its rows.
+        validation_split: float, as in `fit`. Part of arrays that is left for
+            validation.
     """
     distribution = keras.distribution.distribution()
     devices = 1
@@ -116,7 +122,8 @@ def check_whole_batches(x, batch_size, gradient_accumulation_steps=1):
     if parts == 1:
         return
     if are_arrays(x):
-        num_rows = _num_rows(x)
+        # As Keras splits them.
+        num_rows = math.floor(_num_rows(x) * (1.0 - validation_split))
         batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
         batches = [batch_size, num_rows % batch_size]
     elif isinstance(x, keras.utils.PyDataset):

@@ -1,5 +1,6 @@
 """Sheets of pictures with words under them."""
 
+import bisect
 import functools
 import io
 import math
@@ -24,6 +25,7 @@ _COMFORTABLE_WIDTH = 128
 _LABEL_SIZE = 12
 _TITLE_SIZE = 18
 _LABEL_LINES = 2
+_LONGEST_LABEL = 4000  # characters that are looked at
 
 
 def draw_grid(
@@ -183,7 +185,7 @@ def _draw_section(title, images, labels, columns, scale):
 def _wrapped(label, width):
     """Breaks a label into lines that fit the width, at most two."""
     font = _font(_LABEL_SIZE)
-    lines, words = [], str(label).split()
+    lines, words = [], str(label)[:_LONGEST_LABEL].split()
     while words and len(lines) < _LABEL_LINES:
         line = words.pop(0)
         while words and font.getlength(f"{line} {words[0]}") <= width:
@@ -198,9 +200,13 @@ def _cut(line, width):
     font = _font(_LABEL_SIZE)
     if font.getlength(line) <= width:
         return line
-    while line and font.getlength(f"{line}...") > width:
-        line = line[:-1]
-    return f"{line.rstrip()}..."
+    # The longest beginning that fits.
+    length = bisect.bisect_right(
+        range(len(line)),
+        width,
+        key=lambda length: font.getlength(f"{line[:length]}..."),
+    )
+    return f"{line[: max(0, length - 1)].rstrip()}..."
 
 
 @functools.cache

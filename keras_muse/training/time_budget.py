@@ -99,6 +99,8 @@ class TimeBudget(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         optimizer = self.model.optimizer
+        # That of mixed_float16, which scales the loss, is around another one.
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         for part in getattr(optimizer, "optimizers", [optimizer]):
             part.learning_rate = self._rate_now()
 

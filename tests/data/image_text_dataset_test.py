@@ -7,8 +7,10 @@ import functools
 import threading
 
 import pytest
+from PIL import Image
 
 from keras_muse.data import ImageTextDataset
+from keras_muse.data import load_image_text
 from keras_muse.data.sources import Row
 from tests.helpers.collections import PICTURE
 from tests.helpers.picture_rows import epoch_ids
@@ -166,3 +168,14 @@ def test_a_batch_of_broken_pictures_only(tmp_path):
     nothing = ImageTextDataset([broken("a")], image_size=8)
     with pytest.raises(ValueError, match="None of the pictures"):
         nothing[0]
+
+
+def test_a_look_at_one_picture_says_nothing_of_others(tmp_path):
+    for name, side in (("a", 16), ("b", 16), ("c", 32)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(name)
+    pairs = load_image_text(tmp_path)
+    assert next(pairs.iterate_rows())["image"].shape == (16, 16, 3)
+    assert pairs.select([2]).as_arrays()[0].shape == (1, 32, 32, 3)
+    with pytest.raises(ValueError, match="`image_size` is needed"):
+        pairs.as_arrays()

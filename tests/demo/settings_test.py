@@ -1,5 +1,7 @@
 """What the page shows of a model's settings, and what it asks for."""
 
+import dataclasses
+
 import pytest
 
 from keras_muse import samplers
@@ -81,3 +83,19 @@ def test_settings_of_a_picture_come_back_whole():
 
 def test_a_picture_of_rounds_has_no_settings_for_drawing():
     assert settings.recalled({"task": "edit"}) is None
+
+
+def test_a_picture_asks_for_no_more_steps_than_a_person_may():
+    made = dataclasses.replace(OWN, super_res_num_steps=10**6)
+    with pytest.raises(ValueError, match="super-resolution steps"):
+        SHOWN.options(made)
+
+
+@pytest.mark.parametrize("name", ["sampler", "super_res_sampler"])
+def test_a_sampler_that_the_page_does_not_have_is_not_recalled(name):
+    (made,) = parameters.describe(
+        shared_muse(), ["a cat"], seeds=[1], preset="tiny", options=OWN
+    )
+    assert settings.recalled(made) == OWN
+    made[name] = samplers.describe(samplers.get("resampling"))
+    assert settings.recalled(made) is None

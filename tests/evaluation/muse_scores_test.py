@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import keras_muse
 from keras_muse import data
 from keras_muse import metrics
 from keras_muse.data.decoding import decode
@@ -164,3 +165,30 @@ def test_the_ceiling_and_copies_stand_beside(muse, pairs):
     assert set(near["texts"]) <= set(pairs.texts)
     _, texts = pairs.as_arrays()
     assert sorted(near["prompts"]) == sorted(texts)
+
+
+def test_a_sampler_of_ones_own_has_no_name_to_be_remembered(muse, pairs):
+    class Mine(keras_muse.ConfidenceSampler):
+        pass
+
+    options = {**OPTIONS, "sampler": Mine(temperature=0.5)}
+    (row,) = evaluate(*(muse, pairs, PROTOCOL), batch_size=4, **options)
+    assert "parameters" not in row["shown"]
+    _, texts = pairs.as_arrays()
+    drawn = muse.generate(texts, seed=0, batch_size=4, **options)
+    np.testing.assert_array_equal(row["shown"]["images"], drawn)
+
+
+@pytest.mark.parametrize(
+    "twice", [{"guidance_scale": [2, 2.0]}, {"num_steps": [2, 3, 2]}]
+)
+def test_no_setting_is_drawn_twice(muse, pairs, twice):
+    (name,) = twice
+    with pytest.raises(ValueError, match=f"`{name}` must not have one twice"):
+        evaluate(muse, pairs, PROTOCOL, **{**OPTIONS, **twice})
+
+
+def test_seeds_are_shown_whole(muse, pairs, capsys):
+    options = {**OPTIONS, "verbose": 1, "seed": 123456789}
+    evaluate(muse, pairs, PROTOCOL, **options)
+    assert "seed=123456789" in capsys.readouterr().out

@@ -51,3 +51,18 @@ def test_behind_a_link_the_place_is_that_of_what_it_leads_to(tmp_path):
     (tmp_path / "c.png").symlink_to(tmp_path / "file/c.png")
     with pytest.raises(NotADirectoryError):
         check_place(tmp_path / "c.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "pathconf"), reason="names of POSIX")
+@pytest.mark.parametrize("letter", ["a", "\N{HIRAGANA LETTER A}"])
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path, letter):
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX") // len(letter.encode())
+    check_place(tmp_path / (letter * longest))
+    for path in (
+        tmp_path / (letter * (longest + 1)),
+        tmp_path / (letter * (longest + 1)) / "a.png",
+        tmp_path / "b" / (letter * (longest + 1)) / "a.png",
+    ):
+        with pytest.raises(OSError) as caught:
+            check_place(path)
+        assert caught.value.filename == str(path)

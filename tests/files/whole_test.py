@@ -247,3 +247,30 @@ def test_a_file_that_is_there_is_kept_where_it_shall_be(
     with whole.write_whole_file(path) as temporary:
         pathlib.Path(temporary).write_text("new")
     assert path.read_text() == "new"
+
+
+def test_new_weights_replace_those_in_the_other_format(tmp_path):
+    """Of both a loader would take the old ones."""
+    target = tmp_path / "preset"
+    target.mkdir()
+    (target / "model.safetensors").write_text("old")
+    (target / "README.md").write_text("mine")
+    with write_whole(target) as directory:
+        pathlib.Path(directory, "model.weights.h5").write_text("new")
+    assert sorted(os.listdir(target)) == ["README.md", "model.weights.h5"]
+    with write_whole(target) as directory:
+        pathlib.Path(directory, "model.safetensors").write_text("newer")
+    assert sorted(os.listdir(target)) == ["README.md", "model.safetensors"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".weights.h5", ""])
+def test_names_may_be_as_long_as_can_be(tmp_path, ending):
+    name = "a" * (255 - len(ending)) + ending
+    with whole.write_whole_file(tmp_path / name) as temporary:
+        assert temporary.endswith(ending)
+        pathlib.Path(temporary).write_text("x")
+    assert os.listdir(tmp_path) == [name]
+    for folder in ("b" * 255, "\N{HIRAGANA LETTER A}" * 85):
+        with write_whole(tmp_path / folder) as temporary:
+            pathlib.Path(temporary, "config.json").write_text("x")
+        assert os.listdir(tmp_path / folder) == ["config.json"]

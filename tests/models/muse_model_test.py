@@ -497,3 +497,47 @@ def test_ids_of_another_codebook_are_refused_in_a_dataset():
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(2)
     with pytest.raises(ValueError, match="`token_ids` must be clean tokens"):
         base.fit(dataset, verbose=0)
+
+
+def test_terms_are_means_over_rows_as_the_loss_is():
+    """A batch that is not full counts by what it has."""
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.compile(perceptual=None, adversarial_weight=0, entropy_weight=0)
+    images = tiny.tiny_images(5)
+    images[4] = np.random.default_rng(0).integers(0, 256, images[4].shape)
+    whole, parts = (
+        tokenizer.evaluate(images, batch_size=size, return_dict=True, verbose=0)
+        for size in (5, 4)
+    )
+    for name in ("loss", "reconstruction_loss", "commitment_loss"):
+        assert parts[name] == pytest.approx(whole[name], rel=1e-5)
+    alone = tokenizer.evaluate(images[4:], return_dict=True, verbose=0)
+    assert alone["reconstruction_loss"] > 0.02 + whole["reconstruction_loss"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"steps": 0}, {"batch_size": "a"}]
+)
+def test_predict_refuses_numbers_that_are_none(options):
+    model = tiny.tiny_base()
+    (name,) = options
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive int"):
+        model.predict(tiny.tiny_data(model), verbose=0, **options)
+
+
+def test_what_is_left_for_validation_is_in_no_batch():
+    model = tiny.tiny_base()
+    model.compile(gradient_accumulation_steps=2)
+    model.fit(
+        tiny.tiny_data(model, 9),
+        batch_size=4,
+        validation_split=1 / 9,
+        verbose=0,
+    )
+    with pytest.raises(ValueError, match="multiple of 2.*the last of 1"):
+        model.fit(
+            tiny.tiny_data(model, 10),
+            batch_size=4,
+            validation_split=0.1,
+            verbose=0,
+        )

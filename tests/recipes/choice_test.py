@@ -24,7 +24,9 @@ def collection(side, number):
 def chosen(monkeypatch):
     """The choice on a machine, with a bundled model of 128 pixels."""
 
-    def chosen(side, number, met=None, processor=True, **options):
+    def chosen(
+        side, number, met=None, processor=True, quantized=False, **options
+    ):
         parts = {
             "text_encoder": None,
             "base": types.SimpleNamespace(grid_size=(16, 16)),
@@ -33,6 +35,7 @@ def chosen(monkeypatch):
         monkeypatch.setattr(sizes, "on_processor", lambda: processor)
         monkeypatch.setattr(choice, "load_parts", lambda *a, **k: parts)
         monkeypatch.setattr(choice, "meet", lambda *a, **k: met)
+        monkeypatch.setattr(choice, "is_quantized", lambda model: quantized)
         options = Options(**{"minutes": 30, **options})
         found = choice.choose(collection(side, number), options)
         return dataclasses.astuple(found)
@@ -97,3 +100,15 @@ def test_sizes_without_a_grid_are_refused(chosen, options, words):
 def test_what_a_preset_draws_is_fine_tuned(chosen):
     expected = (128, 128, "preset", "preset", None, False)
     assert chosen(40, 3, preset="muse_emoji") == expected
+
+
+def test_super_resolution_of_nothing_is_refused(chosen):
+    with pytest.raises(ValueError, match="`super_res`.*both sizes 32"):
+        chosen(28, 6000, super_res="muse_super_res_tiny")
+
+
+def test_a_quantized_preset_is_fine_tuned_by_lora_alone(chosen):
+    with pytest.raises(ValueError, match="`preset` is quantized.*`lora_rank`"):
+        chosen(128, 100, preset="mine", quantized=True)
+    found = chosen(128, 100, preset="mine", quantized=True, lora_rank=4)
+    assert found[0] == 128

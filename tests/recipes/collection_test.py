@@ -107,6 +107,39 @@ def test_what_is_held_out_is_not_trained_on_under_another_name(
     assert texts(collection.train) == ["1", "2", "3", "4"]
 
 
+def test_what_is_measured_on_can_be_decoded(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 6)
+    given = write_pictures(tmp_path / "given", 2, size=(64, 64), red=99)
+    whole = (given / "1.png").read_bytes()
+    (given / "1.png").write_bytes(whole[:-30])
+    with pytest.warns(UserWarning, match="'1.png' is skipped"):
+        collection = read_collection(folder, given, fewest=1)
+    assert [row["name"] for row in collection.held_out.rows] == ["0.png"]
+    (given / "0.png").write_bytes(whole[:-30])
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match="`held_out` must have pictures"),
+    ):
+        read_collection(folder, given, fewest=1)
+    none = keras_muse.data.load_image_text(folder).select([])
+    with pytest.raises(ValueError, match="`held_out` must have pictures"):
+        read_collection(folder, none, fewest=1)
+
+
+def test_so_many_must_be_left_to_train_on(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 6)
+    with_splits(folder, ["train"] * 6)
+    given = write_pictures(tmp_path / "given", 4)
+    with pytest.raises(ValueError, match="at least 3 .*Received: 2 pictures"):
+        read_collection(folder, given, fewest=3)
+
+
+@pytest.mark.parametrize("pictures", [[1], b"abc", None, 5])
+def test_what_is_no_collection_is_named(pictures):
+    with pytest.raises(ValueError, match="`pictures` must be"):
+        read_collection(pictures)
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
 def test_copies_of_one_picture_are_trained_on(tmp_path, fraction, monkeypatch):
     """Whatever their hash is: they stay together, and some must be left."""

@@ -1,3 +1,9 @@
+import json
+import os
+import pathlib
+import types
+
+import numpy as np
 import pytest
 
 from keras_muse.recipes.options import Options
@@ -17,8 +23,40 @@ from keras_muse.recipes.options import Options
         ({"tokenizer": "muse_base_tiny"}, "`tokenizer`.*vqgan_f4_tiny"),
         ({"base": "tiny"}, "`base`.*muse_base_tiny.*Received: base='tiny'"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**32 - 1}, "`seed`.*Received: seed=4294967295"),
+        ({"preset": 5}, "`preset`.*Received: preset=5"),
     ],
 )
 def test_what_cannot_be_asked_for(options, words):
     with pytest.raises(ValueError, match=words):
         Options(**{"minutes": 1, **options})
+
+
+def test_values_of_any_library_are_kept_as_json_knows_them(tmp_path):
+    options = Options(
+        minutes=np.float32(1.5),
+        image_size=np.int64(64),
+        num_views=np.int32(3),
+        random_flip=np.bool_(True),
+        seed=np.uint32(7),
+    )
+    collection = types.SimpleNamespace(fingerprint=lambda: "abc")
+    about = json.loads(json.dumps(options.identity(collection)))
+    assert (about["image_size"], about["num_views"]) == (64, 3)
+    assert about["random_flip"] is True and about["seed"] == 7
+    options = Options(minutes=1, preset=pathlib.Path("muse_emoji"))
+    assert options.preset == "muse_emoji"
+    json.dumps(options.identity(collection))
+
+
+def test_a_directory_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    collection = types.SimpleNamespace(fingerprint=lambda: "abc")
+    found = {
+        Options(minutes=1, preset=preset).identity(collection)["preset"]
+        for preset in ("mine", "mine/", "./mine", str(tmp_path / "mine"))
+    }
+    assert found == {os.path.realpath(tmp_path / "mine")}
+    named = Options(minutes=1, preset="muse_emoji")
+    assert named.identity(collection)["preset"] == "muse_emoji"

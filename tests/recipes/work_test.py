@@ -17,3 +17,15 @@ def test_a_directory_belongs_to_one_training(tmp_path):
     (tmp_path / "other" / "preset").mkdir(parents=True)
     with pytest.raises(ValueError, match="`output`.*something else"):
         Work(str(tmp_path / "other"), {})
+
+
+def test_what_a_kill_leaves_at_the_very_beginning_is_nothing(tmp_path):
+    begun = tmp_path / "out" / "work"
+    begun.mkdir(parents=True)
+    (begun / ".writing_1234.json").write_text("{")
+    work = Work(str(tmp_path / "out"), {"seed": 0})
+    assert work.once("sizes.json", lambda: {"x": 1}) == {"x": 1}
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "work").write_text("somebody's")
+    with pytest.raises(ValueError, match="`output`.*something else"):
+        Work(str(tmp_path / "file"), {})

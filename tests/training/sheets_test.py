@@ -6,6 +6,7 @@ from PIL import Image
 
 from keras_muse.training import draw_grid
 from keras_muse.training import draw_sections
+from keras_muse.training import sheets
 from keras_muse.training.sheets import save_picture
 from tests.helpers.full_disk import full_disk
 
@@ -124,3 +125,24 @@ def test_a_picture_for_a_full_disk_is_not_cut_short(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
     save_picture(picture, tmp_path / name)
     assert Image.open(tmp_path / name).size == (64, 64)
+
+
+def test_a_long_label_is_cut_where_it_no_longer_fits(monkeypatch):
+    """In a few looks, however long it is."""
+    looks = []
+    length_of = type(sheets._font(12)).getlength
+    monkeypatch.setattr(
+        type(sheets._font(12)),
+        "getlength",
+        lambda font, text: looks.append(text) or length_of(font, text),
+    )
+    font = sheets._font(12)
+    for label in ("w" * 100_000, "a word " * 50_000):
+        looks.clear()
+        lines = sheets._wrapped(label, 128)
+        assert len(looks) < 100
+        cut = lines[-1].removesuffix("...")
+        assert cut != lines[-1] and cut.rstrip() == cut
+        assert length_of(font, lines[-1]) <= 128
+        assert length_of(font, f"{cut}wi...") > 128
+    assert sheets._cut("wide", 1) == "..."

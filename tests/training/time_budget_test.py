@@ -14,6 +14,7 @@ import pytest
 
 from keras_muse.training import TimeBudget
 from keras_muse.training import time_budget
+from tests.helpers import tiny
 from tests.helpers.tiny import tiny_base
 from tests.helpers.tiny import tiny_data
 from tests.helpers.tiny import to_numpy
@@ -286,3 +287,19 @@ def test_what_is_not_finite_takes_no_good_states_place(train, tmp_path):
     model = tiny_model()
     TimeBudget(10, tmp_path / "state", 1e-3).restore(model)
     np.testing.assert_array_equal(to_numpy(model.weights[0]), before)
+
+
+def test_the_rate_reaches_both_optimizers_of_a_scaled_loss(tmp_path):
+    tokenizer = tiny.tiny_tokenizer(dtype="mixed_float16")
+    critic = tiny.tiny_discriminator(dtype="mixed_float16")
+    tokenizer.compile(perceptual=None, discriminator=critic)
+    tokenizer.fit(
+        tiny.tiny_images(4),
+        batch_size=4,
+        epochs=2,
+        callbacks=[TimeBudget(1000, tmp_path / "state", learning_rate=0.25)],
+        verbose=0,
+    )
+    parts = tokenizer.optimizer.inner_optimizer.optimizers
+    rates = [float(part.learning_rate) for part in parts]
+    assert len(rates) == 2 and 0 < rates[0] == rates[1] <= 0.25

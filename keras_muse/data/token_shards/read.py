@@ -10,11 +10,12 @@ from keras_muse.data.token_shards.dataset import TokenDataset
 from keras_muse.data.token_shards.encoding import codebook_fingerprint
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.data.token_shards.same_texts import check_same_texts
-from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
+
+LARGEST_SEED = 2**32 - 1  # of grain's shuffles
 
 
 def read_token_shards(

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_muse.data.decoding import as_size
 from keras_muse.data.processes import all_or_none
 from keras_muse.data.processes import check_own_devices
 from keras_muse.data.processes import this_process
@@ -142,6 +143,8 @@ def write_token_shards(
             f"high_res_image_size={high_res_image_size}, "
             "high_res_tokenizer=None"
         )
+    image_size = as_size(image_size)
+    high_res_image_size = as_size(high_res_image_size, "high_res_image_size")
     check_own_devices()
     process = this_process()
     prepare = PictureViews(

@@ -19,8 +19,13 @@ from keras_muse.models.presets import published
 from keras_muse.models.presets import transfer
 from keras_muse.models.presets.architectures import ARCHITECTURES
 from keras_muse.models.presets.architectures import BUNDLED
+from keras_muse.runtime.checks import check_ints
+from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.variables import without_values
 
 MUSE_FILE = "muse.json"
+# Arguments of all models, which change no weight's place.
+NO_STRUCTURE = ("name", "dtype", "trainable")
 
 
 def load_model(cls, preset, load_weights, kwargs):
@@ -33,6 +38,7 @@ def load_model(cls, preset, load_weights, kwargs):
         kwargs: dict. Constructor arguments to override.
     """
     check_options(cls, kwargs)
+    preset = check_path(preset, "preset")
     if preset in ARCHITECTURES:
         return _from_architecture(cls, preset, load_weights, kwargs)
     directory = local_directory(preset, cls)
@@ -50,6 +56,9 @@ def load_model(cls, preset, load_weights, kwargs):
             f"`preset` holds a `{saved_class.__name__}`, not a "
             f"`{cls.__name__}`. Received: preset={preset!r}"
         )
+    if load_weights:
+        config = _saved_config(directory, found)
+        _check_nothing_is_lost(saved_class, config, kwargs)
     try:
         return load_own(saved_class, directory, load_weights, kwargs)
     except ValueError as error:
@@ -233,5 +242,38 @@ def _shape_changes(config, kwargs):
         name: value
         for name, value in kwargs.items()
         if (name in shaping and value != config.get(name))
-        or (name in grids and tuple(value) != tuple(config.get(name, ())))
+        or (
+            name in grids
+            and check_ints(value, name, length=2) != tuple(config.get(name, ()))
+        )
     }
+
+
+def _check_nothing_is_lost(cls, config, kwargs):
+    """Refuses changes by which weights of a file would have no place.
+
+    Keras says nothing of them.
+    """
+    changed = {
+        name: value
+        for name, value in kwargs.items()
+        if name not in NO_STRUCTURE and value != config.get(name)
+    }
+    if not changed:
+        return
+    config = {k: v for k, v in config.items() if k != "quantization"}
+    with without_values():
+        saved, changed_model = (
+            {_path_inside(v) for v in cls.from_config(x).weights}
+            for x in (config, {**config, **changed})
+        )
+    if lost := sorted(saved - changed_model):
+        raise ValueError(
+            f"{' and '.join(f'`{name}`' for name in changed)} would leave out "
+            f"{len(lost)} of the weights that are saved, such as {lost[0]}. "
+            f"Received: {changed}"
+        )
+
+
+def _path_inside(variable):
+    return variable.path.partition("/")[2]

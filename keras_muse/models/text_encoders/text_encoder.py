@@ -17,6 +17,7 @@ from keras_muse.models.presets import published
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
@@ -283,6 +284,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 is missing, damaged or of the wrong shape (it is named).
         """
         loading.check_options(cls, kwargs)
+        preset = check_path(preset, "preset")
         classes = [c for c in encoder_classes() if issubclass(c, cls)]
         source = preset
         for encoder_class in classes:

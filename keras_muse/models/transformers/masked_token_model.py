@@ -253,6 +253,7 @@ class MaskedTokenModel(MuseModel):
             "features": self.hidden(inputs),
             "token_ids": inputs["clean_token_ids"],
             "mask": inputs["mask"],
+            "mean_masked": inputs["mean_masked"],
         }
 
     def mask_inputs(self, inputs, training):
@@ -282,9 +283,9 @@ class MaskedTokenModel(MuseModel):
         )
         self.accuracy.update_state(mean_over_mask(is_right, mask))
         if self.loss_average == "tokens":
-            flat = ops.reshape(mask, (1, -1))
-            cross_entropy = ops.reshape(cross_entropy, (1, -1))
-            loss = ops.mean(mean_over_mask(cross_entropy, flat))
+            # Of a part of a batch, the share in the mean over the whole one.
+            masked = cross_entropy * ops.cast(mask, "float32")
+            loss = ops.sum(masked) / ops.sum(outputs["mean_masked"])
         else:
             # A mean over rows, each of which is one over its masked tokens:
             # so equal parts of a batch count alike.

@@ -27,7 +27,9 @@ def mask_tokens(inputs, seeds, mask_token_id, text_dropout):
 
     Returns:
         The dict with `"token_ids"` and `"text_mask"` changed, and with
-        `"clean_token_ids"` and `"mask"`, bool of shape `(batch, num_tokens)`.
+        `"clean_token_ids"`; `"mask"`, bool of shape `(batch, num_tokens)`; and
+        `"mean_masked"`, float32 of shape `(batch, 1)`, how many tokens are
+        masked in a row of the batch on average.
     """
     token_ids = inputs["token_ids"]
     mask = masking.random_mask(
@@ -36,11 +38,14 @@ def mask_tokens(inputs, seeds, mask_token_id, text_dropout):
             seeds, noise.MASK_ORDER_STREAM, num_positions=token_ids.shape[1]
         ),
     )
+    num_masked = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
     inputs = {
         **inputs,
         "token_ids": ops.where(mask, mask_token_id, token_ids),
         "clean_token_ids": token_ids,
         "mask": mask,
+        # Each row tells it, also to those who get a part of the batch.
+        "mean_masked": ops.ones_like(num_masked) * ops.mean(num_masked),
     }
     if text_dropout:
         chance = noise.uniform(seeds, noise.TEXT_DROPOUT_STREAM)

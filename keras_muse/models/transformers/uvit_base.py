@@ -283,19 +283,23 @@ class UViTBase(MaskedTokenModel):
     def _with_empty_texts(self, embeddings, mask):
         """Puts the empty text into the rows that have none."""
         self.check_text_dim(embeddings)
-        num_padding = embeddings.shape[1] - self.text_length
-        if num_padding < 0:
+        length = embeddings.shape[1]
+        if length is not None and length < self.text_length:
             raise ValueError(
                 "`text_embeddings` must have at least text_length="
                 f"{self.text_length} rows. Received: text_embeddings.shape="
                 f"{tuple(embeddings.shape)}"
             )
-        empty = ops.pad(self.empty_text, ((0, num_padding), (0, 0)))
+        length = ops.shape(embeddings)[1]  # TensorFlow may know it later
+        padding = ops.zeros((length - self.text_length, self.text_dim))
+        empty = ops.concatenate(
+            [self.empty_text, ops.cast(padding, self.empty_text.dtype)], axis=0
+        )
         has_text = ops.any(mask, axis=1, keepdims=True)  # (batch, 1)
         embeddings = ops.where(
             has_text[..., None], embeddings, ops.cast(empty, embeddings.dtype)
         )
-        empty_mask = np.arange(embeddings.shape[1]) < self.text_length
+        empty_mask = ops.arange(length) < self.text_length
         return embeddings, ops.where(has_text, mask, empty_mask[None])
 
     def _condition(self, pooled_text, micro_conditions):

@@ -84,6 +84,16 @@ class Discriminator(keras.Model):
         self.built = True
 
     def call(self, inputs):
+        smallest = 2 ** len(self.channel_multipliers)
+        if any(
+            side is not None and side < smallest for side in inputs.shape[1:3]
+        ):
+            raise ValueError(
+                f"Pictures must have at least {smallest} pixels a side for a "
+                f"critic of {len(self.channel_multipliers)} levels: pass a "
+                "smaller `discriminator`, or `adversarial_weight=0`. Received: "
+                f"inputs.shape={tuple(inputs.shape)}"
+            )
         x = self.conv_in(inputs)
         for conv_1, conv_2, shortcut in zip(
             self.convs_1, self.convs_2, self.shortcuts, strict=True

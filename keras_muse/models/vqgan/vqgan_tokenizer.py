@@ -405,13 +405,13 @@ class VQGANTokenizer(TokenizerTraining):
             getattr(copy, part).set_weights(getattr(self, part).get_weights())
         return copy
 
-    def save(self, filepath, **kwargs):
+    def save(self, *args, **kwargs):
         """Saves the tokenizer, without what `compile` attached."""
-        super(VQGANTokenizer, self._copy()).save(filepath, **kwargs)
+        super(VQGANTokenizer, self._copy()).save(*args, **kwargs)
 
-    def save_to_preset(self, preset_dir, **kwargs):
+    def save_to_preset(self, *args, **kwargs):
         """Saves the tokenizer as a preset, without what `compile` attached."""
-        super(VQGANTokenizer, self._copy()).save_to_preset(preset_dir, **kwargs)
+        super(VQGANTokenizer, self._copy()).save_to_preset(*args, **kwargs)
 
     def get_config(self):
         return {

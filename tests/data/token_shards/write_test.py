@@ -1,5 +1,6 @@
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -88,3 +89,14 @@ def test_other_rows_of_an_iterable_are_refused(tmp_path):
 def test_writing_names_a_wrong_argument(tmp_path, argument, value):
     with pytest.raises(ValueError, match=f"`{argument}`"):
         write(make_rows(), str(tmp_path), **{argument: value})
+
+
+@pytest.mark.parametrize("size", [np.int64(8), np.array([8, 8]), (8, 8)])
+def test_sizes_of_any_library_are_taken(tmp_path, size):
+    for name, image_size in (("a", 8), ("b", size)):
+        write(make_rows(3), str(tmp_path / name), image_size=image_size)
+    a, b = (
+        read_token_shards(str(tmp_path / name), 3, shuffle=False)[0]
+        for name in "ab"
+    )
+    np.testing.assert_array_equal(a["token_ids"], b["token_ids"])

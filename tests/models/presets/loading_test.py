@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import shutil
 
 import keras
@@ -180,3 +181,35 @@ def test_an_option_that_does_not_exist_is_named(saved):
             cls.from_preset("all_minilm_l6_v2", sequence_lenght=64)
     encoder = TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=9)
     assert encoder.sequence_length == 9
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"use_query_key_norm": False}, "`use_query_key_norm` would leave"),
+        ({"num_layers": 1}, "`num_layers` would leave.*layer_1"),
+        ({"use_gated_activation": False, "num_layers": 2}, "`use_gated_activ"),
+    ],
+)
+def test_no_weight_of_a_preset_is_left_out_in_silence(options, words, tmp_path):
+    model = tiny.tiny_base(use_query_key_norm=True, use_gated_activation=True)
+    model.save_to_preset(str(tmp_path))
+    with pytest.raises(ValueError, match=words):
+        MuseBase.from_preset(str(tmp_path), **options)
+    same = MuseBase.from_preset(str(tmp_path), num_layers=2, name="other")
+    np.testing.assert_array_equal(logits(same), logits(model))
+    fresh = MuseBase.from_preset(str(tmp_path), load_weights=False, **options)
+    assert len(fresh.weights) < len(model.weights)
+
+
+def test_a_preset_may_be_a_path(saved):
+    loaded = MuseBase.from_preset(pathlib.Path(saved))
+    np.testing.assert_array_equal(logits(loaded), logits(tiny.tiny_base()))
+    for wrong in (None, 5, ""):
+        with pytest.raises(ValueError, match="`preset` must be"):
+            MuseBase.from_preset(wrong)
+
+
+def test_a_grid_that_is_none_is_named(saved):
+    with pytest.raises(ValueError, match="`grid_size`.*grid_size=8"):
+        MuseBase.from_preset(saved, grid_size=8)

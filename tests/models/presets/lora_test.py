@@ -267,3 +267,28 @@ def test_files_that_cannot_be_read(adapters, tmp_path):
     with pytest.raises(ValueError, match="two matrices.*self_attention/query"):
         model.load_lora_weights(other)
     assert len(model.trainable_weights) == len(model.weights)
+
+
+def test_a_file_of_weights_would_leave_no_gradient(tmp_path):
+    """Keras merges the additions as it saves, and loads zeros of both."""
+    model = tiny.tiny_base()
+    model.save_weights(tmp_path / "plain.weights.h5")
+    model.load_weights(tmp_path / "plain.weights.h5")
+    model.enable_lora(2)
+    model.save_weights(tmp_path / "merged.weights.h5")
+    before = [tiny.to_numpy(v) for v in model.weights]
+    with pytest.raises(ValueError, match="`load_lora_weights`.*merged.weight"):
+        model.load_weights(tmp_path / "merged.weights.h5")
+    for old, v in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(tiny.to_numpy(v), old)
+    tiny.tiny_base().load_weights(tmp_path / "merged.weights.h5")
+
+
+def test_keras_own_backup_is_refused_before_the_first_step(tmp_path):
+    model = tiny.tiny_base()
+    model.enable_lora(2)
+    model.compile()
+    backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+    with pytest.raises(ValueError, match="`callbacks`.*`.*Checkpoint`"):
+        model.fit(tiny.tiny_data(model), callbacks=[backup], verbose=0)
+    assert not (tmp_path / "backup").exists()

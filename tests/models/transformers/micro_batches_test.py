@@ -43,3 +43,30 @@ def test_masks_are_those_of_the_whole_batch():
         to_numpy(whole.seed_generator.state),
     )
     assert keras.backend.standardize_dtype(parts["mask"].dtype) == "bool"
+
+
+@pytest.mark.parametrize("average", ["rows", "tokens"])
+def test_a_step_in_parts_is_that_of_the_whole_batch(average):
+    """Also where each masked token counts alike, in whatever part it is."""
+
+    def step(num_parts):
+        model = tiny_base()
+        before = [to_numpy(v) for v in model.trainable_variables]
+        model.compile(
+            keras.optimizers.SGD(1.0),
+            loss_average=average,
+            gradient_accumulation_steps=num_parts,
+        )
+        history = model.fit(
+            tiny_data(model, 8), batch_size=8, shuffle=False, verbose=0
+        )
+        after = [to_numpy(v) for v in model.trainable_variables]
+        change = [(b - a).ravel() for a, b in zip(before, after, strict=True)]
+        return history.history["loss"][0], np.concatenate(change)
+
+    loss, change = step(1)
+    assert np.abs(change).max() > 1e-3
+    for num_parts in (2, 8):
+        same_loss, same_change = step(num_parts)
+        assert same_loss == pytest.approx(loss, rel=1e-5)
+        np.testing.assert_allclose(same_change, change, atol=1e-5)

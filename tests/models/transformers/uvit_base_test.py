@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
 import keras_muse
 from keras_muse.models.transformers.uvit_base import sinusoids
+from tests.helpers import tiny
 from tests.helpers.tiny import TEXT_DIM
 from tests.helpers.tiny import TEXT_LENGTH
 from tests.helpers.tiny import call
@@ -170,3 +172,29 @@ def test_preset_keeps_what_is_not_trained(model, tmp_path):
     np.testing.assert_array_equal(
         to_numpy(loaded.empty_text), to_numpy(model.empty_text)
     )
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="known elsewhere",
+)
+def test_the_length_of_a_text_may_be_known_later():
+    """As TensorFlow traces a dataset of texts of any length."""
+    model = tiny.tiny_uvit(num_layers=1)
+    data = tiny.tiny_data(model)
+    rows = model.text_length
+    padding = ((0, 0), (0, rows + 2 - data["text_mask"].shape[1]))
+    data["text_embeddings"] = np.pad(
+        data["text_embeddings"], (*padding, (0, 0))
+    )
+    data["text_mask"] = np.pad(data["text_mask"], padding)
+    data["text_mask"][0] = False  # the empty text takes its place
+    expected = to_numpy(model(data))
+    import tensorflow as tf
+
+    signature = {
+        name: tf.TensorSpec((None, None, *x.shape[2:]), x.dtype)
+        for name, x in data.items()
+    }
+    traced = tf.function(model, input_signature=[signature])
+    np.testing.assert_allclose(to_numpy(traced(data)), expected, atol=1e-5)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import keras_muse
+from tests.helpers import tiny
 from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_discriminator
 from tests.helpers.tiny import to_numpy
@@ -74,3 +75,10 @@ def test_config_round_trip(tmp_path):
     assert copy.get_config() == discriminator.get_config()
     x = images()
     np.testing.assert_array_equal(to_numpy(copy(x)), to_numpy(discriminator(x)))
+
+
+def test_pictures_that_it_halves_to_nothing_are_refused():
+    critic = tiny.tiny_discriminator()  # of two levels
+    assert critic(np.zeros((1, 4, 4, 3), "float32")).shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match="at least 4 pixels.*\\(1, 3, 4, 3"):
+        critic(np.zeros((1, 3, 4, 3), "float32"))

@@ -9,6 +9,7 @@ import pytest
 import keras_muse
 from keras_muse.losses import LPIPS
 from keras_muse.losses.tokenizer_loss import TokenizerLoss
+from tests.helpers import tiny
 from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_discriminator
 from tests.helpers.tiny import tiny_images
@@ -803,3 +804,18 @@ def test_a_handful_of_tokens_is_warned_of(multipliers, size, name):
     words = [str(one.message) for one in caught]
     assert len(words) == (name is not None)
     assert name is None or (name in words[0] and "tokens" in words[0])
+
+
+def test_saved_with_arguments_by_place_as_keras_takes_them(tmp_path):
+    tokenizer = tiny.tiny_tokenizer()
+    path = tmp_path / "tokenizer.keras"
+    tokenizer.save(path, True)
+    tokenizer.save_to_preset(str(tmp_path / "preset"), 5)
+    for loaded in (
+        keras.saving.load_model(path),
+        keras_muse.VQGANTokenizer.from_preset(str(tmp_path / "preset")),
+    ):
+        np.testing.assert_array_equal(
+            loaded.encode(tiny.tiny_images(2)),
+            tokenizer.encode(tiny.tiny_images(2)),
+        )
