@@ -185,3 +185,27 @@ def test_tests_mirror_the_tree():
 
 def mirrored(place):
     return f"{place.removesuffix('.py')}_test.py"
+
+
+def test_text_files_say_their_encoding():
+    """That of the machine may not know what is in them."""
+    silent = {
+        f"{name}:{call.lineno}"
+        for name, path in MODULES.items()
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and _opens_text(call)
+    }
+    assert silent == set()
+
+
+def _opens_text(call):
+    function = ast.unparse(call.func)
+    if function != "open" and not function.endswith(
+        (".write_text", ".read_text")
+    ):
+        return False
+    if any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    words = [ast.unparse(x) for x in call.args]
+    is_binary = any(x.strip("'\"") in ("rb", "wb", "ab", "xb") for x in words)
+    return not is_binary and "os.devnull" not in words

@@ -64,7 +64,7 @@ def _claim(temporary, path):
     except FileExistsError as error:
         raise FileExistsError(error.errno, error.strerror, str(path)) from error
     except OSError:  # a file system without links
-        open(path, "x").close()
+        open(path, "xb").close()
 
 
 @contextlib.contextmanager

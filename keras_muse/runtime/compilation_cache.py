@@ -60,7 +60,11 @@ def processor_id():
     processor to be good for all.
     """
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = (
+            pathlib.Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
         features = sorted(
             {
                 line

@@ -33,6 +33,6 @@ def restart_with_huge_pages():
 
 def _is_given_to_those_who_ask():
     try:
-        return "[madvise]" in SWITCH.read_text()
+        return "[madvise]" in SWITCH.read_text(encoding="utf-8")
     except OSError:  # another system, or one without the switch
         return False

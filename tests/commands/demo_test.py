@@ -53,13 +53,15 @@ def test_its_default_queue_is_that_of_the_page(capsys):
     assert options.preset == demo.DEFAULT_PRESET and options.port is None
 
 
-def test_a_service_that_is_ended_cleans_up_as_after_ctrl_c(monkeypatch):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_service_that_is_ended_cleans_up_as_after_ctrl_c(monkeypatch, name):
+    number = getattr(signal, name)
     pytest.importorskip("gradio")
     ended = []
 
     @contextlib.contextmanager
     def serving(*arguments):
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
         try:
             yield "http://127.0.0.1:1"
         finally:
@@ -67,12 +69,14 @@ def test_a_service_that_is_ended_cleans_up_as_after_ctrl_c(monkeypatch):
 
     monkeypatch.setattr("keras_muse.demo.server.serving", serving)
     monkeypatch.setattr(Muse, "from_preset", lambda preset: None)
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGHUP)]
+    signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt):
             demo.run(cli._parsed(["demo", "--queue", "3"]))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGHUP, before[1])
     assert ended == [("muse_emoji", "127.0.0.1", None, 3)]
 
 

@@ -15,6 +15,7 @@ from tests.helpers.colors import DRAWN
 from tests.helpers.colors import Colors
 from tests.helpers.colors import mean_colors
 from tests.helpers.colors import quarters
+from tests.helpers.picture_rows import make_rows
 
 
 def distance(images, drawn):
@@ -114,3 +115,37 @@ def test_a_true_picture_beside_another_hands(pairs):
             pool.select([other]).as_arrays()[0],
         )
     assert found == {"psnr": pytest.approx(expected.result())}
+
+
+def odd_rows(**columns):
+    """Four pictures by two hands; the last one is broken."""
+    rows = [
+        dataclasses.replace(
+            row, metadata={"concept": f"c{i % 2}", "family": i // 2, **columns}
+        )
+        for i, row in enumerate(make_rows(4))
+    ]
+    rows[-1] = dataclasses.replace(rows[-1], read=lambda: b"no picture")
+    return data.ImageTextDataset(rows, image_size=4)
+
+
+def test_another_hands_picture_that_is_broken_is_left_out():
+    pairs = odd_rows()
+    protocol = dataclasses.replace(
+        DRAWN,
+        num_prompts=None,
+        feature_metrics=list,
+        pair_metrics=lambda: [metrics.PSNR()],
+    )
+    few = pairs.select([0, 1])  # their others are rows 2 and 3
+    with pytest.warns(UserWarning, match="is skipped"):
+        found = Scores(protocol, few).true_results(None, [pairs])
+    expected = metrics.PSNR()
+    expected.update_state(*(pairs.select([i]).as_arrays()[0] for i in (0, 2)))
+    assert found == {"psnr": pytest.approx(expected.result())}
+
+
+def test_a_column_concept_that_is_no_name_tells_of_no_hand():
+    pairs = odd_rows(concept=["a", "list"])
+    assert by_another_hand(pairs, [pairs]) == []
+    assert len(by_another_hand(odd_rows(), [odd_rows()])) == 4

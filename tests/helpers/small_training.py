@@ -82,7 +82,7 @@ def tiny_sizes():
         patch.setattr(stages, "transformer_batch_size", lambda *sizes: 8)
         for module, name, value in (
             (recipe, "NUM_MEASURED", 16),
-            (recipe, "NUM_SCORED", 4),
+            (recipe.drawings, "NUM_SCORED", 4),
             (recipe.drawings, "NUM_ON_THE_WAY", 2),
             (recipe.drawings, "NUM_AT_THE_END", 2),
         ):

@@ -221,3 +221,19 @@ def test_examples_run(tmp_path, monkeypatch):
         text = inspect.getdoc(documented)
         (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         exec(block, {"muse": shared_muse(cascade=False)})
+
+
+def test_a_directory_may_have_a_name_that_is_no_text(tmp_path):
+    (made,) = parameters.describe(
+        shared_muse(cascade=False),
+        ["a cat"],
+        seeds=[3],
+        preset="m\udcff",  # as Python has bytes that are not UTF-8
+        options=DrawOptions.of({}),
+    )
+    assert made["preset"] == r"m\udcff"
+    path = tmp_path / "cat.png"
+    image = np.zeros((1, 4, 4, 3), "uint8")
+    draw_grid(image, path=path, parameters={**made, "preset": "m\udcff"})
+    draw_grid(image, path=path, parameters=made)
+    assert keras_muse.read_parameters(path)["preset"] == r"m\udcff"

@@ -88,9 +88,10 @@ def test_the_card_says_what_it_is_made_of(run):
         "Draws at 32 by 32 pixels",  # with the super-resolution of the preset
         "rank 2",
         ", ink style",
-        "| base | steps |",
+        "| base | weights |",
     ):
         assert words in card
+    assert "| base | steps |" not in card  # a later start knows its own alone
 
 
 @pytest.mark.parametrize(

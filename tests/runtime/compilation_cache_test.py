@@ -70,7 +70,9 @@ def test_processors_have_programs_of_their_own(monkeypatch):
     name = compilation_cache.processor_id()
     assert name == compilation_cache.processor_id()
     for text in ("flags\t: avx2 fma", "flags\t: avx2 fma avx512f"):
-        monkeypatch.setattr(pathlib.Path, "read_text", lambda _, t=text: t)
+        monkeypatch.setattr(
+            pathlib.Path, "read_text", lambda _, encoding, t=text: t
+        )
         assert compilation_cache.processor_id() != name
         name = compilation_cache.processor_id()
 
