@@ -377,7 +377,7 @@ def bounds(protocol, pairs, tokenizer, split):
 class Nearest:
     """Draws nothing: finds the training drawing of the nearest caption."""
 
-    generation_defaults = {}
+    generation_defaults, super_res = {}, None
 
     def __init__(self, encoder):
         self.encoder = encoder
