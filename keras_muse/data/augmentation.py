@@ -11,12 +11,15 @@ for and scaled back.
 import numpy as np
 from keras import ops
 
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_number
+
 AUGMENT_DEFAULTS = {"enlarge": 1.25, "flip": True}
 
 
 def augment_options(augment, image_size):
     """Checks `augment`, a bool or a dict, and fills in what it leaves out."""
-    if not augment and not isinstance(augment, dict):
+    if not isinstance(augment, dict) and not check_bool(augment, "augment"):
         return None
     options = augment if isinstance(augment, dict) else {}
     unknown = set(options) - set(AUGMENT_DEFAULTS)
@@ -30,11 +33,11 @@ def augment_options(augment, image_size):
             "`augment` needs `image_size`. Received: image_size=None"
         )
     options = {**AUGMENT_DEFAULTS, **options}
-    if options["enlarge"] < 1.0:
-        raise ValueError(
-            f"`enlarge` must be at least 1. Received: augment={augment!r}"
-        )
-    return options
+    enlarge, flip = "augment['enlarge']", "augment['flip']"
+    return {
+        "enlarge": check_number(options["enlarge"], enlarge, low=1),
+        "flip": check_bool(options["flip"], flip),
+    }
 
 
 def enlarged_size(image_size, seed, enlarge):

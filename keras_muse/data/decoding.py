@@ -22,6 +22,8 @@ FORMATS = (
 )
 # Pillow itself warns beyond, and refuses twice as many.
 MAX_PIXELS = 89_478_485
+ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
+TURNED = (5, 6, 7, 8)  # values by which its sides change places
 
 
 @functools.cache
@@ -56,6 +58,8 @@ def check_header(source, max_pixels=MAX_PIXELS):
 def picture_size(source, max_pixels=MAX_PIXELS):
     """`(height, width)` of a picture, of which only the header is read.
 
+    It is that of the picture as `decode` turns it.
+
     Args:
         source, max_pixels: as in `decode`.
     """
@@ -63,7 +67,8 @@ def picture_size(source, max_pixels=MAX_PIXELS):
         return source.shape[:2]
     with _open(source, max_pixels) as picture:
         width, height = picture.size
-    return height, width
+        is_turned = picture.getexif().get(ORIENTATION) in TURNED
+    return (width, height) if is_turned else (height, width)
 
 
 def _open(source, max_pixels):

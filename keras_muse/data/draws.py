@@ -1,5 +1,6 @@
 """The order of the rows in an epoch."""
 
+import collections.abc
 import math
 
 import numpy as np
@@ -28,11 +29,22 @@ def draw_order(num_rows, groups, generator):
 def groups_by_column(rows, column):
     """The places of the rows with each value of a column of their metadata."""
     groups = {}
+    if not isinstance(column, str):
+        raise ValueError(
+            "`balance` must be the name of a column. Received: "
+            f"balance={column!r}"
+        )
     for index, row in enumerate(rows):
         if column not in row.metadata:
             raise ValueError(
                 f"`balance` must be a column of every row; {row.name!r} has "
                 f"{sorted(row.metadata)}. Received: balance={column!r}"
             )
-        groups.setdefault(row.metadata[column], []).append(index)
+        value = row.metadata[column]
+        if not isinstance(value, collections.abc.Hashable):
+            raise ValueError(
+                "`balance` must be a column of single values. Received: "
+                f"balance={column!r}, of {row.name!r} {value!r}"
+            )
+        groups.setdefault(value, []).append(index)
     return [np.array(places) for places in groups.values()]

@@ -6,7 +6,9 @@ from keras_muse.data.image_text import sort_out
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
 from keras_muse.files.bundled import ASSETS
+from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
 
 BUNDLED = ASSETS / "emoji/emoji_64.zip"
@@ -87,7 +89,9 @@ def load_emoji(
     """
     check_choice(split, "split", SPLITS)
     check_choice(prompts, "prompts", tuple(PROMPTS))
-    if skin_tones and directory is None:
+    if directory is not None:
+        directory = check_path(directory, "directory")
+    if check_bool(skin_tones, "skin_tones") and directory is None:
         raise ValueError(
             "`skin_tones` needs a `directory`; the bundled set has none. "
             f"Received: skin_tones={skin_tones}, directory=None"
@@ -124,7 +128,10 @@ def _in_styles(rows, styles):
     if styles is None:
         return rows
     is_list = isinstance(styles, list | tuple | set)
-    if not is_list or not styles or not all(s in known for s in styles):
+    is_known = is_list and all(
+        isinstance(style, str) and style in known for style in styles
+    )
+    if not is_known or not styles:
         raise ValueError(
             f"`styles` must be a list of names out of {sorted(known)}. "
             f"Received: styles={show(styles)}"

@@ -18,6 +18,7 @@ from keras_muse.data.hold_out import split_rows
 from keras_muse.data.image_batches import ImageBatches
 from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
@@ -100,12 +101,13 @@ class ImageTextDataset(BatchStream):
         super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
-    def _set_rows(self, rows):
+    def _set_rows(self, rows, broken=()):
         self._rows = rows
         self._captions = [
             [text.strip() for text in row.texts if text.strip()] for row in rows
         ]
-        self._broken = {}  # place to a token of the thread that saw it first
+        # Place to a token of the thread that saw it first.
+        self._broken = dict.fromkeys(broken, self)
         # Where no size is asked for, that of the first picture is all others'.
         self.__dict__.pop("_first_image", None)
         self._groups = None
@@ -139,7 +141,7 @@ class ImageTextDataset(BatchStream):
     def rows(self):
         """One dict a picture: `name`, `texts` and the source's own columns."""
         return [
-            {**row.metadata, "name": row.name, "texts": captions}
+            {**row.metadata, "name": row.name, "texts": list(captions)}
             for row, captions in zip(self._rows, self._captions, strict=True)
         ]
 
@@ -175,7 +177,11 @@ class ImageTextDataset(BatchStream):
         selected._skipped = {
             reason: list(names) for reason, names in self._skipped.items()
         }
-        selected._set_rows([self._rows[i] for i in self._checked(indices)])
+        places = [i % self.num_examples for i in self._checked(indices)]
+        selected._set_rows(
+            [self._rows[i] for i in places],
+            broken=[new for new, i in enumerate(places) if i in self._broken],
+        )
         return selected
 
     def _checked(self, indices):
@@ -251,14 +257,16 @@ class ImageTextDataset(BatchStream):
         Args:
             function: function of a caption, a string, that returns another.
         """
+        check_function(function, "function")
         mapped = self.select(range(self.num_examples))
         mapped._set_rows(
             [
-                dataclasses.replace(row, texts=tuple(map(function, captions)))
+                dataclasses.replace(row, texts=_mapped(function, captions))
                 for row, captions in zip(
                     self._rows, self._captions, strict=True
                 )
-            ]
+            ],
+            broken=self._broken,
         )
         return mapped
 
@@ -271,6 +279,8 @@ class ImageTextDataset(BatchStream):
         Returns:
             Pair of ints, or `None` where the header cannot be read.
         """
+        last = self.num_examples - 1
+        index = check_int(index, "index", low=-last - 1, high=last)
         try:
             source = self._rows[index].read()
             return decoding.picture_size(source, self._max_pixels)
@@ -341,7 +351,7 @@ class ImageTextDataset(BatchStream):
 
     @property
     def epoch(self):
-        return self.step // self._steps_per_pass
+        return self.step // max(1, self._steps_per_pass)
 
     @epoch.setter
     def epoch(self, epoch):
@@ -477,3 +487,15 @@ class ImageTextDataset(BatchStream):
 
     def _draw_seed(self, epoch, purpose, index):
         return int(self._generator(epoch, purpose, index).integers(2**31 - 1))
+
+
+def _mapped(function, captions):
+    """Captions as a function makes them, a tuple of strings."""
+    mapped = tuple(map(function, captions))
+    for caption, text in zip(captions, mapped, strict=True):
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(
+                "`function` must give a caption, a string that is not empty. "
+                f"Received: {show(text)} of {show(caption)}"
+            )
+    return mapped

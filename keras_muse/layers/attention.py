@@ -104,6 +104,8 @@ class Attention(keras.layers.Layer):
         return key, value
 
     def call(self, x, key_value=None, key_mask=None):
+        if key_mask is not None:
+            key_mask = ops.cast(key_mask, "bool")
         key, value = self.project(x) if key_value is None else key_value
         query = self._split_heads(apply_to_rows(self.query, x))
         if self.use_query_key_norm:

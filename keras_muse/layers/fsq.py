@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_muse.ops import quantization
+from keras_muse.runtime.checks import LARGEST_INT
 from keras_muse.runtime.checks import check_ints
 
 
@@ -67,6 +68,11 @@ class FSQ(keras.layers.Layer):
         super().__init__(**kwargs)
         self.levels = check_ints(levels, "levels", low=2)
         self.codebook_size = math.prod(self.levels)
+        if self.codebook_size > LARGEST_INT:
+            raise ValueError(
+                f"`levels` must make at most {LARGEST_INT} codes. Received: "
+                f"levels={self.levels}, {self.codebook_size} codes"
+            )
         self.codebook_dim = len(self.levels)
         # What a step in each number counts in an id; the first counts 1.
         self._strides = np.cumprod([1, *self.levels[:-1]]).astype("int32")

@@ -67,6 +67,11 @@ class MultiAxisAttention(Attention):
         self.block_size = block_size
 
     def mix(self, query, key, value, key_mask):
+        if key_mask is not None:
+            raise ValueError(
+                "`key_mask` must be None: all tokens of a grid exist. "
+                "Received: a mask"
+            )
         return attention.attend_multi_axis(
             query, key, value, self.grid_size, self.block_size
         )

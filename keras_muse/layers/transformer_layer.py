@@ -130,6 +130,12 @@ class TransformerLayer(keras.layers.Layer):
     def call(self, x, context_key_value=None, context_mask=None):
         x = x + self.self_attention(self.self_attention_norm(x))
         if self.use_cross_attention:
+            if context_key_value is None:
+                raise ValueError(
+                    "`context_key_value` is required where "
+                    "`use_cross_attention` is True. Received: "
+                    "context_key_value=None"
+                )
             x = x + self.cross_attention(
                 self.cross_attention_norm(x),
                 key_value=context_key_value,

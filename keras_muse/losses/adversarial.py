@@ -6,6 +6,7 @@ from keras import ops
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import show
 
 LECAM_DECAY = 0.999
 R1_STEP = 0.01
@@ -70,6 +71,11 @@ class AdversarialLoss(keras.layers.Layer):
     ):
         super().__init__(dtype=dtype, **kwargs)
         check_choice(regularization, "regularization", ("lecam", "r1", None))
+        if not isinstance(discriminator, keras.layers.Layer):
+            raise ValueError(
+                "`discriminator` must be a layer or a model. Received: "
+                f"discriminator={show(discriminator)}"
+            )
         if regularization == "r1" and discriminator.compute_dtype != "float32":
             raise ValueError(
                 '`regularization="r1"` is a small difference of scores and '

@@ -104,6 +104,12 @@ class LPIPS(keras.layers.Layer):
         )
 
     def call(self, images, reconstructions):
+        if tuple(images.shape) != tuple(reconstructions.shape):
+            raise ValueError(
+                "`images` and `reconstructions` must be of the same shape. "
+                f"Received: {tuple(images.shape)} and "
+                f"{tuple(reconstructions.shape)}"
+            )
         distance = 0.0
         # Two passes and not one of both batches: the gradient of the loss
         # then runs back through the reconstructions alone.

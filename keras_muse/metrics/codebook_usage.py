@@ -1,11 +1,14 @@
 """How much of a codebook is in use."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_muse.metrics.merging import check_mergeable
 from keras_muse.ops import quantization
+from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 
 
 class _CodeCounts(keras.metrics.Metric):
@@ -18,6 +21,8 @@ class _CodeCounts(keras.metrics.Metric):
         )
 
     def update_state(self, token_ids):
+        if isinstance(token_ids, list | tuple | np.ndarray):
+            token_ids = self._checked(token_ids)
         token_ids = ops.reshape(token_ids, (-1,))
         served = ops.segment_sum(
             ops.ones_like(token_ids, dtype=self.counts.dtype),
@@ -25,6 +30,19 @@ class _CodeCounts(keras.metrics.Metric):
             self.codebook_size,
         )
         self.counts.assign_add(served)
+
+    def _checked(self, token_ids):
+        """Ids from people as integers of this codebook."""
+        token_ids = check_array(token_ids, "token_ids")
+        is_known = (token_ids >= 0) & (token_ids < self.codebook_size)
+        if token_ids.dtype.kind not in "iu" or not is_known.all():
+            raise ValueError(
+                "`token_ids` must be integers in [0, "
+                f"{self.codebook_size}). Received: token_ids="
+                f"{show(token_ids)} from {token_ids.min()} to "
+                f"{token_ids.max()}"
+            )
+        return token_ids
 
     def merge_state(self, metrics):
         """Takes in what other metrics have counted.

@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_muse.metrics.merging import check_mergeable
 from keras_muse.metrics.merging import deserialize_entry
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.metrics.picture_batches import check_pictures
+from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_int
 
 
@@ -119,7 +119,7 @@ class FeatureMetric(keras.metrics.Metric):
 
     def _features(self, images, argument):
         if self._network is None:
-            features = np.asarray(ops.convert_to_numpy(images))
+            features = check_array(images, argument)
         else:
             features = self._network(check_pictures(images, argument))
         if features.ndim != 2 or 0 in features.shape:

@@ -15,6 +15,11 @@ def check_mergeable(metric, metrics, attributes=()):
     Returns:
         List of the metrics.
     """
+    if not hasattr(metrics, "__iter__"):
+        raise ValueError(
+            "`metrics` must be a list of metrics. Received: metrics="
+            f"{metrics!r}"
+        )
     metrics = list(metrics)
     for other in metrics:
         if type(other) is not type(metric):

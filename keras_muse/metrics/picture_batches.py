@@ -85,7 +85,13 @@ class PictureBatches:
         pictures = [clip_to_display_range(x) for x in pictures]
         if self._function is None:
             self._function = self._compiled(*pictures)
-        return self._function(*pictures)
+        rows = ops.convert_to_numpy(self._function(*pictures))
+        if rows.ndim == 0 or len(rows) != len(pictures[0]):
+            raise ValueError(
+                "A network must give a row for each picture. Received: shape "
+                f"{rows.shape} of {len(pictures[0])} pictures"
+            )
+        return rows
 
     def _compiled(self, *pictures):
         network = self.network

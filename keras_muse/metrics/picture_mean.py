@@ -26,6 +26,11 @@ class PictureMean(keras.metrics.Metric):
     def add(self, values):
         """Adds numbers of shape `(batch,)`, of which none may be NaN."""
         values = np.asarray(values, "float64")
+        if values.size != len(values):
+            raise ValueError(
+                f"{type(self).__name__} of a picture must be one number. "
+                f"Received: shape {values.shape}"
+            )
         if np.isnan(values).any():
             raise ValueError(
                 f"{type(self).__name__} of a picture must be a number. "

@@ -168,6 +168,11 @@ def check_parts(
                 f"`{name}` must be a model, as the parts of a `Muse` are. "
                 f"Received: {name}={show(part)}"
             )
+    if hasattr(base, "low_res_codebook_size"):
+        raise ValueError(
+            "`base` must draw from texts alone, as `MuseBase` does. Received: "
+            f"base={show(base)}"
+        )
     pairs = [
         ("codebook_size", "base", base.codebook_size)
         + ("image_tokenizer", image_tokenizer.codebook_size),

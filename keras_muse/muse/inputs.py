@@ -35,6 +35,12 @@ def check_prompts(prompts, negative_prompts, num_images=1):
     if isinstance(prompts, dict):
         _check_keys(prompts, negative_prompts)
         if "text_embeddings" in prompts:
+            # Their rows are counted first; the base looks at the rest.
+            if check_array(prompts["text_mask"], "text_mask").ndim < 1:
+                raise ValueError(
+                    "`text_mask` must have a row a prompt. Received: "
+                    f"text_mask={show(prompts['text_mask'])}"
+                )
             return dict(prompts)
         negative_prompts = prompts.get("negative_prompts", negative_prompts)
         prompts = prompts["prompts"]

@@ -45,6 +45,7 @@ from keras_muse.muse.inputs import repeat_per_prompt
 from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
 from keras_muse.runtime.checks import check_batch_size
+from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
 from keras_muse.samplers.seeds import image_seeds
 
@@ -538,7 +539,7 @@ class Muse:
                 is damaged.
         """
         parts = muse_preset.part_loaders(preset, dtype)
-        if staged:
+        if check_bool(staged, "staged"):
             parts = stage_parts(parts)
         else:
             parts = {name: load() for name, load in parts.items()}

@@ -62,6 +62,7 @@ def save(parts, generation_defaults, preset_dir):
         generation_defaults: dict, those of a `Muse`.
         preset_dir: string. The directory; it appears whole or not at all.
     """
+    preset_dir = check_path(preset_dir, "preset_dir")
     with write_whole(preset_dir) as directory:
         contents = {
             "format_version": FORMAT_VERSION,

@@ -63,8 +63,7 @@ class StagedPart:
         self._parts = parts
         self._num_uses = 0
         self._model = None
-        with without_values():
-            self._shell = load(load_weights=False)
+        self._shell = _shell_of(load)
         parts.append(self)
 
     def encode(self, *args, **kwargs):
@@ -122,3 +121,17 @@ class StagedPart:
                 f"Received: {name!r} of {type(self._shell).__name__}"
             )
         return value
+
+
+def _shell_of(load):
+    """A model whose weights take no memory."""
+    try:
+        with without_values():
+            return load(load_weights=False)
+    except ValueError:
+        if keras.config.backend() != "torch":
+            raise
+    # Torch quantizes no layer that has no values to round.
+    shell = load(load_weights=False)
+    free(shell.variables)
+    return shell

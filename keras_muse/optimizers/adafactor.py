@@ -73,7 +73,7 @@ class AdafactorMomentum(keras.optimizers.Optimizer):
         for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             check_number(beta, name, 0, 1, open_at="high")
         check_number(clip_threshold, "clip_threshold", 0, open_at="low")
-        check_number(epsilon, "epsilon", 0)
+        check_number(epsilon, "epsilon", 0, open_at="low")
         if weight_decay is not None:
             check_number(weight_decay, "weight_decay", 0)
         if not callable(learning_rate) and not isinstance(

@@ -1,6 +1,7 @@
 """Weights out of a checkpoint, for a model that is not trained further."""
 
 from keras_muse.files.damage import reading
+from keras_muse.runtime.checks import show
 from keras_muse.training import saved_variables
 from keras_muse.training.saved_variables import WEIGHTS
 
@@ -48,6 +49,10 @@ def load_checkpoint(model, path):
     keras_muse.training.load_checkpoint(trained, directory)
     ```
     """
+    if not hasattr(model, "variables"):
+        raise ValueError(
+            f"`model` must be a model. Received: model={show(model)}"
+        )
     directory = find_checkpoint(path) / WEIGHTS
     variables = saved_variables.by_name(model.variables)
     if not variables:

@@ -4,6 +4,7 @@ import bisect
 import functools
 import io
 import math
+import os
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,9 @@ from keras_muse.files.picture_texts import png_texts
 from keras_muse.files.whole import write_whole_file
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts
+from keras_muse.runtime.checks import show
 
 # All in pixels of the sheet.
 _MARGIN = 16
@@ -106,8 +109,17 @@ def draw_sections(sections, columns=8, scale=None, path=None, parameters=None):
     """
     if not sections:
         raise ValueError("There must be a section. Received: sections=[]")
+    for section in sections:
+        is_triple = isinstance(section, list | tuple) and len(section) == 3
+        if not is_triple or not isinstance(section[0], str | None):
+            raise ValueError(
+                "A section must be a title or None, images and labels or "
+                f"None. Received: {show(section)}"
+            )
     columns = check_int(columns, "columns")
     scale = None if scale is None else check_int(scale, "scale")
+    if path is not None:
+        _check_ending(path)
     blocks = [
         _draw_section(title, *_checked(images, labels), columns, scale)
         for title, images, labels in sections
@@ -223,6 +235,16 @@ def _blank(width, height):
 
 
 # === Files ===
+
+
+def _check_ending(path):
+    """Refuses a name from which no format is known."""
+    ending = os.path.splitext(check_path(path, "path"))[1].lower()
+    if ending not in Image.registered_extensions():
+        raise ValueError(
+            "`path` must end as a format of pictures does, such as .png. "
+            f"Received: path={os.fspath(path)!r}"
+        )
 
 
 def save_picture(picture, path, parameters=None, overwrite=True):

@@ -72,14 +72,19 @@ class TimeBudget(keras.callbacks.Callback):
     @property
     def finished(self):
         """bool. Whether the budget was spent, in this process or before."""
-        if os.path.exists(self._clock_path):
-            clock = read_object(self._clock_path, spent=(float, int))
-            with reading(self._clock_path):
-                self.spent = check_number(clock["spent"], "spent", low=0)
-        return self.spent >= self.seconds
+        return max(self.spent, self._saved_spent()) >= self.seconds
+
+    def _saved_spent(self):
+        """Seconds that the last saved state had taken."""
+        if not os.path.exists(self._clock_path):
+            return 0.0
+        clock = read_object(self._clock_path, spent=(float, int))
+        with reading(self._clock_path):
+            return check_number(clock["spent"], "spent", low=0)
 
     def restore(self, model):
         """Loads the last saved state into a compiled model, if there is one."""
+        self.spent = self._saved_spent()
         if not os.path.exists(self._clock_path):
             return self.finished
         if lora.has_lora(model):
@@ -92,7 +97,10 @@ class TimeBudget(keras.callbacks.Callback):
         return self.finished
 
     def on_train_begin(self, logs=None):
-        self.restore(self.model)
+        self._has_trained = False
+        if self.restore(self.model):
+            # Not one step more: by it the codes of a tokenizer would move.
+            self.model._initial_epoch = self.params["epochs"]
         os.makedirs(self.directory, exist_ok=True)
         self._bar = keras.utils.Progbar(int(self.seconds), unit_name="second")
         self._last = self._last_save = time.monotonic()
@@ -105,6 +113,7 @@ class TimeBudget(keras.callbacks.Callback):
             part.learning_rate = self._rate_now()
 
     def on_train_batch_end(self, batch, logs=None):
+        self._has_trained = True
         now = time.monotonic()
         self.spent += now - self._last
         self._last = now
@@ -117,7 +126,9 @@ class TimeBudget(keras.callbacks.Callback):
         self._bar.update(int(self.spent), list((logs or {}).items()), False)
 
     def on_train_end(self, logs=None):
-        self._save()
+        self.model._initial_epoch = None
+        if self._has_trained:
+            self._save()
 
     def _rate_now(self):
         progress = min(self.spent / max(self.seconds, 1e-9), 1.0)

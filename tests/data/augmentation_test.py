@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_muse.data import ImageTextDataset
+from keras_muse.data.augmentation import augment_options
 from keras_muse.data.augmentation import enlarged_size
 from keras_muse.data.augmentation import random_crop_and_flip
 from keras_muse.data.sources import Row
@@ -104,3 +105,17 @@ else:
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    "augment, words",
+    [
+        ("no", "`augment` must be True or False"),
+        ({"flip": "no"}, "flip.* must be True or False"),
+        ({"enlarge": float("nan")}, "enlarge.* must be a finite number"),
+        ({"enlarge": "2"}, "enlarge.* must be a finite number"),
+    ],
+)
+def test_what_is_no_augmentation_is_named(augment, words):
+    with pytest.raises(ValueError, match=words):
+        augment_options(augment, (8, 8))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_muse.data import decoding
 from keras_muse.data.decoding import decode
 from keras_muse.data.decoding import decode_mask
 
@@ -156,3 +157,14 @@ def test_a_mask_is_white_paint():
     black[..., 3] = 255
     assert not decode_mask(encode(Image.fromarray(black))).any()
     assert decode_mask(encode(Image.fromarray(grey > 127))).tolist() == expected
+
+
+def test_the_size_of_a_header_is_that_of_the_turned_picture():
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        Image.new("RGB", (20, 10)).save(file, "JPEG", exif=exif)
+        content = file.getvalue()
+        decoded = decoding.decode(content, None)
+        assert decoding.picture_size(content) == decoded.shape[:2]

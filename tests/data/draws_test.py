@@ -6,6 +6,7 @@ import pytest
 from keras_muse.data import ImageTextDataset
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
+from keras_muse.data.sources import Row
 from tests.helpers.picture_rows import epoch_ids
 from tests.helpers.picture_rows import make_rows
 
@@ -49,3 +50,13 @@ def test_groups_are_those_of_a_column():
     assert (rare.tolist(), common.tolist()) == ([0], [1, 2, 3])
     with pytest.raises(ValueError, match="'0.png' has .*balance='color'"):
         groups_by_column(rows, "color")
+
+
+@pytest.mark.parametrize(
+    "column, words",
+    [("tags", "column of single values.*'tags'"), (["n"], "name of a column")],
+)
+def test_what_cannot_be_balanced_is_named(column, words):
+    rows = [Row(f"{i}", ("a",), metadata={"tags": [1]}) for i in range(2)]
+    with pytest.raises(ValueError, match=words):
+        groups_by_column(rows, column)

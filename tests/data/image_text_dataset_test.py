@@ -179,3 +179,53 @@ def test_a_look_at_one_picture_says_nothing_of_others(tmp_path):
     assert pairs.select([2]).as_arrays()[0].shape == (1, 32, 32, 3)
     with pytest.raises(ValueError, match="`image_size` is needed"):
         pairs.as_arrays()
+
+
+def test_a_broken_picture_is_counted_once_however_it_is_looked_at():
+    rows = make_rows(6)
+    rows[2] = dataclasses.replace(rows[2], read=lambda: b"no picture")
+    pairs = ImageTextDataset(rows, image_size=4)
+    with pytest.warns(UserWarning, match="is skipped"):
+        pairs.as_arrays()
+    derived = pairs.select([5, 2, -6]).resized(2).map_texts(str.upper)
+    for _ in range(2):
+        assert derived.as_arrays()[0].shape == (2, 2, 2, 3)
+    assert derived.report["num_examples"] == 2
+    assert derived.report["skipped"] == {"broken picture": [rows[2].name]}
+    # Without it nothing of these is broken.
+    assert pairs.select([0, 1]).report["num_examples"] == 2
+
+
+def test_what_is_handed_out_is_not_what_is_trained_on():
+    pairs = ImageTextDataset(make_rows(2), image_size=4)
+    expected = pairs.texts
+    pairs.rows[0]["texts"].append("another")
+    pairs.rows[0]["texts"][0] = "another"
+    assert pairs.texts == expected
+    assert len(pairs.rows[0]["texts"]) == 1
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        (lambda text: "", "`function` must give a caption.*''"),
+        (lambda text: None, "`function` must give.*None"),
+        (3, "`function` must be a function"),
+    ],
+)
+def test_captions_are_mapped_to_captions(function, words):
+    pairs = ImageTextDataset(make_rows(2), image_size=4)
+    with pytest.raises(ValueError, match=words):
+        pairs.map_texts(function)
+
+
+def test_a_place_that_is_not_there_is_named():
+    pairs = ImageTextDataset(make_rows(2), image_size=4)
+    assert pairs.picture_size(-1) == pairs.picture_size(1)
+    for index in (2, "a"):
+        with pytest.raises(ValueError, match="`index` must be"):
+            pairs.picture_size(index)
+
+
+def test_an_empty_dataset_is_in_its_first_epoch():
+    assert ImageTextDataset(make_rows(2), image_size=4).select([]).epoch == 0

@@ -133,3 +133,15 @@ def test_a_row_without_keys_does_not_spoil_the_gradient(dtype):
     for old, new in zip(before, model.trainable_variables, strict=True):
         new = to_numpy(new)
         assert np.isfinite(new).all() and (new != old).any()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32", "uint8"])
+def test_a_mask_of_numbers_is_a_mask(dtype):
+    layer = Attention(2)
+    layer.build((None, 5, 8))
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    mask = np.arange(5) < np.array([[3], [5]])
+    np.testing.assert_array_equal(
+        to_numpy(layer(x, key_mask=mask.astype(dtype))),
+        to_numpy(layer(x, key_mask=mask)),
+    )

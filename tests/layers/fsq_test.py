@@ -129,3 +129,8 @@ def test_levels_must_be_two_or_more(levels):
 def test_width_must_be_that_of_the_levels():
     with pytest.raises(ValueError, match=r"levels=\(8, 5, 4\)"):
         FSQ(LEVELS)(random(2, 4))
+
+
+def test_more_codes_than_an_id_can_count_are_refused():
+    with pytest.raises(ValueError, match="`levels` must make at most"):
+        FSQ((2**16, 2**16))

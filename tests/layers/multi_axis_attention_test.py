@@ -58,3 +58,11 @@ def test_unusable_settings_raise():
         MultiAxisAttention(num_heads=3, grid_size=(4, 4), block_size=2)
     with pytest.raises(ValueError, match=r"block_size=3, grid_size=\(6, 4\)"):
         MultiAxisAttention(num_heads=2, grid_size=(6, 4), block_size=3)
+
+
+def test_a_mask_is_refused_and_not_left_out():
+    layer = MultiAxisAttention(2, grid_size=(4, 4), block_size=2)
+    layer.build((None, 16, 8))
+    x = np.zeros((1, 16, 8), "float32")
+    with pytest.raises(ValueError, match="`key_mask` must be None"):
+        layer(x, key_mask=np.ones((1, 16), "bool"))

@@ -87,3 +87,10 @@ def test_config_round_trip(options):
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()
+
+
+def test_a_context_is_required_where_there_is_cross_attention():
+    layer = TransformerLayer(2, 16, use_cross_attention=True)
+    layer.build((None, 4, 8))
+    with pytest.raises(ValueError, match="`context_key_value` is required"):
+        layer(np.zeros((1, 4, 8), "float32"))

@@ -288,3 +288,11 @@ def test_refuses_what_it_cannot_compare(alexnet, tmp_path):
         alexnet(np.zeros((1, 64, 64, 3), "uint8"), np.zeros((1, 64, 64, 3)))
     with pytest.raises(ValueError, match="shape.*Received"):
         alexnet(np.zeros((1, 64, 64, 1)), np.zeros((1, 64, 64, 1)))
+
+
+def test_pictures_of_other_shapes_are_refused():
+    lpips = LPIPS()
+    images = np.zeros((3, 64, 64, 3), "float32")
+    for other in (images[:1], np.zeros((3, 66, 64, 3), "float32")):
+        with pytest.raises(ValueError, match="must be of the same shape"):
+            lpips(images, other)

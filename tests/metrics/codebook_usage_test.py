@@ -4,6 +4,7 @@ import pytest
 
 from keras_muse.metrics import CodebookPerplexity
 from keras_muse.metrics import CodebookUsage
+from tests.helpers.tiny import to_numpy
 
 
 @pytest.mark.parametrize("metric", [CodebookUsage, CodebookPerplexity])
@@ -53,3 +54,11 @@ def test_config_round_trip(metric):
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == metric.get_config()
     assert copy.codebook_size == 7 and copy.name == "codes"
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 4], [-1, 0], [0.6, 1.2]])
+def test_ids_of_another_codebook_are_refused(ids):
+    for metric in (CodebookUsage(4), CodebookPerplexity(4)):
+        with pytest.raises(ValueError, match=r"`token_ids` .* \[0, 4\)"):
+            metric.update_state(np.array(ids))
+        assert not to_numpy(metric.counts).any()

@@ -50,3 +50,16 @@ def test_refuses_other_shapes():
         metric.update_state(
             random_pictures(2, 0, 32), random_pictures(2, 0, 64)
         )
+
+
+def test_one_number_a_picture():
+    pictures = np.zeros((4, 8, 8, 3), "float32")
+    for lpips in (
+        lambda a, b: np.ones((len(a), 5, 5)),
+        lambda a, b: np.ones(2),
+        lambda a, b: np.float32(1),
+    ):
+        metric = PerceptualDistance(lpips)
+        with pytest.raises(ValueError, match="picture"):
+            metric.update_state(pictures, pictures)
+        assert metric.count == 0

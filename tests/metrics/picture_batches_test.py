@@ -59,3 +59,12 @@ def test_what_is_no_network_and_no_pair_is_refused():
         check_same_shape(images, images[:1])
     with pytest.raises(ValueError, match="`y_true`"):
         check_same_shape(images[0], images)
+
+
+@pytest.mark.parametrize(
+    "network", [lambda x: x.mean((1, 2))[:2], lambda x: np.float32(1)]
+)
+def test_a_network_gives_a_row_for_each_picture(network):
+    pictures = np.zeros((3, 8, 8, 3), "float32")
+    with pytest.raises(ValueError, match="a row for each picture.*3 pictures"):
+        PictureBatches(network, 4)(pictures)

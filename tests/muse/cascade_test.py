@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import keras_muse
 from keras_muse.ops import images as image_ops
+from tests.helpers.tiny_muse import tiny_muse
 
 PROMPTS = ["a red apple", "a cat"]
 # One compiled shape serves nearly all tests.
@@ -62,3 +64,9 @@ def test_preview_of_what_is_no_grid_raises(small):
         small.preview("base", grid[:, :2])
     with pytest.raises(ValueError, match=r"`token_ids`"):
         small.preview("base", 3)
+
+
+def test_a_super_resolution_model_is_no_base():
+    muse = tiny_muse()
+    with pytest.raises(ValueError, match="`base` must draw from texts alone"):
+        keras_muse.Muse(muse.text_encoder, muse.super_res, muse.image_tokenizer)

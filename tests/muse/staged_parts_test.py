@@ -297,3 +297,8 @@ def test_it_cannot_be_trained_nor_saved(staged, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="copy the preset"):
         staged.get_config()
+
+
+def test_whether_it_is_staged_is_a_bool(preset):
+    with pytest.raises(ValueError, match="`staged` must be True or False"):
+        Muse.from_preset(preset, staged="no")

@@ -174,3 +174,9 @@ def test_unusable_settings_raise():
         AdafactorMomentum(beta_2=-0.1)
     with pytest.raises(ValueError, match="Received: clip_threshold=0"):
         AdafactorMomentum(clip_threshold=0)
+
+
+@pytest.mark.parametrize("epsilon", [0, 1e-60])
+def test_what_divides_by_nothing_is_refused(epsilon):
+    with pytest.raises(ValueError, match="`epsilon`"):
+        AdafactorMomentum(epsilon=epsilon)

@@ -146,3 +146,19 @@ def test_a_long_label_is_cut_where_it_no_longer_fits(monkeypatch):
         assert length_of(font, lines[-1]) <= 128
         assert length_of(font, f"{cut}wi...") > 128
     assert sheets._cut("wide", 1) == "..."
+
+
+@pytest.mark.parametrize("path", ["grid", "grid.xyz", 5])
+def test_a_name_of_no_format_is_refused_before_anything_is_drawn(
+    path, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sheets, "_draw_section", None)
+    with pytest.raises(ValueError, match="`path` must"):
+        draw_grid(random_images(1), path=path)
+
+
+@pytest.mark.parametrize("section", [("a", []), 5, (5, random_images(1), None)])
+def test_a_section_that_is_none_is_named(section):
+    with pytest.raises(ValueError, match="A section must be a title"):
+        draw_sections([section])

@@ -303,3 +303,42 @@ def test_the_rate_reaches_both_optimizers_of_a_scaled_loss(tmp_path):
     parts = tokenizer.optimizer.inner_optimizer.optimizers
     rates = [float(part.learning_rate) for part in parts]
     assert len(rates) == 2 and 0 < rates[0] == rates[1] <= 0.25
+
+
+def test_asking_for_the_clock_does_not_set_it_back(tmp_path):
+    TimeBudget(1, tmp_path / "state", 0.1)
+    begun = TimeBudget(1000, tmp_path / "state", 0.1)
+    model = tiny.tiny_base()
+    model.compile(keras.optimizers.SGD(0.1))
+    model.fit(tiny.tiny_data(model), epochs=1, callbacks=[begun], verbose=0)
+    again = TimeBudget(1000, tmp_path / "state", 0.1)
+    again.spent = begun.spent + 500
+    assert not again.finished
+    assert again.spent == begun.spent + 500
+    again.seconds = begun.spent + 100
+    assert again.finished
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_budget_that_is_spent_takes_not_one_step(tmp_path, has_begun):
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.compile(
+        keras.optimizers.SGD(0.1), perceptual=None, adversarial_weight=0
+    )
+    images = tiny.tiny_images(4)
+    if has_begun:
+        budget = TimeBudget(1000, tmp_path / "state", 0.1)
+        tokenizer.fit(images, epochs=2, callbacks=[budget], verbose=0)
+    before = [tiny.to_numpy(v) for v in tokenizer.weights]
+    steps = int(tokenizer.optimizer.iterations)
+    for _ in range(2):
+        spent = TimeBudget(0, tmp_path / "state", 0.1)
+        tokenizer.fit(images, epochs=9, callbacks=[spent], verbose=0)
+        assert spent.finished
+    assert int(tokenizer.optimizer.iterations) == steps
+    for old, v in zip(before, tokenizer.weights, strict=True):
+        np.testing.assert_array_equal(tiny.to_numpy(v), old)
+    assert (tmp_path / "state" / "clock.json").exists() == has_begun
+    # The next training begins at its own first epoch.
+    tokenizer.fit(images, epochs=1, verbose=0)
+    assert int(tokenizer.optimizer.iterations) == steps + 1

@@ -203,11 +203,9 @@ def _process(process_index, process_count):
             f"process_index={process_index}, process_count={process_count}"
         )
     process_count = check_int(process_count, "process_count")
-    if not 0 <= process_index < process_count:
-        raise ValueError(
-            "`process_index` must be in [0, process_count). Received: "
-            f"process_index={process_index}, process_count={process_count}"
-        )
+    process_index = check_int(
+        process_index, "process_index", low=0, high=process_count - 1
+    )
     return grain.sharding.ShardOptions(process_index, process_count)
 
 

@@ -9,6 +9,7 @@ import grain
 import numpy as np
 
 from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.runtime.checks import show
 
 # Decoding and resizing are done ahead, in threads.
 _READING = grain.ReadOptions(num_threads=16, prefetch_buffer_size=64)
@@ -99,7 +100,7 @@ class Collection:
                 pairs = (
                     {"image": image, "text": text}
                     for image, text in zip(
-                        pair["image"], pair["text"], strict=True
+                        pair["image"], _texts_of_batch(pair), strict=True
                     )
                 )
             for pair in pairs:
@@ -117,6 +118,21 @@ class Collection:
         except _BrokenRow as error:
             return {**found, "problem": str(error)}
         return {**found, "prepared": self._prepare(row, image, captions)}
+
+
+def _texts_of_batch(batch):
+    """Captions of a batch, one a picture."""
+    texts = batch.get("text")
+    if (
+        isinstance(texts, str)
+        or not hasattr(texts, "__len__")
+        or len(texts) != len(batch["image"])
+    ):
+        raise ValueError(
+            "A batch of `pairs` must have a `text` for each `image`. Received: "
+            f"{len(batch['image'])} pictures, text={show(texts)}"
+        )
+    return texts
 
 
 class _BrokenRow(Exception):
@@ -141,11 +157,10 @@ def _captions(pair):
     captions = [text] if isinstance(text, str) else text
     if not isinstance(captions, (list, tuple, np.ndarray)):
         raise _BrokenRow(f"`text` is no caption, but {text!r}")
-    captions = [
-        caption.strip()
-        for caption in captions
-        if isinstance(caption, str) and caption.strip()
-    ]
+    for caption in captions:
+        if not isinstance(caption, str):
+            raise _BrokenRow(f"`text` has {caption!r}, which is no caption")
+    captions = [caption.strip() for caption in captions if caption.strip()]
     if not captions:
         raise _BrokenRow("empty caption")
     return captions

@@ -132,6 +132,20 @@ def write_token_shards(
     directory = check_path(directory, "directory")
     seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
     random_flip = check_bool(random_flip, "random_flip")
+    overwrite = check_bool(overwrite, "overwrite")
+    for name, part in (
+        ("tokenizer", tokenizer),
+        ("text_encoder", text_encoder),
+    ):
+        if not hasattr(part, "encode"):
+            raise ValueError(
+                f"`{name}` must be a model. Received: {name}={show(part)}"
+            )
+    if not hasattr(pairs, "__iter__") and not hasattr(pairs, "select"):
+        raise ValueError(
+            "`pairs` must be captioned pictures, as `load_image_text` gives "
+            f"them. Received: pairs={show(pairs)}"
+        )
     num_views = check_int(num_views, "num_views")
     rows_per_shard = check_int(rows_per_shard, "rows_per_shard")
     batch_size = check_int(batch_size, "batch_size")

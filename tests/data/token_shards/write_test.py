@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_muse.data import read_token_shards
+from keras_muse.data import write_token_shards
 from keras_muse.data.image_text import load_image_text
 from tests.helpers.token_shards import PixelTokenizer
 from tests.helpers.token_shards import flat
@@ -100,3 +101,38 @@ def test_sizes_of_any_library_are_taken(tmp_path, size):
         for name in "ab"
     )
     np.testing.assert_array_equal(a["token_ids"], b["token_ids"])
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"overwrite": "no"}, "`overwrite` must be True or False"),
+        ({"tokenizer": None}, "`tokenizer` must be a model"),
+        ({"text_encoder": None}, "`text_encoder` must be a model"),
+        ({"pairs": None}, "`pairs` must be captioned pictures"),
+    ],
+)
+def test_what_is_no_argument_is_named(tmp_path, changes, words):
+    arguments = {
+        "pairs": make_rows(2),
+        "directory": str(tmp_path / "shards"),
+        "tokenizer": PixelTokenizer(),
+        "text_encoder": PixelTokenizer(),
+    }
+    with pytest.raises(ValueError, match=words):
+        write_token_shards(**{**arguments, **changes})
+    assert not (tmp_path / "shards").exists()
+
+
+def test_no_caption_of_a_row_is_lost_in_silence(tmp_path):
+    rows = [*make_rows(2), {"image": picture(0), "text": [b"a red", "cat"]}]
+    report = write(rows, str(tmp_path / "shards"))
+    assert (report["num_records"], report["num_skipped"]) == (2, 1)
+
+
+@pytest.mark.parametrize("texts", ["abc", ["a"], None])
+def test_a_batch_has_a_caption_for_each_picture(tmp_path, texts):
+    images = np.stack([picture(i) for i in range(3)])
+    batch = {"image": images, "text": texts}
+    with pytest.raises(ValueError, match="a `text` for each `image`.*3 pict"):
+        write([batch], str(tmp_path / "shards"))
