@@ -200,4 +200,4 @@ def test_the_length_of_a_text_may_be_known_later():
         for name, x in data.items()
     }
     traced = tf.function(model, input_signature=[signature])
-    np.testing.assert_allclose(to_numpy(traced(data)), expected, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(traced(data)), expected, atol=2e-4)
