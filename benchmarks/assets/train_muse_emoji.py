@@ -62,6 +62,7 @@ COMPACT_PARTS = ("base", "super_res", "image_tokenizer")
 # What is drawn with: see benchmarks/results/muse_emoji.md.
 DEFAULTS = {
     "num_steps": 16,
+    "super_res_num_steps": 4,
     "guidance_scale": 2.0,
     "super_res_guidance_scale": 1.0,
     "sampler": keras_muse.ConfidenceSampler(temperature=0.5),
