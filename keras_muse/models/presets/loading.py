@@ -24,7 +24,9 @@ from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import without_values
 
 MUSE_FILE = "muse.json"
-# Arguments of all models, which change no weight's place.
+# Arguments that change the shapes of weights, and such as change no weight.
+SHAPING = ("codebook_size", "low_res_codebook_size", "text_dim")
+GRIDS = ("grid_size", "low_res_grid_size")
 NO_STRUCTURE = ("name", "dtype", "trainable")
 
 
@@ -236,14 +238,12 @@ def _saved_config(directory, found):
 
 def _shape_changes(config, kwargs):
     """Those of `kwargs` that differ from `config` in what shapes weights."""
-    shaping = {"codebook_size", "low_res_codebook_size", "text_dim"}
-    grids = {"grid_size", "low_res_grid_size"}
     return {
         name: value
         for name, value in kwargs.items()
-        if (name in shaping and value != config.get(name))
+        if (name in SHAPING and value != config.get(name))
         or (
-            name in grids
+            name in GRIDS
             and check_ints(value, name, length=2) != tuple(config.get(name, ()))
         )
     }
@@ -257,7 +257,8 @@ def _check_nothing_is_lost(cls, config, kwargs):
     changed = {
         name: value
         for name, value in kwargs.items()
-        if name not in NO_STRUCTURE and value != config.get(name)
+        if name not in (*NO_STRUCTURE, *SHAPING, *GRIDS)
+        and value != config.get(name)
     }
     if not changed:
         return

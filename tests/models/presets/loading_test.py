@@ -213,3 +213,5 @@ def test_a_preset_may_be_a_path(saved):
 def test_a_grid_that_is_none_is_named(saved):
     with pytest.raises(ValueError, match="`grid_size`.*grid_size=8"):
         MuseBase.from_preset(saved, grid_size=8)
+    same = MuseBase.from_preset(saved, grid_size=np.array([4, 4]))
+    np.testing.assert_array_equal(logits(same), logits(tiny.tiny_base()))
