@@ -115,6 +115,7 @@ class Scores:
         hands = by_another_hand(self._rows, pools) if self._of_pairs else []
         if not hands or 2 * len(hands) < self._rows.num_examples:
             return {}
+        is_empty = True
         for start in range(0, len(hands), BATCH_SIZE):
             pictures = [
                 (_picture(self._rows, place), _picture(pool, other))
@@ -127,9 +128,12 @@ class Scores:
             ]
             if not pictures:
                 continue
+            is_empty = False
             true, drawn = map(np.stack, zip(*pictures, strict=True))
             for metric in self._of_pairs:
                 metric.update_state(true, drawn)
+        if is_empty:
+            return {}
         return {m.name: float(m.result()) for m in self._of_pairs}
 
 

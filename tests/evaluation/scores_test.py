@@ -145,6 +145,19 @@ def test_another_hands_picture_that_is_broken_is_left_out():
     assert found == {"psnr": pytest.approx(expected.result())}
 
 
+def test_no_picture_of_another_hand_that_can_be_decoded_gives_no_ceiling():
+    pairs = odd_rows()
+    protocol = dataclasses.replace(
+        DRAWN,
+        num_prompts=None,
+        feature_metrics=list,
+        pair_metrics=lambda: [metrics.PSNR()],
+    )
+    one = pairs.select([1])  # its other is the broken row
+    with pytest.warns(UserWarning, match="is skipped"):
+        assert Scores(protocol, one).true_results(None, [pairs]) == {}
+
+
 def test_a_column_concept_that_is_no_name_tells_of_no_hand():
     pairs = odd_rows(concept=["a", "list"])
     assert by_another_hand(pairs, [pairs]) == []
