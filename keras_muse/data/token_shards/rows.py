@@ -33,6 +33,11 @@ class Collection:
 
     def __init__(self, pairs, rows_per_shard, prepare):
         self.is_indexed = isinstance(pairs, ImageTextDataset)
+        if not self.is_indexed and not hasattr(pairs, "__iter__"):
+            raise ValueError(
+                "`pairs` must be captioned pictures, as `load_image_text` "
+                f"gives them. Received: pairs={show(pairs)}"
+            )
         self.num_rows = pairs.num_examples if self.is_indexed else None
         self._pairs = pairs
         self._rows_per_shard = rows_per_shard

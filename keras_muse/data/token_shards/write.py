@@ -141,11 +141,6 @@ def write_token_shards(
             raise ValueError(
                 f"`{name}` must be a model. Received: {name}={show(part)}"
             )
-    if not hasattr(pairs, "__iter__") and not hasattr(pairs, "select"):
-        raise ValueError(
-            "`pairs` must be captioned pictures, as `load_image_text` gives "
-            f"them. Received: pairs={show(pairs)}"
-        )
     num_views = check_int(num_views, "num_views")
     rows_per_shard = check_int(rows_per_shard, "rows_per_shard")
     batch_size = check_int(batch_size, "batch_size")
