@@ -70,6 +70,7 @@ def test_the_bundled_model_has_its_own():
     muse = keras_muse.Muse.from_preset("muse_emoji", staged=True)
     assert muse.generation_defaults == {
         "num_steps": 16,
+        "super_res_num_steps": 4,
         "guidance_scale": 2.0,
         "super_res_guidance_scale": 1.0,
         "sampler": samplers.ConfidenceSampler(temperature=0.5),
