@@ -62,7 +62,9 @@ class ImageGrid(keras.callbacks.Callback):
         self.every = check_int(every, "every")
         self.columns = check_int(columns, "columns")
         # At once, so that a missing package shows before the training.
-        self._events = None if log_dir is None else EventWriter(log_dir)
+        self._events = None
+        if log_dir is not None:
+            self._events = EventWriter(check_path(log_dir, "log_dir"))
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:

@@ -154,6 +154,7 @@ def _from_architecture(cls, name, load_weights, kwargs):
 
 def save_model(model, preset_dir, max_shard_size):
     """Writes a model as a preset; see `MuseModel.save_to_preset`."""
+    preset_dir = check_path(preset_dir, "preset_dir")
     with write_whole(preset_dir) as directory, _detached_optimizer(model):
         hub.saver(directory).save_backbone(model, max_shard_size=max_shard_size)
 

@@ -5,8 +5,6 @@ additions of all of them in one file, each under its layer's path: so a file
 says by itself which layers it is for, and is refused where it does not fit.
 """
 
-import os
-
 import h5py
 import keras
 from keras import ops
@@ -19,6 +17,7 @@ from keras_muse.files.space import hdf5_size
 from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.layers_by_path import layers_by_path
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_path
 
 SUFFIX = ".lora.h5"
 PARTS = ("lora_kernel_a", "lora_kernel_b")
@@ -251,7 +250,7 @@ def _finite(dataset):
 
 
 def _check_filepath(filepath):
-    filepath = os.fspath(filepath)
+    filepath = check_path(filepath, "filepath")
     if not filepath.endswith(SUFFIX):
         raise ValueError(
             f"`filepath` must end in {SUFFIX}. Received: filepath={filepath!r}"

@@ -316,6 +316,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 Defaults to 10.
         """
         self._check_not_released()
+        preset_dir = check_path(preset_dir, "preset_dir")
         with write_whole(preset_dir) as directory:
             super().save_to_preset(directory, max_shard_size=max_shard_size)
             assets = os.path.join(directory, hub.TOKENIZER_DIRECTORY)
