@@ -341,6 +341,8 @@ def model_cases():
             {
                 "label_smoothing": odd.numbers(0.5, low=0.0, high=1.0),
                 "loss_average": odd.names("tokens"),
+                "mask_schedule": odd.names("arccos"),
+                "visible_loss_weight": odd.numbers(0.5, low=0.0),
                 "text_dropout": odd.numbers(0.5, low=0.0, high=1.0),
                 "remat": odd.bools(False),
                 "gradient_accumulation_steps": odd.integers(2),

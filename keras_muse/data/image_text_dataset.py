@@ -14,6 +14,7 @@ from keras_muse.data import decoding
 from keras_muse.data.batch_stream import BatchStream
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
+from keras_muse.data.hold_out import has_splits
 from keras_muse.data.hold_out import split_rows
 from keras_muse.data.image_batches import ImageBatches
 from keras_muse.runtime.checks import LARGEST_SEED
@@ -25,6 +26,7 @@ from keras_muse.runtime.checks import show
 
 # What a draw is for; part of its seed, so that draws are independent.
 _ORDER, _CAPTION, _SCALE, _CROP = range(4)
+BROKEN = "broken picture"  # why a row is skipped that cannot be decoded
 
 
 class ImageTextDataset(BatchStream):
@@ -98,6 +100,8 @@ class ImageTextDataset(BatchStream):
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
         self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
+        # Between what bounds the pictures' fractions lie, for `hold_out`.
+        self._fractions = (0.0, 1.0)
         super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
@@ -173,10 +177,11 @@ class ImageTextDataset(BatchStream):
     def select(self, indices):
         """A dataset of some of the rows, by their places in file order."""
         selected = copy.copy(self)
-        # Not a deep copy: writing shards selects millions of times.
-        selected._skipped = {
-            reason: list(names) for reason, names in self._skipped.items()
-        }
+        # Writing shards selects millions of times: of the names only those
+        # are copied that become more as pictures are decoded.
+        selected._skipped = dict(self._skipped)
+        if BROKEN in self._skipped:
+            selected._skipped[BROKEN] = list(self._skipped[BROKEN])
         places = [i % self.num_examples for i in self._checked(indices)]
         selected._set_rows(
             [self._rows[i] for i in places],
@@ -218,7 +223,8 @@ class ImageTextDataset(BatchStream):
         Which is which follows from the bytes of each picture, so that copies
         stay together, and neither another name nor another picture beside it
         changes anything. Where rows have a column `split`, it decides: those
-        of `"train"` are trained on.
+        of `"train"` are trained on. Of each part some can be held out again.
+        What is held out is not augmented.
 
         Args:
             share: float in [0, 1). About what part of the rows is held out.
@@ -230,8 +236,14 @@ class ImageTextDataset(BatchStream):
             ValueError: if `share` is out of range.
         """
         share = check_number(share, "share", 0, 1, open_at="high")
-        kept, held_out = split_rows(self._rows, share)
-        return self.select(kept), self.select(held_out)
+        low, high = self._fractions
+        bound = low + share * (high - low) if share else 0.0
+        kept, held_out = map(self.select, split_rows(self._rows, bound))
+        # A loss must be the same twice.
+        held_out._augment = None
+        if share and not has_splits(self._rows):
+            kept._fractions, held_out._fractions = (bound, high), (low, bound)
+        return kept, held_out
 
     def resized(self, image_size):
         """The same dataset with its pictures at another size.
@@ -462,7 +474,7 @@ class ImageTextDataset(BatchStream):
         if self._broken.setdefault(index, mine) is not mine:
             return
         name = self._rows[index].name
-        self._skipped.setdefault("broken picture", []).append(name)
+        self._skipped.setdefault(BROKEN, []).append(name)
         warnings.warn(f"{name!r} is skipped: {error}", stacklevel=2)
 
     def _check_same_size(self, name, image):

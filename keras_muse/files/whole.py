@@ -162,12 +162,15 @@ def _names_others(name):
 
 def _add_what_stays(old, new):
     """Brings files of an old directory into the new one, without copying."""
-    for root, _, names in os.walk(old):
-        target = os.path.join(new, os.path.relpath(root, old))
+    targets = {}
+    for root, folders, names in os.walk(old):
+        target = targets[root] = os.path.join(new, os.path.relpath(root, old))
         os.makedirs(target, exist_ok=True)
         there = set(os.listdir(target))
         has_weights = any(map(_WEIGHTS.fullmatch, there))
-        for name in set(names) - there:
+        # Links to directories are not walked into: they stay links.
+        links = {x for x in folders if os.path.islink(os.path.join(root, x))}
+        for name in {*names, *links} - there:
             if has_weights and _WEIGHTS.fullmatch(name):
                 continue
             source = os.path.join(root, name)
@@ -179,6 +182,9 @@ def _add_what_stays(old, new):
                 shutil.copy2(
                     source, os.path.join(target, name), follow_symlinks=False
                 )
+    # Last, for some may not be written to.
+    for root, target in reversed(targets.items()):
+        shutil.copymode(root, target)
 
 
 def _exchange(new, old):

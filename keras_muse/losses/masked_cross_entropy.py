@@ -75,3 +75,17 @@ def mean_over_mask(values, mask):
     """Mean of each row over its masked tokens, of shape `(batch,)`."""
     mask = ops.cast(mask, "float32")
     return ops.sum(values * mask, axis=1) / ops.sum(mask, axis=1)
+
+
+def mean_over_batch(values, mask, mean_count):
+    """Mean over the true places of `mask` in a batch, a scalar.
+
+    Args:
+        values: float tensor of shape `(rows, num_tokens)`, of a batch or of an
+            equal part of one. The mean of the parts is that of the batch.
+        mask: bool tensor of the same shape.
+        mean_count: float tensor of shape `(rows, 1)`. Places of a row of the
+            whole batch, on average; with none at all, the mean is 0.
+    """
+    total = ops.sum(values * ops.cast(mask, "float32"))
+    return total / ops.maximum(ops.sum(mean_count), 1e-6)

@@ -386,12 +386,13 @@ class MuseModel(keras.Model):
 
     @property
     def metrics(self):
-        unused = [
-            id(mean)
-            for name, mean in self._loss_means.items()
-            if name not in self.term_weights
-        ]
-        return [m for m in super().metrics if id(m) not in unused]
+        # Those of terms that are not in use, or that are all of the loss.
+        hidden = dict(self._loss_means)
+        if hidden and len(self.term_weights) > 1:
+            for name in self.term_weights:
+                hidden.pop(name, None)
+        hidden = {id(mean) for mean in hidden.values()}
+        return [m for m in super().metrics if id(m) not in hidden]
 
     # === Steps ===
 

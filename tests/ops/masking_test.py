@@ -7,9 +7,9 @@ from keras_muse.ops import noise
 from tests.helpers.tiny import to_numpy
 
 
-def many_ratios(num_rows=20_000):
+def many_ratios(mask_schedule="cosine", num_rows=20_000):
     u = noise.uniform(np.arange(num_rows, dtype="int32"), 0)
-    return to_numpy(masking.random_mask_ratio(u))[:, 0]
+    return to_numpy(masking.random_mask_ratio(u, mask_schedule))[:, 0]
 
 
 def test_ratio_has_the_papers_distribution():
@@ -20,6 +20,19 @@ def test_ratio_has_the_papers_distribution():
         return 2 / np.pi * np.arcsin(r)
 
     assert stats.kstest(ratios, cumulative).pvalue > 1e-3
+
+
+def test_that_of_arccos_has_the_same_mean_and_fewer_extremes():
+    ratios = many_ratios("arccos")
+    assert abs(ratios.mean() - 2 / np.pi) < 0.005
+
+    def cumulative(r):
+        return 1 - np.cos(np.pi / 2 * r)
+
+    assert stats.kstest(ratios, cumulative).pvalue > 1e-3
+    of_cosine = many_ratios()
+    assert np.mean(ratios < 0.05) < np.mean(of_cosine < 0.05) / 5
+    assert np.mean(ratios > 0.95) < np.mean(of_cosine > 0.95) / 2
 
 
 def test_ratio_quantiles():

@@ -167,8 +167,9 @@ class ShardFiles:
                 os.replace(
                     self._shard_path(i), os.path.join(self.directory, name)
                 )
-            sizes = {key: note[key] for key in ("num_records", "num_bytes")}
-            shards.append({"name": name, **sizes})
+            # `rows` tells it from a shard of other rows and equal size.
+            known = {x: note[x] for x in ("num_records", "num_bytes", "rows")}
+            shards.append({"name": name, **known})
         self._remove_old_shards({shard["name"] for shard in shards})
         contents = {
             "format": FORMAT,

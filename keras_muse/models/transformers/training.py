@@ -14,7 +14,7 @@ from keras_muse.runtime.inputs import check_data
 MAX_LOGITS = 2**27  # of a batch at a time: 512 MiB
 
 
-def mask_tokens(inputs, seeds, mask_token_id, text_dropout):
+def mask_tokens(inputs, seeds, mask_token_id, mask_schedule, text_dropout):
     """Masks the tokens of a batch, and drops some texts.
 
     Args:
@@ -23,6 +23,7 @@ def mask_tokens(inputs, seeds, mask_token_id, text_dropout):
         seeds: int32 tensor of shape `(batch,)`; all that is random follows
             from them.
         mask_token_id: int.
+        mask_schedule: string, see `masking.random_mask_ratio`.
         text_dropout: float in [0, 1]. Part of the rows whose text is hidden.
 
     Returns:
@@ -37,6 +38,7 @@ def mask_tokens(inputs, seeds, mask_token_id, text_dropout):
         noise.uniform(
             seeds, noise.MASK_ORDER_STREAM, num_positions=token_ids.shape[1]
         ),
+        mask_schedule,
     )
     num_masked = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
     inputs = {

@@ -1,6 +1,7 @@
 """What all transformers share; each test is run on each."""
 
 import functools
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras_muse.layers import Attention
 from keras_muse.losses import masked_accuracy
 from keras_muse.losses import masked_cross_entropy
 from keras_muse.losses.masked_cross_entropy import token_cross_entropy
+from keras_muse.models.transformers import masked_token_model
 from keras_muse.models.transformers import training
 from keras_muse.optimizers import AdafactorMomentum
 from tests.helpers.tiny import TEXT_DIM
@@ -252,7 +254,7 @@ def test_evaluation_masks_by_the_row(model, inference_inputs):
 
 def test_masked_ids_do_not_leak(model, data, monkeypatch):
     mask = np.random.default_rng(0).uniform(size=(4, model.num_tokens)) < 0.5
-    monkeypatch.setattr(training.masking, "random_mask", lambda *noise: mask)
+    monkeypatch.setattr(training.masking, "random_mask", lambda *args: mask)
     other = np.where(
         mask, (data["token_ids"] + 5) % model.codebook_size, data["token_ids"]
     )
@@ -323,6 +325,80 @@ def test_rows_count_alike_or_tokens_do(model, data):
         actual = float(model.compute_loss(y_pred=outputs))
         assert actual == pytest.approx(loss, rel=1e-5)
     assert abs(expected["rows"] - expected["tokens"]) > 1e-3
+
+
+@pytest.mark.parametrize("average", ["rows", "tokens"])
+def test_visible_tokens_count_beside_the_masked_ones(model, data, average):
+    outputs = model.loss_inputs(data, training=False)
+    mask = to_numpy(outputs["mask"])
+    args = (outputs["token_ids"], model.head(outputs["features"]))
+    visible_loss = to_numpy(token_cross_entropy(*args))[~mask].mean()
+    loss = {}
+    for weight in (0.0, 0.5):
+        model.compile(
+            keras.optimizers.SGD(0.0),
+            loss_average=average,
+            visible_loss_weight=weight,
+        )
+        loss[weight] = {
+            training: float(
+                model.compute_loss(y_pred=outputs, training=training)
+            )
+            for training in (True, False)
+        }
+    # What is held out is measured by masked tokens alone.
+    assert loss[0.5][False] == pytest.approx(loss[0.0][False], rel=1e-6)
+    assert loss[0.5][True] - loss[0.0][True] == pytest.approx(
+        0.5 * visible_loss, rel=1e-4
+    )
+
+
+def test_rows_without_visible_tokens_have_no_loss_of_them(model, data):
+    outputs = model.loss_inputs(data, training=False)
+    everything = np.ones_like(to_numpy(outputs["mask"]))
+    outputs = {
+        **outputs,
+        "mask": everything,
+        "mean_masked": np.full(
+            (len(everything), 1), model.num_tokens, "float32"
+        ),
+    }
+    model.compile(keras.optimizers.SGD(0.0), visible_loss_weight=0.5)
+    terms = model.loss_terms(data, outputs, training=True)
+    assert float(terms["visible_token_loss"]) == 0
+    assert float(terms["masked_token_loss"]) > 0
+
+
+def test_the_terms_are_shown_where_there_are_two():
+    model = tiny_base()
+    data = tiny_data(model, 8)
+    names = {}
+    for weight in (0.0, 0.1):
+        model.compile(visible_loss_weight=weight)
+        history = model.fit(
+            data, validation_data=data, batch_size=4, verbose=0
+        ).history
+        names[weight] = set(history)
+    terms = {"masked_token_loss", "visible_token_loss"}
+    assert names[0.1] - names[0.0] == terms | {f"val_{x}" for x in terms}
+    assert history["val_loss"] == pytest.approx(
+        history["val_masked_token_loss"], rel=1e-5
+    )
+
+
+def test_the_mask_schedule_is_that_of_training_alone(model, data):
+    def masks(schedule, training):
+        model.compile(keras.optimizers.SGD(0.0), mask_schedule=schedule)
+        seeds = np.arange(len(data["token_ids"]), dtype="int32")
+        with mock.patch.object(
+            masked_token_model, "draw_seeds", lambda *args: seeds
+        ):
+            return to_numpy(model.mask_inputs(data, training)["mask"])
+
+    assert (masks("arccos", True) != masks("cosine", True)).any()
+    np.testing.assert_array_equal(
+        masks("arccos", False), masks("cosine", False)
+    )
 
 
 def test_a_young_model_knows_nothing(maker):

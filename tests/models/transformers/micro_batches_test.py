@@ -45,8 +45,10 @@ def test_masks_are_those_of_the_whole_batch():
     assert keras.backend.standardize_dtype(parts["mask"].dtype) == "bool"
 
 
-@pytest.mark.parametrize("average", ["rows", "tokens"])
-def test_a_step_in_parts_is_that_of_the_whole_batch(average):
+@pytest.mark.parametrize(
+    "average, visible", [("rows", 0), ("tokens", 0), ("rows", 0.5)]
+)
+def test_a_step_in_parts_is_that_of_the_whole_batch(average, visible):
     """Also where each masked token counts alike, in whatever part it is."""
 
     def step(num_parts):
@@ -55,6 +57,7 @@ def test_a_step_in_parts_is_that_of_the_whole_batch(average):
         model.compile(
             keras.optimizers.SGD(1.0),
             loss_average=average,
+            visible_loss_weight=visible,
             gradient_accumulation_steps=num_parts,
         )
         history = model.fit(

@@ -287,6 +287,8 @@ def test_steps_must_be_a_positive_int(steps):
         ("label_smoothing", 1.0),
         ("label_smoothing", float("nan")),
         ("loss_average", "batch"),
+        ("mask_schedule", "linear"),
+        ("visible_loss_weight", -0.1),
     ],
 )
 def test_parts_out_of_range_raise(name, value):
