@@ -1,9 +1,9 @@
 """Files of pictures: those that a command reads, and those that it writes."""
 
-import io
 import os
 import re
 
+from keras_muse.files.picture_names import is_picture
 from keras_muse.files.places import check_place
 
 # === Pictures that come in ===
@@ -70,7 +70,7 @@ def check_output(options, num_pictures):
     check_place(output, _is_directory(output))
     if _is_directory(output):
         return
-    if not _is_picture(output):
+    if not is_picture(output):
         raise ValueError(
             "`--output` must be the name of a picture, such as apple.png, or "
             "of a directory, which is there or ends in /. Received: --output "
@@ -91,23 +91,7 @@ def check_output(options, num_pictures):
 def _is_directory(output):
     if output.endswith(("/", os.sep)):
         return True
-    return os.path.isdir(output) and not _is_picture(output)
-
-
-def _is_picture(path):
-    """Whether a name is that of a picture in colours that can be written."""
-    from PIL import Image
-
-    suffix = os.path.splitext(path)[1].lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind not in Image.SAVE:
-        return False
-    # Some writers take black and white alone, and some are only announced.
-    try:
-        Image.new("RGB", (8, 8)).save(io.BytesIO(), format=kind)
-    except Exception:  # each writer has its own
-        return False
-    return True
+    return os.path.isdir(output) and not is_picture(output)
 
 
 def save(images, made, options):

@@ -7,12 +7,17 @@ import time
 import keras
 
 from keras_muse.data import decoding
+from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.evaluation.judge import Judge
+from keras_muse.evaluation.protocols import Protocol
 from keras_muse.evaluation.shown import Shown
 from keras_muse.muse import parameters
+from keras_muse.muse.best_of import check_best_of
 from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_verbose
+from keras_muse.runtime.checks import show
 from keras_muse.samplers.seeds import NUM_SEEDS
 
 
@@ -99,6 +104,17 @@ def evaluate(
         - [Muse, section 3](https://arxiv.org/abs/2301.00704)
     """
     batch_size = check_batch_size(batch_size)
+    check_verbose(verbose)
+    if not isinstance(protocol, Protocol):
+        raise ValueError(
+            "`protocol` must be a `Protocol`, such as `PROTOCOLS['emoji']`. "
+            f"Received: protocol={show(protocol)}"
+        )
+    if not isinstance(pairs, ImageTextDataset):
+        raise ValueError(
+            "`pairs` must be captioned pictures, as `load_image_text` gives "
+            f"them. Received: pairs={show(pairs)}"
+        )
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale
@@ -116,8 +132,8 @@ def evaluate(
     }
     # What is wrong of the last setting shows before the first is drawn.
     num_candidates = 1
-    if best_of is not None:
-        num_candidates = check_batch_size(best_of, "best_of")
+    if (best_of, scorer) != (None, None):
+        num_candidates = check_best_of(best_of, scorer, 1, {"prompts": ()})
     _check_seeds(_as_list(seed), pairs.num_examples * num_candidates)
     for scale, steps, _ in settings:
         options = {"guidance_scale": scale, "num_steps": steps, **common}
@@ -149,6 +165,10 @@ def _check_seeds(seeds, num_images):
 
 
 def _check_each_once(values, argument):
+    if not values:
+        raise ValueError(
+            f"`{argument}` must not be empty. Received: {argument}={values}"
+        )
     if len(set(values)) < len(values):
         raise ValueError(
             f"`{argument}` must not have one twice: the spread over seeds "

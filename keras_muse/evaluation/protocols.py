@@ -7,6 +7,7 @@ from keras_muse import metrics
 from keras_muse.evaluation import judging_networks
 from keras_muse.metrics import networks
 from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_int
 
 REFERENCES = ("drawn", "all")
 
@@ -63,6 +64,9 @@ class Protocol:
 
     def __post_init__(self):
         check_choice(self.references, "references", REFERENCES)
+        for name in ("image_size", "num_prompts"):
+            if getattr(self, name) is not None:
+                check_int(getattr(self, name), name)
 
 
 def _second_scorer():

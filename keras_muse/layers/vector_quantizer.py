@@ -26,7 +26,7 @@ class VectorQuantizer(keras.layers.Layer):
     Args:
         codebook_size: int. Number of codes.
         codebook_dim: int. Width of a code.
-        decay: float in (0, 1). Decay of the running means. Defaults to
+        decay: float in [0, 1). Decay of the running means. Defaults to
             `0.99`.
         revival_steps: int. A code that served no vector for so many steps is
             revived; `0` revives none. Defaults to `50`.

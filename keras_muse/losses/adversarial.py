@@ -40,7 +40,8 @@ class AdversarialLoss(keras.layers.Layer):
 
     Returns:
         A dict of float32 scalars: `"adversarial_loss"`, for the generator,
-        and `"discriminator_loss"`, with its regularization.
+        and `"discriminator_loss"`, with its regularization; R1 is left out
+        when not training.
 
     Example:
     ```python
@@ -74,6 +75,12 @@ class AdversarialLoss(keras.layers.Layer):
         if not isinstance(discriminator, keras.layers.Layer):
             raise ValueError(
                 "`discriminator` must be a layer or a model. Received: "
+                f"discriminator={show(discriminator)}"
+            )
+        if not discriminator.built:
+            raise ValueError(
+                "`discriminator` must be built, for example by a first layer "
+                "`keras.Input((None, None, 3))`. Received: "
                 f"discriminator={show(discriminator)}"
             )
         if regularization == "r1" and discriminator.compute_dtype != "float32":
@@ -115,7 +122,9 @@ class AdversarialLoss(keras.layers.Layer):
         discriminator_loss = ops.mean(ops.relu(1.0 - real_score)) + ops.mean(
             ops.relu(1.0 + fake_score)
         )
-        discriminator_loss += self._regularize(real, real_score, fake_score)
+        # R1 draws a direction: that of a validation would change the next.
+        if training or self.regularization != "r1":
+            discriminator_loss += self._regularize(real, real_score, fake_score)
         adversarial_loss = -ops.mean(self._frozen_score(fake))
         active = ops.cast(self.num_steps >= self.start_step, "float32")
         if training:

@@ -9,6 +9,8 @@ from keras_muse.files.bundled import ASSETS
 from keras_muse.files.tensors import load_layers
 from keras_muse.files.weight_files import SafetensorsFile
 from keras_muse.ops.images import check_in_model_range
+from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_int
 
 # Keras's own VGG16 comes from Caffe and has other filters than the ones the
 # heads of LPIPS were fitted to; these are torchvision's.
@@ -106,19 +108,9 @@ class PerceptualNetwork(keras.layers.Layer):
         dtype="float32",
         **kwargs,
     ):
-        if network not in _STAGES:
-            raise ValueError(
-                f"`network` must be one of {sorted(_STAGES)}. "
-                f"Received: network={network!r}"
-            )
-        if min_size < _SMALLEST_SIZE:
-            raise ValueError(
-                f"`min_size` must be at least {_SMALLEST_SIZE}. "
-                f"Received: min_size={min_size}"
-            )
         super().__init__(dtype=dtype, **kwargs)
-        self.network = network
-        self.min_size = min_size
+        self.network = check_choice(network, "network", sorted(_STAGES))
+        self.min_size = check_int(min_size, "min_size", low=_SMALLEST_SIZE)
         # `weights` is a property of every layer.
         self._weights_path = None if weights is None else str(weights)
         path = self._weights_path or _default_weights(network)

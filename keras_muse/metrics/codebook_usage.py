@@ -16,8 +16,12 @@ class _CodeCounts(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         codebook_size = check_int(codebook_size, "codebook_size")
         self.codebook_size = codebook_size
+        # Whatever the dtype: in float16 counts would not grow.
         self.counts = self.add_weight(
-            shape=(codebook_size,), initializer="zeros", name="counts"
+            shape=(codebook_size,),
+            initializer="zeros",
+            dtype="float32",
+            name="counts",
         )
 
     def update_state(self, token_ids):
@@ -34,6 +38,11 @@ class _CodeCounts(keras.metrics.Metric):
     def _checked(self, token_ids):
         """Ids from people as integers of this codebook."""
         token_ids = check_array(token_ids, "token_ids")
+        if not token_ids.size:
+            raise ValueError(
+                "`token_ids` must not be empty. Received: token_ids="
+                f"{show(token_ids)}"
+            )
         is_known = (token_ids >= 0) & (token_ids < self.codebook_size)
         if token_ids.dtype.kind not in "iu" or not is_known.all():
             raise ValueError(
@@ -65,7 +74,8 @@ class CodebookUsage(_CodeCounts):
     Args:
         codebook_size: int. Number of codes.
         name: string. Defaults to `"codebook_usage"`.
-        dtype: string or `None`. Dtype of the state.
+        dtype: string or `None`, as all metrics take it. Codes are counted in
+            float32 in any case.
 
     Example:
     ```python
@@ -91,7 +101,8 @@ class CodebookPerplexity(_CodeCounts):
     Args:
         codebook_size: int. Number of codes, the highest value it can take.
         name: string. Defaults to `"codebook_perplexity"`.
-        dtype: string or `None`. Dtype of the state.
+        dtype: string or `None`, as all metrics take it. Codes are counted in
+            float32 in any case.
 
     Example:
     ```python

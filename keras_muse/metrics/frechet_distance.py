@@ -21,8 +21,8 @@ class FrechetDistance(FeatureMetric):
     30,000 or 50,000 in papers. Between pictures and their reconstructions it
     is the rFID of a tokenizer:
     `metric.update_state(images, tokenizer.predict(images))`. Floats reach the
-    network as they are; `FIDInception` rounds them to 8 bits, as in pictures
-    that were stored.
+    network unrounded, clipped to [-1, 1]; `FIDInception` rounds them to 8
+    bits, as in pictures that were stored.
 
     The state, on the host, is the number, mean and scatter of each set in
     float64, so its size does not depend on the number of pictures. The metric

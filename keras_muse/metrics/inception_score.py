@@ -110,4 +110,5 @@ def _score(logits):
     # log p(y); from logarithms, so that no rare class becomes log 0.
     log_mean = special.logsumexp(log_classes, axis=0) - np.log(len(logits))
     divergence = np.exp(log_classes) * (log_classes - log_mean)
-    return np.exp(divergence.sum(axis=1).mean())
+    # Of equal rows rounding can make a little less.
+    return max(1.0, np.exp(divergence.sum(axis=1).mean()))

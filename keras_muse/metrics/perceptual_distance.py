@@ -62,8 +62,8 @@ class PerceptualDistance(PictureMean):
     def __init__(self, lpips=None, batch_size=32, name="perceptual_distance"):
         super().__init__(name=name)
         self.lpips = LPIPS("alexnet") if lpips is None else lpips
-        self.batch_size = batch_size
         self._network = PictureBatches(self.lpips, batch_size)
+        self.batch_size = self._network.batch_size
 
     def update_state(self, y_true, y_pred):
         self.add(self._network(*check_same_shape(y_true, y_pred)))

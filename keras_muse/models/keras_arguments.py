@@ -7,6 +7,7 @@ import keras
 
 from keras_muse.callbacks.nan_guard import NaNGuard
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.inputs import as_native
 
 # What Keras offers for losses between an output and a target. The losses here
@@ -32,6 +33,9 @@ def by_name(method, args, kwargs):
     for name, low in COUNTS.items():
         if options.get(name) is not None:
             options[name] = check_int(options[name], name, low)
+    name = "validation_split"
+    if options.get(name) is not None:
+        options[name] = check_number(options[name], name, 0, 1, open_at="high")
     return options
 
 

@@ -509,8 +509,11 @@ class MuseModel(keras.Model):
         """`keras.Model.evaluate`, without targets."""
         options = by_name(keras.Model.evaluate, (x, *args), kwargs)
         check_no_targets(self, options)
-        options["x"] = self._looked_at(options["x"], "x")
-        check_whole_batches(options["x"], options.get("batch_size"))
+        # `fit` looks at its validation data once, and Keras keeps them: of a
+        # generator nothing may be taken here.
+        if not options.get("_use_cached_eval_dataset"):
+            options["x"] = self._looked_at(options["x"], "x")
+            check_whole_batches(options["x"], options.get("batch_size"))
         with self._kept_variables():
             return super().evaluate(**options)
 
@@ -546,6 +549,25 @@ class MuseModel(keras.Model):
             batch_size or DEFAULT_BATCH_SIZE,
             on_batch=progress.update,
         )
+
+    def train_on_batch(self, x, *args, **kwargs):
+        """`keras.Model.train_on_batch`, without targets."""
+        return self._on_batch(keras.Model.train_on_batch, x, *args, **kwargs)
+
+    def test_on_batch(self, x, *args, **kwargs):
+        """`keras.Model.test_on_batch`, without targets."""
+        return self._on_batch(keras.Model.test_on_batch, x, *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """`keras.Model.predict_on_batch`."""
+        x = self._looked_at(x, "x", training=False)
+        return super().predict_on_batch(x)
+
+    def _on_batch(self, method, x, *args, **kwargs):
+        options = by_name(method, (x, *args), kwargs)
+        check_no_targets(self, options)
+        options["x"] = self._looked_at(options["x"], "x")
+        return method(self, **options)
 
     def train_step(self, *args, **kwargs):
         with self._inside("train"):

@@ -47,6 +47,11 @@ class DrawOptions:
     @classmethod
     def of(cls, defaults, **given):
         """Options that are given, then `defaults`, then the paper's."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := sorted(set(given) - set(known)):
+            raise TypeError(
+                f"There are no options but {known}. Received: {unknown}"
+            )
         given = {name: x for name, x in given.items() if x is not None}
         return cls(**{**defaults, **given})
 
@@ -152,10 +157,10 @@ def check_defaults(defaults):
 
 
 def to_json(defaults):
-    """Generation defaults as JSON knows them."""
+    """Generation defaults as JSON knows them, checked: a dict can change."""
     return {
         name: samplers.describe(x) if isinstance(x, Sampler) else x
-        for name, x in defaults.items()
+        for name, x in check_defaults(defaults).items()
     }
 
 

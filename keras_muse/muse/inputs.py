@@ -8,6 +8,7 @@ from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.checks import show
 
 MAX_PADDING = 2**14  # pixels of a side
+_MASK_VALUES = ((0,), (1,), (255,), (0, 1), (0, 255))
 PROMPT_KEYS = {"prompts", "negative_prompts"}
 EMBEDDING_KEYS = {
     "text_embeddings",
@@ -33,6 +34,7 @@ def check_prompts(prompts, negative_prompts, num_images=1):
         "negative_prompts": list or None}`, as many of both.
     """
     if isinstance(prompts, dict):
+        prompts = {name: x for name, x in prompts.items() if x is not None}
         _check_keys(prompts, negative_prompts)
         if "text_embeddings" in prompts:
             # Their rows are counted first; the base looks at the rest.
@@ -138,7 +140,8 @@ def check_masks(masks, images):
             f"{masks.shape}"
         )
     values = np.unique(masks)
-    if masks.dtype.kind == "f" or not np.isin(values, (0, 1, 255)).all():
+    is_known = set(values.tolist()) in map(set, _MASK_VALUES)
+    if masks.dtype.kind == "f" or not is_known:
         raise ValueError(
             "`masks` must be bool, or integers 0 and 1 or 0 and 255. "
             f"Received: masks of {masks.dtype} with the values {values[:8]}"

@@ -122,9 +122,17 @@ class Muse:
         self.image_tokenizer = image_tokenizer
         self.super_res = super_res
         self.high_res_image_tokenizer = high_res_image_tokenizer
-        self.generation_defaults = draw_options.check_defaults(
-            {} if generation_defaults is None else generation_defaults
-        )
+        self.generation_defaults = generation_defaults
+
+    @property
+    def generation_defaults(self):
+        """dict. What `generate` draws with, unless told otherwise."""
+        return self._generation_defaults
+
+    @generation_defaults.setter
+    def generation_defaults(self, defaults):
+        defaults = {} if defaults is None else defaults
+        self._generation_defaults = draw_options.check_defaults(defaults)
 
     @property
     def cascade(self):

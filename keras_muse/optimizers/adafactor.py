@@ -79,7 +79,7 @@ class AdafactorMomentum(keras.optimizers.Optimizer):
         if not callable(learning_rate) and not isinstance(
             learning_rate, keras.optimizers.schedules.LearningRateSchedule
         ):
-            check_number(learning_rate, "learning_rate", 0)
+            learning_rate = check_number(learning_rate, "learning_rate", 0)
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
         )

@@ -32,7 +32,8 @@ def get(sampler, argument="sampler", **arguments):
         A `Sampler`.
 
     Raises:
-        ValueError: if there is no sampler of that name.
+        ValueError: if there is no sampler of that name, or arguments stand
+            beside a `Sampler`.
 
     Example:
     ```python
@@ -41,7 +42,13 @@ def get(sampler, argument="sampler", **arguments):
     sampler = samplers.get("halton", temperature=0.9)
     ```
     """
-    if isinstance(sampler, Sampler) and not arguments:
+    if isinstance(sampler, Sampler):
+        if arguments:
+            raise ValueError(
+                f"`{argument}` must be a name where it has arguments; "
+                "`dataclasses.replace` changes a `Sampler`. Received: "
+                f"{argument}={show(sampler)}, {arguments}"
+            )
         return sampler
     if not isinstance(sampler, str) or sampler not in NAMES:
         raise ValueError(

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from keras_muse.files.picture_names import is_picture
 from keras_muse.files.picture_texts import png_texts
 from keras_muse.files.whole import write_whole_file
 from keras_muse.runtime.checks import check_array
@@ -71,6 +72,12 @@ def draw_grid(
     )
     ```
     """
+    images = check_array(images, "images")
+    if parameters is not None and len(parameters) != len(images):
+        raise ValueError(
+            "`parameters` must be one an image. Received: "
+            f"{len(parameters)} parameters for {len(images)} images"
+        )
     sections = [(None, images, labels)]
     return draw_sections(sections, columns, scale, path, parameters)
 
@@ -107,6 +114,7 @@ def draw_sections(sections, columns=8, scale=None, path=None, parameters=None):
     )
     ```
     """
+    sections = list(sections)
     if not sections:
         raise ValueError("There must be a section. Received: sections=[]")
     for section in sections:
@@ -239,8 +247,7 @@ def _blank(width, height):
 
 def _check_ending(path):
     """Refuses a name from which no format is known."""
-    ending = os.path.splitext(check_path(path, "path"))[1].lower()
-    if ending not in Image.registered_extensions():
+    if not is_picture(check_path(path, "path")):
         raise ValueError(
             "`path` must end as a format of pictures does, such as .png. "
             f"Received: path={os.fspath(path)!r}"

@@ -86,7 +86,12 @@ def test_seeds_are_settings_too(muse, pairs):
         ({"sampler": "nope"}, "`sampler`.*'nope'"),
         ({"batch_size": 0}, "`batch_size`.*batch_size=0"),
         ({"seed": [0, -1]}, "`seed`.*seed=-1"),
-        ({"best_of": 0}, "`best_of`.*best_of=0"),
+        ({"best_of": 0, "scorer": print}, "`best_of`.*best_of=0"),
+        ({"best_of": 2}, "`best_of` and `scorer` go together"),
+        ({"scorer": print}, "`best_of` and `scorer` go together"),
+        ({"seed": []}, "`seed` must not be empty"),
+        ({"guidance_scale": ()}, "`guidance_scale` must not be empty"),
+        ({"verbose": "x"}, "`verbose`"),
         ({"seed": [0, 2**32 - 6]}, "`seed`.*seed=4294967290"),
         ({"seed": [3, 0, 3]}, r"`seed`.*twice.*\[3, 0, 3\]"),
     ],
@@ -177,6 +182,16 @@ def test_a_sampler_of_ones_own_has_no_name_to_be_remembered(muse, pairs):
     _, texts = pairs.as_arrays()
     drawn = muse.generate(texts, seed=0, batch_size=4, **options)
     np.testing.assert_array_equal(row["shown"]["images"], drawn)
+
+
+def test_what_is_no_protocol_and_what_are_no_pairs_are_named(muse, pairs):
+    with pytest.raises(ValueError, match="`protocol` must be.*'emoji'"):
+        evaluate(muse, pairs, "emoji")
+    with pytest.raises(ValueError, match="`pairs` must be captioned"):
+        evaluate(muse, np.zeros((4, 8, 8, 3), "uint8"), PROTOCOL)
+    for name in ("image_size", "num_prompts"):
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            dataclasses.replace(PROTOCOL, **{name: 0})
 
 
 @pytest.mark.parametrize(

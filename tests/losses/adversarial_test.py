@@ -96,11 +96,26 @@ def test_r1_is_the_squared_norm_of_the_gradient():
     plain = AdversarialLoss(LinearCritic(slope), regularization=None)
     real, fake = pictures(0.2, 4000), pictures(0.1, 4000)
     penalty = (
-        terms(loss, real, fake)["discriminator_loss"]
-        - terms(plain, real, fake)["discriminator_loss"]
+        terms(loss, real, fake, training=True)["discriminator_loss"]
+        - terms(plain, real, fake, training=True)["discriminator_loss"]
     )
     # w / 2 |gradient|^2; the mean of 4000 squares is known to some percent.
     assert penalty == pytest.approx(4.0 / 2 * (slope**2).sum(), rel=0.1)
+
+
+def test_validating_does_not_change_what_r1_draws():
+    losses = [
+        AdversarialLoss(LinearCritic(0.3), regularization="r1")
+        for _ in range(2)
+    ]
+    real, fake = pictures(0.2), pictures(0.1)
+    for _ in range(3):
+        losses[1](real, fake)
+    trained = [
+        float(loss(real, fake, training=True)["discriminator_loss"])
+        for loss in losses
+    ]
+    assert trained[0] == trained[1]
 
 
 def test_default_weights():
@@ -239,3 +254,5 @@ def test_unusable_settings_raise():
         AdversarialLoss(
             tiny_discriminator(dtype="mixed_bfloat16"), regularization="r1"
         )
+    with pytest.raises(ValueError, match="`discriminator` must be built"):
+        AdversarialLoss(keras.Sequential([keras.layers.Conv2D(1, 3)]))

@@ -5,6 +5,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save_file
 
 from keras_muse.files.bundled import ASSETS
+from keras_muse.losses import LPIPS
 from keras_muse.losses.perceptual_network import PerceptualNetwork
 
 ALEXNET = ASSETS / "lpips/alexnet.safetensors"
@@ -57,3 +58,18 @@ def test_names_the_tensor_that_does_not_fit(change, named, tmp_path):
 def test_refuses_pixels(network):
     with pytest.raises(ValueError, match="floats.*Received"):
         network(np.zeros((1, 64, 64, 3), "uint8"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"min_size": x} for x in (None, "64", float("nan"), 33.7, 16)),
+        *({"network": x} for x in (["alexnet"], "resnet", None)),
+    ],
+)
+def test_unusable_settings_are_named(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"`{name}` must be.*Received"):
+        PerceptualNetwork(**options)
+    with pytest.raises(ValueError, match=f"`{name}` must be.*Received"):
+        LPIPS(**options)

@@ -62,3 +62,14 @@ def test_ids_of_another_codebook_are_refused(ids):
         with pytest.raises(ValueError, match=r"`token_ids` .* \[0, 4\)"):
             metric.update_state(np.array(ids))
         assert not to_numpy(metric.counts).any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", None])
+def test_codes_are_counted_in_float32(dtype):
+    assert CodebookUsage(4, dtype=dtype).counts.dtype == "float32"
+
+
+@pytest.mark.parametrize("ids", [[], np.zeros(0, "int32")])
+def test_no_ids_are_refused(ids):
+    with pytest.raises(ValueError, match="`token_ids` must not be empty"):
+        CodebookUsage(4).update_state(ids)

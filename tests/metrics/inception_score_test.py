@@ -47,6 +47,7 @@ def test_range():
     assert score(sure, num_splits=1) == pytest.approx(6)
     assert score(sure[[0] * 6], num_splits=1) == pytest.approx(1)
     assert score(np.zeros((6, 4)), num_splits=1) == pytest.approx(1)
+    assert score(some_logits(1)[[0] * 50], num_splits=1) >= 1
 
 
 def test_fewer_pictures_than_parts():

@@ -34,6 +34,43 @@ def test_a_generator_of_batches_trains(base):
     assert np.isfinite(history["val_loss"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("options", [{}, {"validation_steps": 1}])
+def test_a_generator_validates_every_epoch(base, options):
+    history = base.fit(
+        tiny.tiny_data(base, 4),
+        validation_data=batches(base),
+        epochs=3,
+        verbose=0,
+        **options,
+    ).history
+    assert len(history["val_loss"]) == 3
+    assert np.isfinite(history["val_loss"]).all()
+
+
+def test_single_batches_are_checked_too(base):
+    data = tiny.tiny_data(base, 4)
+    wrong = {**data, "token_ids": data["token_ids"] + 100}
+    before = [tiny.to_numpy(v) for v in base.trainable_variables]
+    for method in (
+        base.train_on_batch,
+        base.test_on_batch,
+        base.predict_on_batch,
+    ):
+        with pytest.raises(ValueError, match="`token_ids` must be.*Received"):
+            method(wrong)
+    for variable, value in zip(base.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(tiny.to_numpy(variable), value)
+    assert base.predict_on_batch(data).shape == (4, 16)
+    assert np.isfinite(base.test_on_batch(data)).all()
+
+
+@pytest.mark.parametrize("split", [1.5, 1, -0.1, "half"])
+def test_a_part_to_validate_with_is_one(base, split):
+    with pytest.raises(ValueError, match="`validation_split`"):
+        base.fit(tiny.tiny_data(base, 4), validation_split=split, verbose=0)
+
+
 def test_the_first_batch_of_a_generator_is_checked(base):
     ids = np.full((4, 16), 99, "int32")
     with pytest.raises(ValueError, match=r"`token_ids` must be .* Received"):

@@ -129,6 +129,9 @@ def test_masks_come_in_several_forms():
         (np.zeros((6, 8), "bool"), "masks.shape="),
         (np.zeros((8, 6)), "float64"),
         (np.full((8, 6), 7), r"\[7\]"),
+        # Of what is 1 nobody knows whether it was meant.
+        (np.where(np.eye(8, 6), 255, 1), r"\[  1 255\]"),
+        (np.arange(48).reshape(8, 6) % 3 * 127 // 2, "values"),
     ],
 )
 def test_other_masks_are_refused(masks, words):

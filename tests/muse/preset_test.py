@@ -107,6 +107,22 @@ def test_saving_over_an_older_preset_leaves_nothing_of_it(preset):
     assert_same_weights(loaded.base, muse.base)
 
 
+@pytest.mark.parametrize("wrong", [{"num_step": 0}, {"guidance_scale": -3}])
+def test_wrong_defaults_are_not_saved(tmp_path, wrong):
+    muse = tiny_muse(cascade=False)
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        muse.generation_defaults = wrong
+    muse.generation_defaults.update(wrong)
+    with pytest.raises(ValueError, match=name):
+        muse.save_to_preset(str(tmp_path / "muse"))
+    assert not (tmp_path / "muse").exists()
+    muse.generation_defaults = {"num_steps": np.int64(4)}
+    muse.save_to_preset(str(tmp_path / "muse"))
+    defaults = Muse.from_preset(str(tmp_path / "muse")).generation_defaults
+    assert defaults == {"num_steps": 4}
+
+
 def test_what_compile_attached_is_not_saved(tmp_path):
     muse = tiny_muse(cascade=False)
     muse.image_tokenizer.compile(perceptual="alexnet")

@@ -167,6 +167,10 @@ def test_training_goes_on_from_saved_file(tmp_path):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_a_learning_rate_of_numpy_is_one():
+    assert AdafactorMomentum(np.float32(0.5)).learning_rate == 0.5
+
+
 def test_unusable_settings_raise():
     with pytest.raises(ValueError, match="Received: beta_1=1.0"):
         AdafactorMomentum(beta_1=1.0)

@@ -58,6 +58,11 @@ def test_what_is_no_sampler_raises(sampler):
         samplers.get(sampler)
 
 
+def test_arguments_go_with_a_name():
+    with pytest.raises(ValueError, match="must be a name where it has arg"):
+        samplers.get(samplers.HaltonSampler(), temperature=0.5)
+
+
 def test_models_take_names():
     base, options = tiny_base(), {"seed": 1, "num_steps": 3, "verbose": 0}
     np.testing.assert_array_equal(

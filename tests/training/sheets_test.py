@@ -148,7 +148,9 @@ def test_a_long_label_is_cut_where_it_no_longer_fits(monkeypatch):
     assert sheets._cut("wide", 1) == "..."
 
 
-@pytest.mark.parametrize("path", ["grid", "grid.xyz", 5])
+@pytest.mark.parametrize(
+    "path", ["grid", "grid.xyz", "grid.mpg", "grid.h5", "grid.xbm", 5]
+)
 def test_a_name_of_no_format_is_refused_before_anything_is_drawn(
     path, tmp_path, monkeypatch
 ):
@@ -162,3 +164,15 @@ def test_a_name_of_no_format_is_refused_before_anything_is_drawn(
 def test_a_section_that_is_none_is_named(section):
     with pytest.raises(ValueError, match="A section must be a title"):
         draw_sections([section])
+
+
+@pytest.mark.parametrize("num_parameters", [1, 3])
+def test_each_image_has_its_parameters(num_parameters):
+    with pytest.raises(ValueError, match="`parameters` must be one an image"):
+        draw_grid(random_images(2), parameters=[{}] * num_parameters)
+
+
+def test_sections_may_come_one_by_one():
+    sections = [("a", random_images(1), None)]
+    sheet = draw_sections(section for section in sections)
+    assert sheet.size == draw_sections(sections).size
