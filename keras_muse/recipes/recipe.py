@@ -175,7 +175,9 @@ class Recipe:
             os.path.join(os.path.dirname(self.work.directory), "progress.png"),
             self.options.seed,
         )
-        self._train("base", base, budget, [sheets])
+        # What a base has learned the paper's way goes on so.
+        options = {} if self.sizes.base == PRESET else stages.FASTER
+        self._train("base", base, budget, [sheets], **options)
 
     def train_super_res(self):
         """Trains the super-resolution model, where there is one."""
@@ -198,8 +200,8 @@ class Recipe:
         self._train("super_res", super_res, budget)
         self.parts["super_res"] = super_res
 
-    def _train(self, stage, model, budget, callbacks=()):
-        stages.compile_transformer(model)
+    def _train(self, stage, model, budget, callbacks=(), **options):
+        stages.compile_transformer(model, **options)
         rows = self._rows(stage, self.collection.shown)
         is_held_out = self.collection.held_out is not None
         if self.sizes.base == PRESET and stage == "base":

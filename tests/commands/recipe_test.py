@@ -12,6 +12,7 @@ from keras_muse import data
 from keras_muse import read_parameters
 from keras_muse.commands import recipe
 from keras_muse.data.emoji import BUNDLED
+from keras_muse.recipes import stages
 from keras_muse.recipes.recipe import SHARES
 from tests.helpers import small_training
 from tests.helpers import tiny
@@ -51,6 +52,14 @@ def test_killed_it_goes_on(run):
     assert run[0].fitted == ["MuseSuperRes"]
     # Tokens were made once: the tokenizer came back as it was.
     assert len(run[0].pairs) == 1
+
+
+def test_a_new_base_learns_as_small_ones_learn_fastest(run):
+    base, super_res = run[2].base, run[2].super_res
+    assert {name: getattr(base, name) for name in stages.FASTER} == (
+        stages.FASTER
+    )
+    assert super_res.visible_loss_weight == 0
 
 
 def test_it_leaves_a_preset_and_a_sheet(run):

@@ -43,6 +43,7 @@ def run(tmp_path_factory):
 def test_the_base_alone_is_trained(run):
     here, record, muse = run
     assert record.fitted == ["MuseBase"] and len(record.pairs) == 1
+    assert muse.base.visible_loss_weight == 0  # it was trained without
     assert (here / "out" / "progress.png").exists()
     assert (here / "out" / "grid.png").exists()
     given = keras_muse.Muse.from_preset(str(here / "given"))
