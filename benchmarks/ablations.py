@@ -46,6 +46,7 @@ from keras_muse.layers.conditional_norm import modulate
 from keras_muse.layers.feed_forward import FeedForward
 from keras_muse.layers.transformer_layer import TransformerLayer
 from keras_muse.ops import masking
+from keras_muse.recipes.stages import FASTER
 
 SHAPE = {
     **baselines.SHAPE,
@@ -89,15 +90,6 @@ class OwnLayers(Variant):
             use_query_key_norm=True,
             name=name,
         )
-
-
-class VisibleLoss(Variant):
-    """Visible tokens count a tenth (MaskGen, `loss_weight_unmasked_token`)."""
-
-    def loss_terms(self, inputs, outputs, training):
-        weights = ops.where(outputs["mask"], 1.0, 0.1)
-        outputs = {**outputs, "mask": weights}
-        return super().loss_terms(inputs, outputs, training)
 
 
 class NormedFeedForward(FeedForward):
@@ -230,19 +222,13 @@ class TiedLogits(keras.layers.Layer):
         return ops.matmul(x, ops.transpose(codes)) * self.scale + self.bias
 
 
-def arccos_ratio(uniform_noise):
-    """r = 2 arccos(u) / pi (MaskBit, Halton, TiTok, MaskGen)."""
-    return ops.arccos(uniform_noise) * (2 / np.pi)
-
-
-def even_mask(ratio_noise, order_noise, random_mask=masking.random_mask):
+def even_mask(ratio_noise, *args, random_mask=masking.random_mask):
     """Ratios at even distances over the batch: u_i = (i + u) / B (GIDD)."""
     rows = ops.arange(ratio_noise.shape[0], dtype="float32")[:, None]
     even = (rows + ratio_noise[:1]) / ratio_noise.shape[0]
-    return random_mask(even, order_noise)
+    return random_mask(even, *args)
 
 
-ARCCOS = {"random_mask_ratio": arccos_ratio}
 EVEN = {"random_mask": even_mask}
 
 
@@ -264,14 +250,19 @@ class Arm:
 
 
 TOKENS = {"loss_average": "tokens"}
+ARCCOS = {"mask_schedule": "arccos"}
 ARMS = {
     "small": Arm(),
     "paper": Arm(shape=SHAPE),
     "inner norm": Arm(InnerNorm),
     "token mean": Arm(compile=TOKENS),
     "even ratios": Arm(masks=EVEN),
-    "arccos masks": Arm(masks=ARCCOS),
-    "visible loss": Arm(VisibleLoss),
+    "arccos masks": Arm(compile=ARCCOS),
+    "visible loss 0.06": Arm(compile={"visible_loss_weight": 0.06}),
+    "visible loss 0.2": Arm(compile={"visible_loss_weight": 0.2}),
+    "visible loss 1": Arm(compile={"visible_loss_weight": 1}),
+    "both": Arm(compile=FASTER),
+    "both, token mean": Arm(compile={**FASTER, **TOKENS}),
     "label smoothing": Arm(compile={"label_smoothing": 0.1}),
     "dropout": Arm(Dropout),
     "pooled text": Arm(PooledText, shape={**SMALL, "intermediate_dim": 256}),

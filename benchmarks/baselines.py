@@ -49,6 +49,7 @@ from keras_muse.evaluation.report import as_text
 from keras_muse.evaluation.report import over_seeds
 from keras_muse.evaluation.scores import Scores
 from keras_muse.ops import images as image_ops
+from keras_muse.recipes.stages import FASTER
 
 MODELS = {
     "muse": keras_muse.MuseBase,
@@ -196,7 +197,7 @@ def train_keras(model, batches, steps):
         # Keras would permute the batches.
         model.fit(NextTokens(batches), shuffle=False, verbose=2)
     else:
-        model.compile(optimizer, loss_average="tokens")
+        model.compile(optimizer, loss_average="tokens", **FASTER)
         model.fit(batches, verbose=2)
 
 
