@@ -17,8 +17,15 @@ from keras_muse.runtime.checks import show
 # Decoders that run in the process itself. Pillow has others, of which one
 # starts a program for what calls itself a picture.
 FORMATS = (
-    *("AVIF", "BMP", "GIF", "JPEG", "JPEG2000"),
-    *("PNG", "PPM", "TIFF", "WEBP"),
+    "AVIF",
+    "BMP",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
 )
 # Pillow itself warns beyond, and refuses twice as many.
 MAX_PIXELS = 89_478_485

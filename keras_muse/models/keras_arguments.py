@@ -16,9 +16,13 @@ TARGETS = ("y", "sample_weight", "class_weight")
 TARGET_LOSSES = ("loss", "loss_weights", "metrics", "weighted_metrics")
 # The least that is valid. Keras takes 0 rows for the default number.
 COUNTS = {
-    **{"batch_size": 1, "validation_batch_size": 1},
-    **{"epochs": 0, "initial_epoch": 0},
-    **{"steps_per_epoch": 1, "validation_steps": 1, "steps": 1},
+    "batch_size": 1,
+    "validation_batch_size": 1,
+    "epochs": 0,
+    "initial_epoch": 0,
+    "steps_per_epoch": 1,
+    "validation_steps": 1,
+    "steps": 1,
 }
 
 

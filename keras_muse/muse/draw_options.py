@@ -18,9 +18,12 @@ from keras_muse.samplers.sampler import Sampler
 
 # Those that suit a model, and not a machine or a person: a preset keeps them.
 KEPT = (
-    *("num_steps", "super_res_num_steps"),
-    *("guidance_scale", "super_res_guidance_scale"),
-    *("sampler", "super_res_sampler"),
+    "num_steps",
+    "super_res_num_steps",
+    "guidance_scale",
+    "super_res_guidance_scale",
+    "sampler",
+    "super_res_sampler",
 )
 # What `Muse.edit` has of its own: no preset keeps it.
 OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")

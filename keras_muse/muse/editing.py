@@ -73,8 +73,13 @@ def outpaint(cascade, images, padding, text, seeds, options, blend_width=0):
         if not unknown[window].any():
             continue
         canvas[window] = inpaint(
-            *(cascade, canvas[window], unknown[window]),
-            *(text, seeds, options, blend_width),
+            cascade,
+            canvas[window],
+            unknown[window],
+            text,
+            seeds,
+            options,
+            blend_width,
         )
         unknown[window] = False
         # Or the noise would repeat itself.

@@ -266,6 +266,12 @@ ENTRIES = {
     **dict.fromkeys(("image", "mask", "padding", "blend_width"), _check_plain),
 }
 NEEDED = (
-    *("task", "prompt", "seed", "num_steps", "guidance_scale", "sampler"),
-    *("preset", "version"),
+    "task",
+    "prompt",
+    "seed",
+    "num_steps",
+    "guidance_scale",
+    "sampler",
+    "preset",
+    "version",
 )

@@ -136,7 +136,11 @@ def tar_files(path):
             _list_members(archive, path, files)
             is_whole = _has_end(path, archive.offset)
     except (
-        *(tarfile.TarError, OSError, ValueError, OverflowError, MemoryError),
+        tarfile.TarError,
+        OSError,
+        ValueError,
+        OverflowError,
+        MemoryError,
         RecursionError,  # long names of long names
     ):
         is_whole = False

@@ -16,8 +16,14 @@ from keras_muse.data.sources.tables import texts_of
 
 CAPTION_ENDINGS = (".txt", ".caption", ".json")
 ARCHIVE_ENDINGS = (
-    *(".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz"),
-    *(".zip", ".7z", ".rar"),
+    ".tar",
+    ".tar.gz",
+    ".tar.bz2",
+    ".tar.xz",
+    ".tgz",
+    ".zip",
+    ".7z",
+    ".rar",
 )
 TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 

@@ -9,8 +9,19 @@ import numpy as np
 
 # What the names of pictures end in, in small letters.
 IMAGE_ENDINGS = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
 )
 
 

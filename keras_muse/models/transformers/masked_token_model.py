@@ -64,9 +64,13 @@ class MaskedTokenModel(MuseModel):
     mask_schedule = "cosine"
     larger_is_better = ("accuracy",)
     compile_arguments = (
-        *("mask_schedule", "label_smoothing", "loss_average"),
-        *("visible_loss_weight", "text_dropout"),
-        *("remat", "gradient_accumulation_steps"),
+        "mask_schedule",
+        "label_smoothing",
+        "loss_average",
+        "visible_loss_weight",
+        "text_dropout",
+        "remat",
+        "gradient_accumulation_steps",
     )
     # Where the noise of decoding begins to count steps: it keeps apart two
     # models which decode with the same seeds.
