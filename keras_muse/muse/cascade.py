@@ -120,10 +120,8 @@ class Cascade:
     def preview(self, stage, token_ids):
         """Pictures of grids with undecided tokens; see `Muse.preview`."""
         check_choice(stage, "stage", list(self.stages))
-        model, tokenizer = (
-            self.stages[stage].model,
-            self.stages[stage].tokenizer,
-        )
+        shown = self.stages[stage]
+        model, factor = shown.model, shown.tokenizer.downsampling_factor
         token_ids = check_array(token_ids, "token_ids")
         num_images = len(token_ids) if token_ids.ndim else 0
         token_ids = check_token_ids(
@@ -136,13 +134,9 @@ class Cascade:
         undecided = token_ids == model.mask_token_id
         # With the nearest decided token in their place: any other would bleed
         # into decided cells through the convolutions.
-        images = self.stages[stage].to_pixels(
-            fill_masked(token_ids, undecided, 0)
-        )
-        cell = np.ones((1, *[tokenizer.downsampling_factor] * 2), "bool")
-        return np.where(
-            np.kron(undecided, cell)[..., None], np.uint8(MID_GREY), images
-        )
+        images = shown.to_pixels(fill_masked(token_ids, undecided, 0))
+        undecided = undecided.repeat(factor, axis=1).repeat(factor, axis=2)
+        return np.where(undecided[..., None], np.uint8(MID_GREY), images)
 
 
 def _of_stage(stage, callback):

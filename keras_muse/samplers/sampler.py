@@ -363,10 +363,10 @@ class Sampler:
 
 
 def _guided_steps(guidance_scales):
-    """Which steps need the logits without text: those of a scale above 1.
+    """Which steps need the logits without text: those whose scale is not 1.
 
-    Where guidance rests in few steps, as in the first of a ramp, they cost
-    less than another program: all are guided, with a scale of 1.
+    Where only a few steps are unguided, as the first of a ramp, to guide them
+    too, with a scale of 1, costs less than to compile a second program.
     """
     guided = guidance_scales != 1
     few = guided.any() and guided.mean() > 1 - MIN_RESTING_PART

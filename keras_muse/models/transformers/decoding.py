@@ -150,6 +150,8 @@ def _decode_steps(model, sampler, batch):
         }
     compiled = model._compiled
     project_context = compiled.get("context", context_of(model))
+    # By whether a step is guided: at most two programs, of which the other
+    # needs the first half of the rows.
     contexts, runs = {guided: project_context(inputs)}, {}
     # One program for all values of the sampler's settings.
     settings = sampler.settings
