@@ -171,7 +171,7 @@ def _check_each_once(values, argument):
         )
     if len(set(values)) < len(values):
         raise ValueError(
-            f"`{argument}` must not have one twice: the spread over seeds "
+            f"`{argument}` must not contain duplicates: the spread over seeds "
             f"would be too small. Received: {argument}={values}"
         )
 

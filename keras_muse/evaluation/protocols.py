@@ -35,7 +35,7 @@ class Protocol:
             `"all"`, those of all rows of the data, of which the prompts are
             then drawn at random, without repetition and always the same.
             Defaults to `"drawn"`.
-        second_network: function that returns another network, in whose eyes
+        second_network: function that returns another network, by which
             the same distances are taken again, under names that begin with
             `second_`. Defaults to `None`, no second opinion.
 

@@ -1,4 +1,4 @@
-"""The frozen AlexNet or VGG16 in whose eyes pictures are compared."""
+"""The frozen AlexNet or VGG16 by whose features pictures are compared."""
 
 import itertools
 

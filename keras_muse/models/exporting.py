@@ -55,7 +55,7 @@ def check_signature(model, signature):
     """Refuses a model of which no shape is known."""
     if signature is None:
         raise ValueError(
-            "`input_signature` is needed, or a call of the model before, whose "
-            "shapes are taken. Received: input_signature=None, a "
+            "`input_signature` must be given, or the model called once "
+            "before. Received: input_signature=None, a "
             f"{type(model).__name__} that was never called"
         )

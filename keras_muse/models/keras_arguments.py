@@ -102,7 +102,7 @@ def check_no_targets(model, options):
     for name in TARGETS:
         if options.get(name) is not None:
             raise ValueError(
-                f"{type(model).__name__} has losses without targets: its data "
+                f"{type(model).__name__} is trained without targets: its data "
                 f"are {data} alone, without `{name}`. Received: a `{name}` of "
                 f"type {type(options[name]).__name__}"
             )

@@ -164,9 +164,10 @@ def check_padding(padding, images, window_size):
     canvas_size = (top + height + bottom, left + width + right)
     if any(c < w for c, w in zip(canvas_size, window_size, strict=True)):
         raise ValueError(
-            "`padding` must bring `images` to the size that is drawn at once, "
-            f"{tuple(window_size)}, or beyond. Received: padding={padding}, "
-            f"images of size {(height, width)}, together {canvas_size}"
+            "`images` with their `padding` must be at least as large as what "
+            f"is drawn at once, {tuple(window_size)}. Received: padding="
+            f"{padding}, images of size {(height, width)}, together "
+            f"{canvas_size}"
         )
     return padding
 
@@ -184,9 +185,9 @@ def repeat_per_prompt(prompts, *arrays):
     count, num_images = num_prompts(prompts), len(arrays[0])
     if num_images not in (1, count):
         raise ValueError(
-            "`prompts` must be one string, or one a picture of `images`; one "
-            f"picture takes any number. Received: {count} prompts for "
-            f"{num_images} images"
+            "`prompts` must be one string, or one for each picture of "
+            "`images`; a single picture takes any number. Received: "
+            f"{count} prompts for {num_images} images"
         )
     copies = count // num_images
     return [np.repeat(array, copies, axis=0) for array in arrays]

@@ -171,7 +171,7 @@ class Muse:
                 `"text_embeddings"` of shape `(batch, text_length, text_dim)`
                 and `"text_mask"` of shape `(batch, text_length)`.
             negative_prompts: string, list of strings (one a prompt) or
-                `None`. What guidance leads away from; `""` is none.
+                `None`. What guidance steers away from; `""` is none.
             num_steps: int. Decoding steps of the base. This and what follows
                 default to the model's `generation_defaults`, and without
                 those to the paper's: here, `24`.

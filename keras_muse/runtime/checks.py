@@ -263,8 +263,8 @@ def check_array(values, argument):
         array = np.asarray(array)
     except Exception as error:  # each library has its own
         raise ValueError(
-            f"`{argument}` must be an array, or alike in shape. Received: "
-            f"{argument} of type {type(values).__name__}"
+            f"`{argument}` must be an array, or rectangular nested lists. "
+            f"Received: {argument} of type {type(values).__name__}"
         ) from error
     if "bfloat16" in str(array.dtype):
         array = array.astype("float32")

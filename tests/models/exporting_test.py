@@ -27,7 +27,7 @@ def test_of_a_dict_what_a_call_takes_counts():
 def test_what_cannot_be_exported_is_refused_by_name(tmp_path):
     model = tiny.tiny_base(num_layers=1)
     format = "torch" if BACKEND == "torch" else "tf_saved_model"
-    with pytest.raises(ValueError, match="`input_signature` is needed"):
+    with pytest.raises(ValueError, match="`input_signature` must be given"):
         model.export(tmp_path / "model", format=format)
     if BACKEND == "torch":
         with pytest.raises(ValueError, match="`format` on the Torch backend"):

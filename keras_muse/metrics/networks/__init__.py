@@ -1,4 +1,4 @@
-"""Frozen networks in whose eyes pictures are judged.
+"""Frozen feature networks that the metrics use.
 
 Each is resolved on first use, so that one does not bring the imports of all.
 """
