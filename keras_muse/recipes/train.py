@@ -133,4 +133,4 @@ def train(
     recipe.write_tokens()
     recipe.train_base()
     recipe.train_super_res()
-    return recipe.finish(output)
+    return recipe.finish()
