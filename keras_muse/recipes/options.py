@@ -111,8 +111,9 @@ class Options:
 
 def _digest_of_weights(preset):
     """A hash of all weights of a directory: another model may be put there."""
-    digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(preset).rglob("*")):
+    digest, preset = hashlib.sha256(), pathlib.Path(preset)
+    # Its own and those of its parts: deeper, a training may be at work.
+    for path in sorted([*preset.glob("*model*"), *preset.glob("*/*model*")]):
         if path.suffix in WEIGHTS and path.is_file():
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()

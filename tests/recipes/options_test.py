@@ -74,6 +74,10 @@ def test_a_directory_is_the_same_however_it_is_written(tmp_path, monkeypatch):
         assert other["preset_weights"] != found["preset_weights"]
         found = other
     (tmp_path / "mine" / "README.md").write_text("a card")
+    # And what is trained may lie in it.
+    (tmp_path / "mine" / "out" / "preset").mkdir(parents=True)
+    for name in ("base.lora.h5", "preset/model.weights.h5"):
+        (tmp_path / "mine" / "out" / name).write_bytes(b"c")
     assert Options(minutes=1, preset="mine").identity(collection) == found
     named = Options(minutes=1, preset="muse_emoji")
     assert named.identity(collection)["preset"] == "muse_emoji"
