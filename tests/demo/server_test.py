@@ -255,6 +255,20 @@ def test_a_full_queue_refuses_and_loses_nothing(visitor):
             assert len(list(visitor.outputs())[-1][2]) == 2
 
 
+@pytest.mark.skipif(
+    server._error_of("::1", 0) is not None, reason="there is no IPv6 here"
+)
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_address_may_be_of_ipv6(host):
+    muse = shared_muse(cascade=False)
+    with server.serving(muse, "tiny", host) as address:
+        assert address.startswith("http://[::1]:")
+        assert len(draw(Visitor(address))[-1][2]) == 1
+        # Only what is this machine's own is asked for under another name.
+        answer = Visitor(address).http.get("/", headers={"host": "a.b"})
+        assert answer.status_code == (403 if host == "::1" else 200)
+
+
 # === What is not given away ===
 
 
