@@ -25,11 +25,11 @@ import numpy as np
 from table import print_rows
 
 import keras_muse
-from keras_muse.commands import recipe
 from keras_muse.data.decoding import resize
 from keras_muse.data.emoji import SPLITS
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.ops import images as image_ops
+from keras_muse.recipes import quickstart
 
 BATCH_SIZE = 32
 
@@ -59,12 +59,12 @@ def main():
 
 def load_rows(split, num_rows):
     """Pictures at both sizes and captions, evenly over a split."""
-    pairs = recipe.load_pictures(split)
+    pairs = quickstart.load_pictures(split)
     last = pairs.num_examples - 1
     num_rows = min(num_rows or last + 1, last + 1)
     pairs = pairs.select(np.linspace(0, last, num_rows).astype(int))
     large, texts = pairs.as_arrays()
-    return large, resize(large, (recipe.SMALL, recipe.SMALL)), texts
+    return large, resize(large, (quickstart.SMALL, quickstart.SMALL)), texts
 
 
 def reconstruction_row(tokenizer, images):

@@ -30,10 +30,10 @@ from table import print_rows
 
 import keras_muse
 from keras_muse import data
-from keras_muse.commands.recipe import GROUPS
-from keras_muse.commands.recipe import SAMPLER
-from keras_muse.commands.recipe import SMALL
 from keras_muse.data.decoding import resize
+from keras_muse.recipes.drawings import SAMPLER
+from keras_muse.recipes.quickstart import GROUPS
+from keras_muse.recipes.quickstart import SMALL
 from keras_muse.training import draw_sections
 
 BATCH_SIZE = 32

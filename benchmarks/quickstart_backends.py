@@ -60,7 +60,7 @@ def step_seconds(dtype):
     import numpy as np
 
     import keras_muse
-    from keras_muse.commands import recipe
+    from keras_muse.recipes import quickstart
     from keras_muse.recipes import stages
 
     keras.config.set_dtype_policy(dtype)
@@ -68,7 +68,7 @@ def step_seconds(dtype):
     tokenizer = keras_muse.VQGANTokenizer.from_preset(
         "vqgan_f4_tiny", load_weights=False
     )
-    stages.compile_tokenizer(tokenizer, recipe.SMALL)
+    stages.compile_tokenizer(tokenizer, quickstart.SMALL)
     base = keras_muse.MuseBase.from_preset("muse_base_tiny", load_weights=False)
     super_res = keras_muse.MuseSuperRes.from_preset(
         "muse_super_res_tiny", load_weights=False
@@ -84,7 +84,7 @@ def step_seconds(dtype):
             "text_mask": np.ones(shape[:2], "bool"),
         }
 
-    size = recipe.SMALL
+    size = quickstart.SMALL
     images = (stages.tokenizer_batch_size(size), size, size, 3)
     base_batch = stages.transformer_batch_size(base.num_tokens, 1000)
     fine_batch = stages.transformer_batch_size(super_res.num_tokens, 1000)

@@ -130,6 +130,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, but none that is nothing or said in words."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False) or "(default: " in action.help:
+        is_nothing = action.default is None or action.default is False
+        if is_nothing or "(default: " in action.help:
             return action.help
         return super()._get_help_string(action)

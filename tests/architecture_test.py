@@ -48,7 +48,7 @@ TESTED_BY = {
         "models/transformers/masked_token_model_test.py"
     ),
     "models/vqgan/training.py": "models/vqgan/vqgan_tokenizer_test.py",
-    "recipes/recipe.py": "commands/recipe_test.py",
+    "recipes/recipe.py": "recipes/quickstart_test.py",
     "version.py": "commands/help_test.py",
 }
 

@@ -59,6 +59,22 @@ def alike(rows):
     return [list(group) for _, group in itertools.groupby(numbers, kind)]
 
 
+def changed(remembered, given):
+    """Arguments that a picture remembers, but for those that are given.
+
+    Where the second stage had the guidance of the first, it was told none of
+    its own, and has what it has without.
+
+    Args:
+        remembered, given: dicts of arguments of `Muse.generate`.
+    """
+    first, second = "guidance_scale", "super_res_guidance_scale"
+    kept = dict(remembered)
+    if first in given and kept.get(first) == kept.get(second):
+        kept.pop(second, None)
+    return {**kept, **given}
+
+
 def _made(path):
     """Parameters of the pictures of a file, as a list."""
     from keras_muse.muse.parameters import read_parameters

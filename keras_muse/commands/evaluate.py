@@ -95,10 +95,13 @@ def add_arguments(command):
         "--num-steps",
         type=int,
         nargs="+",
-        help="(what suits the model)",
+        help="decoding steps; several draw the Pareto curve, too (what suits "
+        "the model)",
     )
     command.add_argument(
-        "--super-res-num-steps", type=int, help="(what suits the model)"
+        "--super-res-num-steps",
+        type=int,
+        help="steps of the super-resolution model (what suits the model)",
     )
     sampler_options.add_arguments(command)
     command.add_argument(
@@ -128,8 +131,7 @@ def run(options):
     from keras_muse.muse.muse import Muse
 
     if options.protocol is None:
-        is_emoji = options.data.partition(":")[0] == "emoji"
-        options.protocol = "emoji" if is_emoji else "pictures"
+        options.protocol = "emoji" if _is_emoji(options.data) else "pictures"
     protocol = _changed(PROTOCOLS[options.protocol], options)
     sampler_options.check(options)
     _check_statistics(options)
@@ -203,8 +205,9 @@ def _draw_settings(muse, options, samplers):
         super_res_num_steps=options.super_res_num_steps,
         **samplers,
     )
+    steps = {"super_res_num_steps": used.super_res_num_steps}
     return {
-        "super_res_num_steps": used.super_res_num_steps,
+        **({} if muse.super_res is None else steps),
         "sampler": type(used.sampler).__name__,
         "temperature": used.sampler.temperature,
     }
@@ -214,10 +217,9 @@ def _load_collections(options, protocol):
     """The rows to draw, by split."""
     from keras_muse import data
 
-    kind, _, directory = options.data.partition(":")
-    if kind == "emoji":
+    if _is_emoji(options.data):
         load, splits = data.load_emoji, ("test_pair", "test_concept")
-        common = {"directory": directory or None, "prompts": "styled"}
+        common = {"directory": _directory(options.data), "prompts": "styled"}
     else:
         load, splits = data.load_image_text, (None,)
         common = {"path": options.data}
@@ -227,6 +229,16 @@ def _load_collections(options, protocol):
         pairs = load(split=split, shuffle=False, **common)
         collections[split or "all"] = pairs
     return collections
+
+
+def _is_emoji(name):
+    """Whether a name of data is 'emoji' or 'emoji:DIR'."""
+    return name.partition(":")[0] == "emoji"
+
+
+def _directory(name):
+    """The folder of 'emoji:DIR', `None` for the bundled drawings."""
+    return name.partition(":")[2] or None
 
 
 def _image_size(options, protocol):
@@ -241,10 +253,12 @@ def _load_training_pairs(options, protocol):
     if options.training_data is None:
         return None
     image_size = _image_size(options, protocol)
-    kind, _, directory = options.training_data.partition(":")
-    if kind == "emoji":
+    if _is_emoji(options.training_data):
         return data.load_emoji(
-            directory or None, image_size, split="train", shuffle=False
+            _directory(options.training_data),
+            image_size,
+            split="train",
+            shuffle=False,
         )
     pairs = data.load_image_text(
         options.training_data, image_size=image_size, shuffle=False
@@ -258,8 +272,8 @@ def _check_statistics(options):
     path = options.reference_statistics
     if path is None:
         return
-    is_emoji = options.data.partition(":")[0] == "emoji"
-    if len(options.split or ()) > 1 or (is_emoji and not options.split):
+    num_splits = len(options.split or ())
+    if num_splits > 1 or (_is_emoji(options.data) and not num_splits):
         raise ValueError(
             "`--reference-statistics` are of one set of pictures: name one "
             f"`--split`. Received: --split {options.split or 'none'}"

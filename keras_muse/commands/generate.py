@@ -74,6 +74,7 @@ def _seeds(rows, options):
 
 def _draw(muse, rows, seeds, preset, options):
     """Pictures of rows that have the same options, and how each was drawn."""
+    from keras_muse.commands import again
     from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
     from keras_muse.muse import parameters
     from keras_muse.muse.best_of import best_rows
@@ -82,7 +83,7 @@ def _draw(muse, rows, seeds, preset, options):
     prompts = [row.prompt for row in rows]
     negative = [row.negative_prompt for row in rows]
     negative = None if None in negative else negative  # all of them, or none
-    given = {**rows[0].given, **drawing.given_arguments(options)}
+    given = again.changed(rows[0].given, drawing.given_arguments(options))
     given.setdefault("batch_size", min(len(seeds), DEFAULT_BATCH_SIZE))
     used = DrawOptions.of(muse.generation_defaults, **given)
     given |= used.other_samplers(options.sampler, options.temperature)

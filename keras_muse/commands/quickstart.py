@@ -16,7 +16,7 @@ def add_arguments(command):
 
 
 def run(options):
-    from keras_muse.commands.recipe import quickstart
+    from keras_muse.recipes.quickstart import quickstart
     from keras_muse.runtime.checks import check_int
     from keras_muse.runtime.checks import check_number
 

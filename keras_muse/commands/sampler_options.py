@@ -18,7 +18,10 @@ def add_arguments(command):
 def check(options):
     """Refuses what no sampler takes, before a model is loaded."""
     from keras_muse import samplers
+    from keras_muse.runtime.checks import check_choice
+    from keras_muse.samplers.registry import DRAWING
 
+    check_choice(options.sampler, "sampler", (None, *DRAWING))
     arguments = {}
     if options.temperature is not None:
         arguments["temperature"] = options.temperature

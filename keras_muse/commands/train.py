@@ -29,7 +29,7 @@ def add_arguments(command):
         "--minutes",
         type=float,
         default=30.0,
-        help="about the time it takes, all in all",
+        help=f"about the time it takes, all in all; at least {LEAST_MINUTES}",
     )
     command.add_argument(
         "--held-out",
@@ -83,14 +83,16 @@ def _add_fine_tuning(group):
     )
     group.add_argument(
         "--lora",
+        dest="lora_rank",
         type=int,
         metavar="RANK",
         help="train low-rank additions alone, and save them as base.lora.h5",
     )
     group.add_argument(
         "--style",
-        help="what the pictures have in common: captions become '<caption>, "
-        "STYLE style'",
+        help="what the pictures have in common, such as 'my style' or "
+        "'woodcut': captions end in ', my style' or ', woodcut style', and "
+        "prompts shall, too",
     )
 
 
@@ -105,21 +107,7 @@ def run(options):
             "nothing is left for the training itself. Received: "
             f"--minutes {options.minutes:g}"
         )
-    train(
-        options.pictures,
-        options.output,
-        options.minutes,
-        held_out=options.held_out,
-        image_size=options.image_size,
-        base_image_size=options.base_image_size,
-        tokenizer=options.tokenizer,
-        base=options.base,
-        super_res=options.super_res,
-        from_scratch=options.from_scratch,
-        preset=options.preset,
-        lora_rank=options.lora,
-        style=options.style,
-        num_views=options.num_views,
-        random_flip=options.random_flip,
-        seed=options.seed,
-    )
+    # Each option is an argument of `train`, but for those of the parser.
+    arguments = dict(vars(options))
+    del arguments["command"], arguments["usage"]
+    train(**arguments)

@@ -140,7 +140,7 @@ def decode_mask(source, max_pixels=MAX_PIXELS):
         white than to black. What is transparent is black: there is no paint.
     """
     picture = ImageOps.exif_transpose(_open(source, max_pixels))
-    alpha = picture.convert("RGBA").getchannel("A")
+    alpha = _in_eight_bits(picture).convert("RGBA").getchannel("A")
     grey = _to_rgb(picture).convert("L")
     return (np.asarray(grey) > 127) & (np.asarray(alpha) > 127)
 
@@ -169,10 +169,7 @@ def _fit(picture, size):
 def _to_rgb(picture, profile=None):
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no known range")
-    if picture.mode.startswith("I"):
-        # 16 bits a pixel; `convert` would clip at 255.
-        wide = np.asarray(picture).astype("int64")
-        picture = Image.fromarray(np.clip(wide // 257, 0, 255).astype("uint8"))
+    picture = _in_eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (
         "transparency" in picture.info
     ):
@@ -182,6 +179,20 @@ def _to_rgb(picture, profile=None):
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
     return _to_srgb(picture, profile).convert("RGB")
+
+
+def _in_eight_bits(picture):
+    """Grey of 16 bits a pixel in 8, of which `convert` would clip at 255."""
+    if not picture.mode.startswith("I"):
+        return picture
+    wide = np.asarray(picture).astype("int64")
+    grey = Image.fromarray(np.clip(wide // 257, 0, 255).astype("uint8"))
+    transparent = picture.info.get("transparency")
+    if transparent is None:
+        return grey
+    # A grey of 8 bits stands for many of 16, of which one is transparent.
+    alpha = Image.fromarray((255 * (wide != transparent)).astype("uint8"))
+    return Image.merge("LA", (grey, alpha))
 
 
 def _to_srgb(picture, profile):

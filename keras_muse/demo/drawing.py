@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 from keras_muse.demo.settings import BATCH_SIZE
+from keras_muse.demo.settings import within_limits
 from keras_muse.muse import draw_options
 from keras_muse.muse import parameters
 from keras_muse.muse.draw_options import DrawOptions
@@ -68,7 +69,7 @@ class Artist:
         self.muse = muse
         self.preset = preset
         # What holds where nobody says otherwise.
-        self.own = DrawOptions.of(muse.generation_defaults)
+        self.own = within_limits(DrawOptions.of(muse.generation_defaults))
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "drawing")
         self._prepared = {}
         self._costs = {}  # seconds of an unfinished picture, by its stage

@@ -47,8 +47,9 @@ def keep(gallery, drawn, folder):
     place = tempfile.mkdtemp(dir=pictures)
     path = os.path.join(place, f"muse_{drawn.made['seed']}.png")
     save_picture(Image.fromarray(drawn.image), path, drawn.made, False)
-    forget(gallery[limits.MAX_KEPT - 1 :])
-    return [Kept(path, drawn.made), *gallery[: limits.MAX_KEPT - 1]]
+    kept = [Kept(path, drawn.made), *gallery]
+    forget(kept[limits.MAX_KEPT :])
+    return kept[: limits.MAX_KEPT]
 
 
 def forget(gallery):
@@ -83,8 +84,8 @@ class Session:
         picture: uint8 array of shape `(height, width, 3)`, the one that is
             drawn on, or `None`.
         unfinished: list of strings, files that were seen for a moment.
-        own: `DrawOptions` of the picture whose settings were restored, or
-            `None`: those of the model.
+        own: `DrawOptions` of the picture whose settings were restored, within
+            the limits of the page, or `None`: those of the model.
     """
 
     gallery: list = dataclasses.field(default_factory=list)

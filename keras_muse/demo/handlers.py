@@ -21,6 +21,8 @@ from keras_muse.demo import settings
 from keras_muse.demo.drawing import Unfinished
 from keras_muse.demo.drawing import following_seeds
 from keras_muse.demo.settings import Settings
+from keras_muse.muse import draw_options
+from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.samplers.seeds import NUM_SEEDS
 
@@ -82,7 +84,7 @@ class Handlers:
         negative = limits.check_prompt(negative, "negative prompt", False)
         count = limits.check_whole(count, "pictures", 1, limits.MAX_IMAGES)
         seeds = following_seeds(_seed(seed, is_new), count)
-        options = Settings(*shown).options(session.own or self.artist.own)
+        options = self._options(session, shown)
         updates = self.artist.draw([prompt] * count, negative, seeds, options)
         texts = prompt, negative
         yield from self._show(session, updates, seeds[0], "generate", texts)
@@ -238,24 +240,72 @@ class Handlers:
     def _restored(self, session, made):
         """Words, and values of the controls in their order on the page."""
         if made is None:
+            session.own = None
             return "A picture to draw on, without settings.", [gr.skip()] * 10
+        shown, rounds = [gr.skip()] * 4, [gr.skip()] * 2
+        own = settings.recalled(made)
+        if own is not None:
+            session.own = own = settings.within_limits(own)
+            shown = dataclasses.astuple(Settings.of(own))
+        elif made["task"] == "edit":  # drawn in rounds
+            rounds = [
+                min(made["num_steps"], limits.MAX_ROUNDS),
+                min(made["guidance_scale"], limits.MAX_GUIDANCE),
+            ]
+            own = self._of_rounds(*rounds)
+        words = self._words(made, own)
+        texts = made["prompt"], made.get("negative_prompt") or ""
+        return words, [*texts, made["seed"], False, *shown, *rounds]
+
+    def _of_rounds(self, num_rounds, guidance_scale):
+        """With what the page changes a picture."""
+        muse = self.artist.muse
+        given = {"num_rounds": num_rounds, "guidance_scale": guidance_scale}
+        return draw_options.of_task(
+            muse, "edit", muse.generation_defaults, given
+        )
+
+    def _words(self, made, own):
+        """What is restored of a picture, and what is not.
+
+        Args:
+            made: dict, how it was drawn.
+            own: `DrawOptions` that a click draws with now, or `None` if they
+                have nothing of the picture.
+        """
         # Nothing of what a file says is put in these words: they are Markdown,
         # in which a picture of another machine could be.
-        words = f"Seed {made['seed']}: its settings are restored."
+        words = f"Seed {made['seed']}: its settings are restored"
+        if own is None:
+            words = f"Seed {made['seed']}: its words are restored, no settings"
+        lost = self._not_restored(made, own)
+        words += f", but for {', '.join(lost)}." if lost else "."
+        if unseen := [x for x in self._unseen(made, own) if x not in lost]:
+            words += f" With what the page does not show: {', '.join(unseen)}."
         if made["task"] != "generate":
             words += " It was drawn on another picture, which it does not hold."
         if made["preset"] != self.artist.preset:
             words += " It is by another model: here it comes out otherwise."
-        texts = made["prompt"], made.get("negative_prompt") or ""
-        own = settings.recalled(made)
-        if own is None:  # drawn in rounds
-            shown = [gr.skip()] * 4
-            rounds = [made["num_steps"], made["guidance_scale"]]
-        else:
-            session.own = own
-            shown = dataclasses.astuple(Settings.of(own))
-            rounds = [gr.skip()] * 2
-        return words, [*texts, made["seed"], False, *shown, *rounds]
+        return words
+
+    def _not_restored(self, made, own):
+        """Names of what is drawn otherwise than the picture was."""
+        if own is None:
+            return []
+        lost = settings.differing(made, own)
+        if made.get("padding"):
+            lost.append("padding")
+        width = made.get("blend_width")
+        if width and self._blending(True) != {"blend_width": width}:
+            lost.append("blend width")
+        return lost
+
+    def _unseen(self, made, own):
+        """Names of what is the picture's, and would else be the model's."""
+        if own is None or made["task"] == "edit":
+            return []
+        options = Settings.of(own).options(self.artist.own)
+        return settings.differing(made, DrawOptions.of(options))
 
     # === Before an edit ===
 

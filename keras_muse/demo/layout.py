@@ -6,9 +6,9 @@ import gradio as gr
 
 from keras_muse.demo import limits
 from keras_muse.demo import masks
-from keras_muse.demo import settings
 from keras_muse.demo.settings import Settings
 from keras_muse.muse.draw_options import defaults_of_edit
+from keras_muse.samplers.registry import DRAWING
 
 EXAMPLES = [
     "a red apple, noto style",
@@ -102,19 +102,19 @@ def _advanced(parts, shown):
         *(1, limits.MAX_STEPS, shown.num_steps), step=1, label="Steps"
     )
     parts.guidance = gr.Slider(
-        *(0, 10, shown.guidance_scale),
+        *(0, limits.MAX_GUIDANCE, shown.guidance_scale),
         step=0.1,
         label="Guidance",
         info="How strongly the prompt is followed; 1 is none",
     )
     parts.sampler = gr.Dropdown(
-        settings.SAMPLERS,
+        list(DRAWING),
         value=shown.sampler,
         label="Sampler",
         info="In which order the picture is decided",
     )
     parts.temperature = gr.Slider(
-        *(0.1, 2, shown.temperature),
+        *(limits.MIN_TEMPERATURE, limits.MAX_TEMPERATURE, shown.temperature),
         step=0.05,
         label="Temperature",
         info="Lower is surer, higher more varied",
@@ -203,7 +203,9 @@ def _changing(parts, artist):
         info="The more, the further the picture moves, and the longer it takes",
     )
     parts.edit_guidance = gr.Slider(
-        *(0, 10, own["guidance_scale"]), step=0.1, label="Guidance"
+        *(0, limits.MAX_GUIDANCE, own["guidance_scale"]),
+        step=0.1,
+        label="Guidance",
     )
     parts.change = gr.Button("Change", variant="primary", elem_id="change")
 

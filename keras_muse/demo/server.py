@@ -51,7 +51,8 @@ def serving(muse, preset, host="127.0.0.1", port=None, queue=limits.QUEUE):
             with _environment(folder), _small_pictures(), sweeping(folder):
                 blocks = _launched(artist, folder, host, port, queue)
                 try:
-                    yield blocks.local_url
+                    # Listened on everywhere, it is to be had here, too.
+                    yield blocks.local_url.replace("//[::]:", "//[::1]:")
                 finally:
                     blocks.close(verbose=False)
     finally:
@@ -69,7 +70,8 @@ def _launched(artist, folder, host, port, queue):
     blocks = build(artist, folder)
     blocks.queue(max_size=queue, api_open=False)
     blocks.launch(
-        server_name=host,
+        # As an address of the web has it, which gradio makes of it.
+        server_name=f"[{host}]" if ":" in host else host,
         server_port=port,
         prevent_thread_lock=True,
         inbrowser=False,
@@ -131,6 +133,11 @@ def free_port(host, port=None):
 
 def _refusal(host, port):
     """The error of a server that would listen here, or `None`."""
+    # Where gradio tries a port, whatever the host is.
+    return _error_of(host, port) or _error_of("127.0.0.1", port)
+
+
+def _error_of(host, port):
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as tried:

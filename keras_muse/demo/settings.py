@@ -8,10 +8,9 @@ from keras_muse.muse import draw_options
 from keras_muse.muse.draw_options import DrawOptions
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_guidance_scale
-from keras_muse.samplers.registry import NAMES
+from keras_muse.samplers.registry import DRAWING
+from keras_muse.samplers.sampler import Sampler
 
-# That of `edit` has its own settings, and belongs to it alone.
-SAMPLERS = sorted(set(NAMES) - {"resampling"})
 # One picture after the other: so each is seen as soon as it is there, there is
 # one program for any number, and a picture is the same drawn alone.
 BATCH_SIZE = 1
@@ -63,7 +62,7 @@ class Settings:
             limits.MAX_STEPS,
         )
         guidance_scale = check_guidance_scale(self.guidance_scale, "guidance")
-        sampler = check_choice(self.sampler, "sampler", SAMPLERS)
+        sampler = check_choice(self.sampler, "sampler", DRAWING)
         return {
             **{name: getattr(own, name) for name in draw_options.KEPT},
             **self._samplers(sampler, own),
@@ -91,6 +90,56 @@ def _of_super_res(guidance_scale, own):
     return {}
 
 
+def within_limits(options):
+    """`DrawOptions` brought to what the page may draw with, and can show."""
+    guidance_scale = min(options.guidance_scale, limits.MAX_GUIDANCE)
+    temperature = min(
+        max(options.sampler.temperature, limits.MIN_TEMPERATURE),
+        limits.MAX_TEMPERATURE,
+    )
+    steps = {
+        name: min(getattr(options, name), limits.MAX_STEPS)
+        for name in ("num_steps", "super_res_num_steps")
+    }
+    return dataclasses.replace(
+        options,
+        **steps,
+        **_of_super_res(guidance_scale, options),
+        guidance_scale=guidance_scale,
+        sampler=dataclasses.replace(options.sampler, temperature=temperature),
+    )
+
+
+def differing(made, options):
+    """Which settings of a picture are others than those of `DrawOptions`.
+
+    Args:
+        made: dict, as `keras_muse.read_parameters` gives it.
+        options: `DrawOptions`.
+
+    Returns:
+        List of their names, as a person says them.
+    """
+    names = []
+    for name, value in draw_options.from_json(_kept(made)).items():
+        other = getattr(options, name)
+        if isinstance(value, Sampler) and type(value) is type(other):
+            # Of samplers of one kind, which settings it are.
+            names += [
+                name.removesuffix("sampler") + field.name
+                for field in dataclasses.fields(value)
+                if getattr(value, field.name) != getattr(other, field.name)
+            ]
+        elif value != other:
+            names.append(name)
+    return [name.replace("_", " ") for name in names]
+
+
+def _kept(made):
+    """What a preset can keep, of the stages that there were."""
+    return {name: made[name] for name in draw_options.KEPT if name in made}
+
+
 def recalled(made):
     """`DrawOptions` of a picture, from its parameters.
 
@@ -103,8 +152,7 @@ def recalled(made):
     """
     samplers_made = (made.get("sampler"), made.get("super_res_sampler"))
     if made["task"] == "edit" or any(
-        x and x["sampler"] not in SAMPLERS for x in samplers_made
+        x and x["sampler"] not in DRAWING for x in samplers_made
     ):
         return None
-    kept = {name: made[name] for name in draw_options.KEPT if name in made}
-    return DrawOptions.of(draw_options.from_json(kept))
+    return DrawOptions.of(draw_options.from_json(_kept(made)))

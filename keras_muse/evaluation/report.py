@@ -27,6 +27,8 @@ _SETTING = (
 )
 # What stands in a row beside its scores.
 _BESIDE = ("shown", "true", "nearest")
+# Files that not every report has.
+_OPTIONAL = ("nearest.png", "pareto.png")
 
 
 def write_report(directory, rows, reconstructions, about):
@@ -42,7 +44,8 @@ def write_report(directory, rows, reconstructions, about):
     bring for the texts.
 
     Args:
-        directory: string. It appears whole or not at all.
+        directory: string. It appears whole or not at all, and has no pictures
+            of an earlier report; other files stay.
         rows: list of dicts from `evaluate`, each with `"split"` added.
         reconstructions: list of dicts from `evaluate_tokenizer`.
         about: dict of strings and numbers: what was measured, and how. Beside
@@ -78,6 +81,9 @@ def write_report(directory, rows, reconstructions, about):
             draw_nearest(rows, os.path.join(temporary, "nearest.png"))
         if any("on_front" in row for row in scores):
             draw_front(scores, os.path.join(temporary, "pareto.png"))
+        written = os.listdir(temporary)
+    for name in set(_OPTIONAL) - set(written):
+        pathlib.Path(directory, name).unlink(missing_ok=True)
     return beside_published(about, scores)
 
 

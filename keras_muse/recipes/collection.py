@@ -32,7 +32,7 @@ class Collection:
     Attributes:
         train: `ImageTextDataset`. The rows to train on.
         held_out: `ImageTextDataset` of rows that are never trained on, or
-            `None` where there are too few to part.
+            `None` where there are none.
         side: int. The median of the pictures' shorter sides.
     """
 
@@ -86,6 +86,7 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         )
     _check_number(pairs, fewest)
     by_what = "as given"
+    why_none = "They are too few to hold any out: all are trained on."
     if held_out is not None:
         held_out = _readable(_read(held_out, "held_out"))
         if held_out is None:
@@ -95,13 +96,15 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
             )
     elif others.num_examples:
         held_out, by_what = _readable(others), "by their `split`"
+        why_none = "None is held out: no picture of another `split` is whole."
+    elif any("split" in row for row in pairs.rows):
+        why_none = "All are of the `split` 'train': none is held out."
     elif pairs.num_examples >= FEWEST_TO_PART:
-        share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
-        parts = pairs.hold_out(share)
-        # Copies stay together: all may be on one side.
-        if all(part.num_examples for part in parts):
-            pairs, by_what = parts[0], "chosen by a hash"
-            held_out = _readable(parts[1])
+        pairs, others = _parted(pairs)
+        held_out, by_what = _readable(others), "chosen by a hash"
+        why_none = "None is held out: those a hash chooses are not whole."
+        if not others.num_examples:
+            why_none = "They are copies of one picture: none is held out."
     if held_out is not None:
         pairs = _without(pairs, held_out)
         _check_number(pairs, fewest)
@@ -109,7 +112,7 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         pairs = _styled(pairs, style)
         held_out = held_out and _styled(held_out, style)
     collection = Collection(pairs, held_out, _median_side(pairs))
-    print(_summary(collection, by_what))
+    print(_summary(collection, by_what, why_none))
     return collection
 
 
@@ -122,6 +125,23 @@ def _check_number(pairs, fewest):
             'lora_rank=16, style="my style"`. Received: '
             f"{pairs.num_examples} pictures"
         )
+
+
+def _parted(pairs):
+    """Pictures to train on, and others, chosen by a hash of their bytes.
+
+    Copies stay together. Of copies of one picture alone, none are others.
+    """
+    share = min(HELD_OUT_SHARE, MOST_HELD_OUT / pairs.num_examples)
+    parts = pairs.hold_out(share)
+    if all(part.num_examples for part in parts):
+        return parts
+    # By chance all are on one side.
+    smallest = min(filter(None, pairs.digests), default=None)
+    sides = [], []
+    for i, digest in enumerate(pairs.digests):
+        sides[digest == smallest].append(i)
+    return [pairs.select(x) for x in (sides if sides[0] else sides[::-1])]
 
 
 def _readable(held_out):
@@ -200,7 +220,7 @@ def _median_side(pairs):
     return int(statistics.median_low(sides))
 
 
-def _summary(collection, by_what):
+def _summary(collection, by_what, why_none):
     train, held_out = collection.train, collection.held_out
     texts = set(train.texts)
     lines = [
@@ -208,7 +228,7 @@ def _summary(collection, by_what):
         f"with {len(texts)} different captions, such as {show(min(texts))}."
     ]
     if held_out is None:
-        lines.append("They are too few to hold any out: all are trained on.")
+        lines.append(why_none)
     else:
         lines.append(
             f"{held_out.num_examples} others are held out, {by_what}: they "

@@ -1,7 +1,9 @@
 """What a training was asked for."""
 
 import dataclasses
+import hashlib
 import os
+import pathlib
 
 from keras_muse.recipes import sizes
 from keras_muse.recipes.drawings import NUM_SCORED
@@ -13,6 +15,7 @@ from keras_muse.runtime.checks import check_texts
 from keras_muse.samplers.seeds import NUM_SEEDS
 
 BUNDLED = "muse_emoji"
+WEIGHTS = (".h5", ".safetensors")  # what files of weights end in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +61,14 @@ class Options:
         if self.style is None:
             return
         (style,) = check_texts([self.style], "style")
-        if not style.strip():
+        # Captions end in the word already.
+        name = style.strip().removesuffix(" style").strip()
+        if not name or not name.isprintable():
             raise ValueError(
-                f"`style` must be a name, not empty. Received: style={style!r}"
+                "`style` must be a name, in one line and not empty. Received: "
+                f"style={style!r}"
             )
+        object.__setattr__(self, "style", name)
 
     def _check_preset(self):
         fixed = ("image_size", "base_image_size", "tokenizer", "base")
@@ -98,4 +105,18 @@ class Options:
         del about["minutes"]  # more of them are welcome
         if self.preset is not None and os.path.isdir(self.preset):
             about["preset"] = os.path.realpath(self.preset)
+            about["preset_weights"] = _digest_of_weights(self.preset)
         return {**about, "pictures": collection.fingerprint()}
+
+
+def _digest_of_weights(preset):
+    """A hash of all weights of a directory: another model may be put there."""
+    digest, preset = hashlib.sha256(), pathlib.Path(preset)
+    # Its own and those of its parts: deeper, a training may be at work.
+    for path in sorted([*preset.glob("*model*"), *preset.glob("*/*model*")]):
+        if path.suffix in WEIGHTS and path.is_file():
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(preset).as_posix()
+            digest.update(f"{name} {content}\n".encode())
+    return digest.hexdigest()

@@ -1,7 +1,5 @@
 """The recipe: the stages of a training, one after the other."""
 
-import os
-
 from keras_muse.data.token_shards.write import write_token_shards
 from keras_muse.evaluation import report
 from keras_muse.evaluation.muse_scores import evaluate
@@ -20,6 +18,7 @@ from keras_muse.recipes import card
 from keras_muse.recipes import drawings
 from keras_muse.recipes import losses
 from keras_muse.recipes import stages
+from keras_muse.recipes import work as places
 from keras_muse.recipes.acquaintance import distance
 from keras_muse.recipes.sizes import PRESET
 from keras_muse.runtime.devices import on_processor
@@ -172,7 +171,7 @@ class Recipe:
             self.collection,
             self.sizes.base_image_size,
             budget,
-            os.path.join(os.path.dirname(self.work.directory), "progress.png"),
+            self.work.beside(places.PROGRESS_FILE),
             self.options.seed,
         )
         # What a base has learned the paper's way goes on so.
@@ -251,25 +250,25 @@ class Recipe:
 
     # === What is left at the end ===
 
-    def finish(self, output):
+    def finish(self):
         """Saves the `Muse`, draws its sheet and scores it."""
         muse = self._muse(whole=True)
-        preset = os.path.join(output, "preset")
+        preset = self.work.beside(places.PRESET)
         muse.save_to_preset(preset)
         if self.options.lora_rank:
-            muse.base.save_lora_weights(os.path.join(output, "base.lora.h5"))
+            muse.base.save_lora_weights(self.work.beside(places.LORA_FILE))
         print("\nPictures")
-        path = os.path.join(output, "grid.png")
+        path = self.work.beside(places.GRID_FILE)
         size = muse.cascade.image_size
         drawings.draw_sheet(
             muse, preset, self.collection, size, path, self.options.seed
         )
-        self._score(muse, output)
+        self._score(muse, preset)
         card.write_card(preset, self, size)
         print(f"\nThe model is in {preset}, its pictures are in {path}")
         return muse
 
-    def _score(self, muse, output):
+    def _score(self, muse, preset):
         held_out = self.collection.held_out
         if held_out is None:
             print("No picture is held out: there is nothing to score with.")
@@ -285,8 +284,9 @@ class Recipe:
             seed=self.options.seed,
         )
         rows = [{"split": "held out", **row} for row in rows]
-        about = {"preset": os.path.join(output, "preset")}
-        report.write_report(os.path.join(output, "scores"), rows, [], about)
+        report.write_report(
+            self.work.beside(places.SCORES), rows, [], {"preset": preset}
+        )
         beside = ("seed", "num_pictures", "image_size", "split")
         beside += ("shown", "true")
         self.results["pictures"] = {

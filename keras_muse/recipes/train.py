@@ -72,7 +72,9 @@ def train(
         lora_rank: int. With `preset`: train low-rank additions of this rank
             alone, and save them as `base.lora.h5`, too.
         style: string. With `preset`: its name for what the pictures have in
-            common; the captions become `"<caption>, <style> style"`.
+            common; the captions become `"<caption>, <style> style"`, and so
+            does a prompt for a picture of that style. The word "style" at its
+            end is left out: `"my style"` is `"my"`.
         num_views: int. Views of each picture to train on: itself, and random
             parts. Defaults to more of few pictures than of many.
         random_flip: bool. Whether half of these are mirrored: not for
@@ -94,10 +96,11 @@ def train(
     muse = keras_muse.train("my_pictures/", "my_muse/", minutes=30)
     muse.generate("a red apple", seed=1)
 
-    keras_muse.train(
+    muse = keras_muse.train(
         "sixty_drawings/", "my_style/", minutes=10, preset="muse_emoji",
         lora_rank=16, style="my style",
     )
+    muse.generate("a red apple, my style", seed=1)
     ```
     """
     options = Options(
@@ -118,7 +121,7 @@ def train(
     output = os.fspath(check_path(output, "output"))
     keras.utils.set_random_seed(options.seed)
     fewest = FEWEST if preset is None else 1
-    collection = read_collection(pictures, held_out, style, fewest)
+    collection = read_collection(pictures, held_out, options.style, fewest)
     work = Work(output, options.identity(collection))
     if faster := faster_backend():
         print(
@@ -133,4 +136,4 @@ def train(
     recipe.write_tokens()
     recipe.train_base()
     recipe.train_super_res()
-    return recipe.finish(output)
+    return recipe.finish()

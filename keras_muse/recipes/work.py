@@ -8,6 +8,11 @@ from keras_muse.files.whole import write_json
 
 TRAINING_FILE = "training.json"
 SIZES_FILE = "sizes.json"
+# What stands beside `work`, and is written anew by each start.
+PRESET, SCORES = "preset", "scores"
+GRID_FILE, PROGRESS_FILE = "grid.png", "progress.png"
+LORA_FILE = "base.lora.h5"
+LEFT = (PRESET, SCORES, GRID_FILE, PROGRESS_FILE, LORA_FILE)
 
 
 class Work:
@@ -23,17 +28,23 @@ class Work:
     """
 
     def __init__(self, output, about):
+        self.output = output
         self.directory = os.path.join(output, "work")
         self._about = about
         path = self.path(TRAINING_FILE)
         if os.path.exists(path):
             self._check(output, read_object(path), about)
-        elif self._is_used() or os.path.exists(os.path.join(output, "preset")):
+        elif others := self._others():
             raise ValueError(
-                "`output` must be new, or a directory of this training. Give "
-                f"another one. Received: output={output!r}, with files of "
-                "something else"
+                "`output` must be new, or a directory of this training, which "
+                f"writes {others[0]} there. Give another one. Received: "
+                f"output={output!r}, with {', '.join(others)} of something else"
             )
+
+    def _others(self):
+        """Names of what is there, and would be replaced."""
+        others = [x for x in LEFT if os.path.lexists(self.beside(x))]
+        return ["work", *others] if self._is_used() else others
 
     def _is_used(self):
         """Whether there is more than a kill leaves at the very beginning."""
@@ -52,6 +63,10 @@ class Work:
                 "another one, or what it was begun with. Received: "
                 f"output={output!r}, begun with other {', '.join(others)}"
             )
+
+    def beside(self, name):
+        """The path of one of `LEFT`."""
+        return os.path.join(self.output, name)
 
     def path(self, *names):
         return os.path.join(self.directory, *names)

@@ -17,6 +17,8 @@ NAMES = {
     "remdm": ReMDMSampler,
     "resampling": ResamplingSampler,
 }
+# Names of those that draw a picture; the other one is that of `Muse.edit`.
+DRAWING = tuple(sorted(set(NAMES) - {"resampling"}))
 
 
 def get(sampler, argument="sampler", **arguments):

@@ -11,12 +11,14 @@ from PIL import PngImagePlugin
 import keras_muse
 from keras_muse import cli
 from keras_muse.models import PictureTextScorer
+from keras_muse.muse.muse import Muse
 from keras_muse.samplers import ConfidenceSampler
 from tests.helpers.drawing_commands import drawn
 from tests.helpers.drawing_commands import generate
 from tests.helpers.drawing_commands import numbered
 from tests.helpers.drawing_commands import pixels
 from tests.helpers.drawing_commands import said
+from tests.helpers.tiny_muse import shared_muse
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -83,6 +85,32 @@ def test_what_is_said_takes_the_place_of_what_is_remembered():
     expected = drawn("a cat", seed=3, num_images_per_prompt=2)
     for path, image in zip(numbered("d"), expected, strict=True):
         np.testing.assert_array_equal(pixels(path), image)
+
+
+def test_guidance_that_is_given_is_that_of_both_stages_where_one_was(
+    monkeypatch,
+):
+    muse = shared_muse()
+    monkeypatch.setattr(Muse, "from_preset", lambda preset: muse)
+    steps = ("--super-res-num-steps", 1)
+    own = ("--super-res-guidance-scale", 1.0)
+    generate("a cat", "--output", "a.png", "--seed", 3, *steps)
+    generate("a cat", "--output", "b.png", "--seed", 3, *steps, *own)
+
+    def scales(*arguments):
+        arguments = ("--preset", "mine", "--overwrite", *arguments)
+        arguments += ("--output", "c.png", "--guidance-scale", 5)
+        cli.main(["generate", *map(str, arguments)])
+        made = keras_muse.read_parameters("c.png")
+        return made["guidance_scale"], made["super_res_guidance_scale"]
+
+    assert scales("--from", "a.png") == (5.0, 5.0)
+    assert scales("--from", "b.png") == (5.0, 1.0)
+    assert scales("--from", "a.png", *own) == (5.0, 1.0)
+    # As a fresh command has it, of a model with a scale of its own.
+    defaults = {**muse.generation_defaults, "super_res_guidance_scale": 3.0}
+    monkeypatch.setattr(muse, "generation_defaults", defaults)
+    assert scales("--from", "a.png") == (5.0, 3.0)
 
 
 def test_all_pictures_of_a_sheet_are_drawn_again():

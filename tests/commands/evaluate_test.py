@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from keras_muse import cli
 from keras_muse import data
 from keras_muse import metrics
 from keras_muse import read_parameters
+from keras_muse.commands import evaluate as command
 from keras_muse.data.emoji import BUNDLED
 from keras_muse.evaluation import muse_scores
 from keras_muse.evaluation import protocols
@@ -126,6 +128,14 @@ def test_another_temperature_is_that_of_both_stages(
     for name, sampler in own.items():
         expected = dataclasses.replace(sampler, temperature=0.7)
         assert given[name] == expected
+
+
+def test_only_a_model_of_two_stages_has_steps_of_the_second():
+    options = types.SimpleNamespace(super_res_num_steps=None)
+    for cascade in (True, False):
+        muse = shared_muse(cascade=cascade)
+        settings = command._draw_settings(muse, options, {})
+        assert ("super_res_num_steps" in settings) is cascade
 
 
 def test_a_later_split_that_fails_keeps_the_first(

@@ -1,13 +1,13 @@
 import pytest
 
 from keras_muse import cli
-from keras_muse.commands import recipe
+from keras_muse.recipes import quickstart
 
 
 def test_quickstart_passes_its_options_on(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        recipe, "quickstart", lambda *arguments: calls.append(arguments)
+        quickstart, "quickstart", lambda *arguments: calls.append(arguments)
     )
     cli.main(["quickstart", "--output", "here"])
     cli.main(

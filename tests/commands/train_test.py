@@ -13,18 +13,18 @@ def test_train_passes_its_options_on(monkeypatch):
     module = importlib.import_module("keras_muse.recipes.train")
     calls = []
     monkeypatch.setattr(
-        module, "train", lambda *x, **options: calls.append((x, options))
+        module, "train", lambda **arguments: calls.append(arguments)
     )
     cli.main(["train", "pictures", "--output", "here", "--minutes", "5"])
     flags = "--preset p --lora 4 --style ink --random-flip --seed 3".split()
     cli.main(["train", "pictures", "--output", "here", *flags])
-    (first, plain), (second, fine_tuned) = calls
-    assert first == ("pictures", "here", 5.0)
-    assert second == ("pictures", "here", 30.0)
+    first, second = calls
+    given = {"pictures": "pictures", "output": "here"}
+    defaults = inspect.getfullargspec(train).kwonlydefaults
     # Every argument of the function is an option of the command.
-    assert plain == inspect.getfullargspec(train).kwonlydefaults
-    assert fine_tuned == {
-        **plain,
+    assert first == {**given, "minutes": 5.0, **defaults}
+    assert second == {
+        **{**given, "minutes": 30.0, **defaults},
         **{"preset": "p", "lora_rank": 4, "style": "ink"},
         **{"random_flip": True, "seed": 3},
     }

@@ -159,6 +159,18 @@ def test_a_mask_is_white_paint():
     assert decode_mask(encode(Image.fromarray(grey > 127))).tolist() == expected
 
 
+def test_what_is_transparent_of_sixteen_bits_is_white_and_no_paint():
+    """Of greys that are one in 8 bits, one alone is transparent."""
+    grey = np.array([[0, 1, 32896, 65535]], "uint16")
+    for transparent, place in ((0, 0), (1, 1), (65535, 3)):
+        file = io.BytesIO()
+        Image.fromarray(grey).save(file, "PNG", transparency=transparent)
+        expected, paint = [0, 0, 128, 255], [False, False, True, True]
+        expected[place], paint[place] = 255, False
+        assert decode(file.getvalue())[0, :, 0].tolist() == expected
+        assert decode_mask(file.getvalue()).tolist() == [paint]
+
+
 def test_the_size_of_a_header_is_that_of_the_turned_picture():
     for orientation in range(1, 9):
         exif = Image.Exif()

@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import io
+import json
 import os
 import pathlib
 import socket
@@ -12,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from keras_muse import samplers
 from keras_muse.demo import limits
@@ -149,6 +151,69 @@ def test_a_downloaded_picture_restores_them_in_another_session(
     assert other.fetch(again) == content
 
 
+def taken(visitor, **changes):
+    """What the page says and shows of a picture that remembers this."""
+    made = {
+        **{"task": "generate", "prompt": "a cat", "seed": 7, "num_steps": 2},
+        **{"guidance_scale": 3.0, "sampler": {"sampler": "confidence"}},
+        **{"preset": "tiny", "version": "0", **changes},
+    }
+    texts = PngInfo()
+    texts.add_text("keras_muse", json.dumps(made))
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG", pnginfo=texts)
+    upload = visitor.upload("a.png", file.getvalue())
+    ((_, words, _, *restored),) = visitor.call("take", upload)
+    return words, restored
+
+
+def test_what_is_beyond_the_page_is_brought_within_and_said(visitor):
+    hot = {"sampler": "confidence", "temperature": 2.5}
+    words, restored = taken(
+        visitor, num_steps=100, guidance_scale=12, sampler=hot
+    )
+    assert words == (
+        "Seed 7: its settings are restored, but for num steps, guidance scale, "
+        "temperature."
+    )
+    shown = restored[4:8]
+    assert shown == [64, 10, "confidence", 2]
+    assert draw(visitor, settings=(2, *shown[1:]))
+    resampling = {"sampler": "resampling"}
+    edited = {"task": "edit", "sampler": resampling, "guidance_scale": 12}
+    words, restored = taken(visitor, num_steps=300, **edited)
+    assert restored[8:10] == [200, 10]
+    assert "but for num steps, guidance scale" in words
+
+
+def test_what_is_not_restored_is_said(visitor):
+    words, _ = taken(visitor, task="outpaint", padding=[8, 0, 0, 8])
+    assert "restored, but for padding. It was drawn on another" in words
+    own = {"sampler": "resampling", "mask_ratio": 0.5, "top_k": 9}
+    words, _ = taken(visitor, task="edit", sampler=own)
+    assert "restored, but for top k, mask ratio. It" in words
+    words, restored = taken(visitor, sampler=own)
+    assert words == "Seed 7: its words are restored, no settings."
+    assert restored[0] == "a cat"
+
+
+def test_settings_that_are_not_seen_are_said_and_end_with_the_picture(visitor):
+    own = {"sampler": "confidence", "top_k": 1}
+    words, restored = taken(visitor, sampler=own)
+    assert words == (
+        "Seed 7: its settings are restored. With what the page does not show: "
+        "top k."
+    )
+    *_, (image, *_) = draw(visitor, settings=restored[4:8])
+    plain = expected([7])[0]
+    assert (pixels(visitor, image) != plain).any()
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG")
+    visitor.call("take", visitor.upload("b.png", file.getvalue()))
+    *_, (image, *_) = draw(visitor, settings=restored[4:8])
+    np.testing.assert_array_equal(pixels(visitor, image), plain)
+
+
 def test_painted_parts_are_drawn_anew_and_no_others(visitor):
     *_, (image, *_) = draw(visitor)
     before = pixels(visitor, image)
@@ -253,6 +318,20 @@ def test_a_full_queue_refuses_and_loses_nothing(visitor):
         assert 2 <= len(waiting) < 8
         for visitor in waiting:
             assert len(list(visitor.outputs())[-1][2]) == 2
+
+
+@pytest.mark.skipif(
+    server._error_of("::1", 0) is not None, reason="there is no IPv6 here"
+)
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_address_may_be_of_ipv6(host):
+    muse = shared_muse(cascade=False)
+    with server.serving(muse, "tiny", host) as address:
+        assert address.startswith("http://[::1]:")
+        assert len(draw(Visitor(address))[-1][2]) == 1
+        # Only what is this machine's own is asked for under another name.
+        answer = Visitor(address).http.get("/", headers={"host": "a.b"})
+        assert answer.status_code == (403 if host == "::1" else 200)
 
 
 # === What is not given away ===

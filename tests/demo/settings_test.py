@@ -99,3 +99,37 @@ def test_a_sampler_that_the_page_does_not_have_is_not_recalled(name):
     assert settings.recalled(made) == OWN
     made[name] = samplers.describe(samplers.get("resampling"))
     assert settings.recalled(made) is None
+
+
+def test_what_is_beyond_the_page_is_brought_within():
+    own = DrawOptions(
+        num_steps=100,
+        super_res_num_steps=300,
+        guidance_scale=12.0,
+        sampler=ConfidenceSampler(temperature=0.05, top_k=3),
+    )
+    found = settings.within_limits(own)
+    assert Settings.of(found) == Settings(64, 10.0, "confidence", 0.1)
+    assert found.super_res_guidance_scale == 10.0  # as that of the base
+    assert found.super_res_num_steps == 64 and found.sampler.top_k == 3
+    Settings.of(found).options(found)
+    hot = dataclasses.replace(own, sampler=ConfidenceSampler(temperature=2.5))
+    assert settings.within_limits(hot).sampler.temperature == 2
+    assert settings.within_limits(OWN) == OWN
+
+
+def test_settings_that_differ_are_named():
+    (made,) = parameters.describe(
+        shared_muse(), ["a cat"], seeds=[1], preset="tiny", options=OWN
+    )
+    assert settings.differing(made, OWN) == []
+    other = dataclasses.replace(
+        OWN,
+        super_res_num_steps=9,
+        sampler=samplers.get("halton"),
+        super_res_sampler=ConfidenceSampler(temperature=0.8, top_k=2),
+    )
+    assert settings.differing(made, other) == [
+        *("super res num steps", "sampler"),
+        *("super res temperature", "super res top k"),
+    ]

@@ -7,6 +7,8 @@ from PIL import Image
 
 from keras_muse.evaluation import report
 
+NEAR_IMAGES = ("drawn", "images")
+
 
 def row(distance, gain, split="all", **changes):
     return {
@@ -45,6 +47,21 @@ def test_writes_all_files(tmp_path):
     assert "| all | 2 | 24 | 2 | 0.5 | 1 | True |" in text and "20.12" in text
     sheet = Image.open(directory / "sheet.png")
     assert sheet.width > 2 * 128 and sheet.height > 3 * 128
+
+
+def test_no_picture_of_an_earlier_report_stays(tmp_path):
+    near = {
+        **{name: np.zeros((1, 16, 16, 3), "uint8") for name in NEAR_IMAGES},
+        **{"prompts": ["a"], "distances": [0.5], "texts": ["b"]},
+    }
+    rows = [row(1.0, 0.1, nearest=near), row(2.0, 0.5, num_steps=24)]
+    report.write_report(str(tmp_path), rows, [], {})
+    (tmp_path / "notes.txt").write_text("mine")
+    names = {"nearest.png", "pareto.png"}
+    assert names < {x.name for x in tmp_path.iterdir()}
+    report.write_report(str(tmp_path), [row(2.0, 0.5)], [], {})
+    found = {x.name for x in tmp_path.iterdir()}
+    assert found == {"notes.txt", "scores.json", "scores.md", "sheet.png"}
 
 
 def test_seeds_are_told_as_means_and_spreads(tmp_path):

@@ -141,13 +141,40 @@ def test_what_is_no_collection_is_named(pictures):
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
-def test_copies_of_one_picture_are_trained_on(tmp_path, fraction, monkeypatch):
-    """Whatever their hash is: they stay together, and some must be left."""
+def test_some_are_held_out_by_any_hash(tmp_path, fraction, monkeypatch, capsys):
+    """But of copies of one picture: they stay together, and some are left."""
     folder = write_pictures(tmp_path / "pictures", 20, "a wall")
+    (folder / "5.png").write_bytes((folder / "6.png").read_bytes())
     monkeypatch.setattr(hold_out, "digest_fraction", lambda _: fraction)
+    collection = read_collection(folder, fewest=1)
+    assert collection.held_out.num_examples in (1, 2)
+    digests = set(collection.held_out.digests)
+    assert digests == {min([*digests, *collection.train.digests])}
+    assert not digests & set(collection.train.digests)
+    for path in folder.glob("*.png"):
+        path.write_bytes((folder / "0.png").read_bytes())
+    capsys.readouterr()
     collection = read_collection(folder, fewest=1)
     assert collection.train.num_examples == 20
     assert collection.held_out is None
+    assert "They are copies of one picture" in capsys.readouterr().out
+
+
+def test_why_none_is_held_out(tmp_path, capsys):
+    folder = write_pictures(tmp_path / "pictures", 21, size=(64, 64))
+    with_splits(folder, ["train"] * 21)
+    assert read_collection(folder, fewest=1).held_out is None
+    assert "All are of the `split` 'train'" in capsys.readouterr().out
+    with_splits(folder, ["train"] * 20 + ["test"])
+    whole = (folder / "20.png").read_bytes()
+    (folder / "20.png").write_bytes(whole[:-30])
+    with pytest.warns(UserWarning, match="is skipped"):
+        assert read_collection(folder, fewest=1).held_out is None
+    said = capsys.readouterr().out
+    assert "no picture of another `split` is whole" in said
+    few = write_pictures(tmp_path / "few", 3)
+    read_collection(few, fewest=1)
+    assert "They are too few to hold any out" in capsys.readouterr().out
 
 
 def test_what_is_given_as_held_out_has_the_style_too(tmp_path):

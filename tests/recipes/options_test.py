@@ -18,6 +18,8 @@ from keras_muse.recipes.options import Options
         ({"preset": "a", "image_size": 64}, "`image_size` is that of `preset`"),
         ({"preset": "a", "from_scratch": True}, "`from_scratch`"),
         ({"preset": "a", "style": " "}, "`style`.*Received: style=' '"),
+        ({"preset": "a", "style": "ink\nand pen"}, "one line.*'ink"),
+        ({"preset": "a", "style": "ink\x1b[1m"}, "`style`.*Received"),
         ({"preset": "a", "style": 5}, "`style`.*string"),
         ({"preset": "a", "lora_rank": 0}, "`lora_rank`.*lora_rank=0"),
         ({"tokenizer": "muse_base_tiny"}, "`tokenizer`.*vqgan_f4_tiny"),
@@ -30,6 +32,12 @@ from keras_muse.recipes.options import Options
 def test_what_cannot_be_asked_for(options, words):
     with pytest.raises(ValueError, match=words):
         Options(**{"minutes": 1, **options})
+
+
+@pytest.mark.parametrize("style", ["my", "my style", " my  style "])
+def test_a_style_may_be_called_one(style):
+    """Captions end in the word, which is not said twice."""
+    assert Options(minutes=1, preset="a", style=style).style == "my"
 
 
 def test_values_of_any_library_are_kept_as_json_knows_them(tmp_path):
@@ -58,5 +66,18 @@ def test_a_directory_is_the_same_however_it_is_written(tmp_path, monkeypatch):
         for preset in ("mine", "mine/", "./mine", str(tmp_path / "mine"))
     }
     assert found == {os.path.realpath(tmp_path / "mine")}
+    found = Options(minutes=1, preset="mine").identity(collection)
+    (tmp_path / "mine" / "base").mkdir()
+    for content in (b"a", b"b"):
+        (tmp_path / "mine" / "base" / "model.weights.h5").write_bytes(content)
+        other = Options(minutes=1, preset="mine").identity(collection)
+        assert other["preset_weights"] != found["preset_weights"]
+        found = other
+    (tmp_path / "mine" / "README.md").write_text("a card")
+    # And what is trained may lie in it.
+    (tmp_path / "mine" / "out" / "preset").mkdir(parents=True)
+    for name in ("base.lora.h5", "preset/model.weights.h5"):
+        (tmp_path / "mine" / "out" / name).write_bytes(b"c")
+    assert Options(minutes=1, preset="mine").identity(collection) == found
     named = Options(minutes=1, preset="muse_emoji")
     assert named.identity(collection)["preset"] == "muse_emoji"

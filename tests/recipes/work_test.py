@@ -19,6 +19,22 @@ def test_a_directory_belongs_to_one_training(tmp_path):
         Work(str(tmp_path / "other"), {})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["preset", "scores", "grid.png", "progress.png", "base.lora.h5"],
+)
+def test_nothing_of_somebody_elses_is_replaced(tmp_path, name):
+    mine = tmp_path / name
+    mine.write_text("mine")
+    with pytest.raises(ValueError, match=f"`output`.*, with {name} of some"):
+        Work(str(tmp_path), {})
+    mine.rename(tmp_path / "picture.png")  # it may stand beside others
+    work = Work(str(tmp_path), {"seed": 0})
+    work.once("sizes.json", dict)
+    (tmp_path / name).write_text("of this training")
+    Work(str(tmp_path), {"seed": 0})
+
+
 def test_what_a_kill_leaves_at_the_very_beginning_is_nothing(tmp_path):
     begun = tmp_path / "out" / "work"
     begun.mkdir(parents=True)

@@ -10,8 +10,8 @@ from PIL import Image
 from keras_muse import Muse
 from keras_muse import data
 from keras_muse import read_parameters
-from keras_muse.commands import recipe
 from keras_muse.data.emoji import BUNDLED
+from keras_muse.recipes import quickstart
 from keras_muse.recipes import stages
 from keras_muse.recipes.recipe import SHARES
 from tests.helpers import small_training
@@ -40,11 +40,11 @@ def run(tiny_sizes, tmp_path_factory):
     record = tiny_sizes
     record.kill_at = "MuseSuperRes"
     with pytest.raises(small_training.Killed):
-        recipe.quickstart(str(output), minutes=0.02)
+        quickstart.quickstart(str(output), minutes=0.02)
     assert record.fitted == ["VQGANTokenizer", "MuseBase"]
     assert not (output / "preset").exists()
     record.kill_at, record.fitted = None, []
-    muse = recipe.quickstart(str(output), minutes=0.02)
+    muse = quickstart.quickstart(str(output), minutes=0.02)
     return record, output, muse
 
 
@@ -88,14 +88,14 @@ def test_more_minutes_leave_the_tokens_their_meaning(run):
     minutes = (clock["spent"] + 1) / SHARES[True, True]["tokenizer"] / 60
     record.kill_at = "MuseBase"
     with pytest.raises(small_training.Killed):
-        recipe.quickstart(str(output), minutes=minutes)
+        quickstart.quickstart(str(output), minutes=minutes)
     assert record.fitted == [] and len(record.pairs) == 1
 
 
 def test_run_again_it_trains_nothing(run):
     record, output, muse = run
     record.fitted, record.kill_at = [], None
-    again = recipe.quickstart(str(output), minutes=0.02)
+    again = quickstart.quickstart(str(output), minutes=0.02)
     assert record.fitted == [] and len(record.pairs) == 1
     for part in ("base", "image_tokenizer", "super_res"):
         for a, b in zip(
@@ -119,7 +119,7 @@ def test_no_test_row_is_trained_on(run):
     names = [row["name"] for row in pairs.rows]
     assert {split_of[name] for name in names} == {"train"}
     # And the tokenizer saw the pictures of these rows, no others.
-    images, _ = pairs.resized(recipe.LARGE).as_arrays()
+    images, _ = pairs.resized(quickstart.LARGE).as_arrays()
     ((small, large),) = record.pictures
     np.testing.assert_array_equal(large, images)
     assert small.shape == (len(images), 32, 32, 3)
@@ -130,10 +130,10 @@ def test_no_test_row_is_trained_on(run):
 def test_held_out_pictures_are_those_of_their_split(tiny_sizes):
     seen = {}
     for split in data.emoji.SPLITS:
-        pairs = recipe.load_pictures(split)
+        pairs = quickstart.load_pictures(split)
         assert {row["split"] for row in pairs.rows} == {split}
-        assert {row["style"] for row in pairs.rows} <= set(recipe.STYLES)
-        assert {row["group"] for row in pairs.rows} <= set(recipe.GROUPS)
+        assert {row["style"] for row in pairs.rows} <= set(quickstart.STYLES)
+        assert {row["group"] for row in pairs.rows} <= set(quickstart.GROUPS)
         images, _ = pairs.as_arrays()
         assert images.dtype == "uint8" and images.shape[1:] == (64, 64, 3)
         seen[split] = {row["name"] for row in pairs.rows}

@@ -5,10 +5,7 @@ minutes it is given.
 """
 
 from keras_muse import data
-from keras_muse.recipes.drawings import SAMPLER
 from keras_muse.recipes.train import train
-
-__all__ = ["GROUPS", "LARGE", "SAMPLER", "SMALL", "STYLES", "quickstart"]
 
 SMALL, LARGE = 32, 64  # pixels, out of the base and of the super-res model
 STYLES = ("fluent 3d", "noto", "twemoji")
