@@ -111,7 +111,7 @@ def write_whole(directory):
     _remove_abandoned(place, prefix)
     with _errors_name(directory, os.path.join(place, prefix)):
         temporary = tempfile.mkdtemp(dir=place, prefix=prefix)
-    with _errors_name(directory, temporary), _claimed(temporary):
+    with _errors_name(directory, temporary), claimed(temporary):
         try:
             yield temporary
             if place == directory:
@@ -249,18 +249,34 @@ def _umask():
 
 
 @contextlib.contextmanager
-def _claimed(directory):
-    """Holds a lock on a directory, which ends with the process."""
+def claimed(directory):
+    """Holds a lock on a directory, which ends with the process.
+
+    Args:
+        directory: string. It is there.
+
+    Yields:
+        bool. Whether nobody else holds it, as far as can be known: not every
+        system has locks.
+    """
     if fcntl is None:
-        yield
+        yield True
         return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield _is_locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor):
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _remove_abandoned(parent, prefix):

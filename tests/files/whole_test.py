@@ -195,6 +195,21 @@ def test_links_to_folders_and_modes_of_subfolders_stay(tmp_path):
         assert (target / name / "b.txt").read_text() == "b"
 
 
+def test_a_directory_is_claimed_once(tmp_path, monkeypatch):
+    def claims():
+        with whole.claimed(tmp_path) as first, whole.claimed(tmp_path) as more:
+            return first, more
+
+    for _ in range(2):  # the lock has an end
+        assert claims() == (True, False)
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(whole.fcntl, "flock", refuse)
+    assert claims() == (True, True)
+
+
 def test_a_directory_that_cannot_be_moved_keeps_its_place(
     tmp_path, monkeypatch
 ):
