@@ -31,7 +31,8 @@ _WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)|model\.safetensors")
 def write_whole_file(path, overwrite=True):
     """Gives a temporary path, whose file moves to its place at the end.
 
-    After an error nothing has been written.
+    After an error nothing has been written. What a link leads to is written,
+    and the link stays; a file that is replaced hands its mode on.
 
     Args:
         path: string or path. Where the file shall be; missing directories are
@@ -42,6 +43,8 @@ def write_whole_file(path, overwrite=True):
         FileExistsError: if it is there and may not be replaced.
     """
     path = pathlib.Path(path)
+    if path.is_symlink():
+        path = pathlib.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The endings stay: formats are told from them. The rest may be as long as
     # a name can be.
@@ -52,6 +55,8 @@ def write_whole_file(path, overwrite=True):
             yield str(temporary)
             if not overwrite:
                 _claim(temporary, path)
+            elif path.exists():
+                shutil.copymode(path, temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -195,6 +195,21 @@ def test_links_to_folders_and_modes_of_subfolders_stay(tmp_path):
         assert (target / name / "b.txt").read_text() == "b"
 
 
+def test_a_file_keeps_its_mode_and_the_link_that_leads_to_it(tmp_path):
+    (tmp_path / "disk").mkdir()
+    path, link = tmp_path / "disk" / "a.json", tmp_path / "a.json"
+    path.write_text("old")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    whole.write_json(link, "new")
+    assert link.readlink() == path and path.read_text() == '"new"'
+    assert path.stat().st_mode & 0o777 == 0o600
+    # Also where the link leads to nothing yet.
+    path.unlink()
+    whole.write_json(link, "newer")
+    assert link.readlink() == path and path.read_text() == '"newer"'
+
+
 def test_a_directory_is_claimed_once(tmp_path, monkeypatch):
     def claims():
         with whole.claimed(tmp_path) as first, whole.claimed(tmp_path) as more:
