@@ -87,21 +87,5 @@ def spans_processes():
     return not _leaf().are_local(current.device_mesh.backend_mesh)
 
 
-def num_replicas():
-    """Into how many parts the current distribution splits a batch."""
-    current = keras.distribution.distribution()
-    return 1 if current is None else current.num_model_replicas
-
-
-def num_local_replicas():
-    """Into how many parts it splits the rows that this process gives."""
-    current = keras.distribution.distribution()
-    if current is None:
-        return 1
-    # A replica may lie on the devices of several processes.
-    num_processes = current.num_processes
-    return max(1, current.num_model_replicas // num_processes)
-
-
 def _leaf():
     return importlib.import_module("keras_muse.data._jax")

@@ -41,12 +41,6 @@ def open_hdf5(path):
             yield file
 
 
-def check_hdf5(path):
-    """Raises unless `open_hdf5` opens a file."""
-    with open_hdf5(path):
-        pass
-
-
 def check_weights(path, largest):
     """Raises unless a file holds finite weights, none of them too large.
 

@@ -31,7 +31,8 @@ _WEIGHTS = re.compile(r"model(_\d{5})?\.weights\.(h5|json)|model\.safetensors")
 def write_whole_file(path, overwrite=True):
     """Gives a temporary path, whose file moves to its place at the end.
 
-    After an error nothing has been written.
+    After an error nothing has been written. What a link leads to is written,
+    and the link stays; a file that is replaced hands its mode on.
 
     Args:
         path: string or path. Where the file shall be; missing directories are
@@ -42,6 +43,8 @@ def write_whole_file(path, overwrite=True):
         FileExistsError: if it is there and may not be replaced.
     """
     path = pathlib.Path(path)
+    if path.is_symlink():
+        path = pathlib.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The endings stay: formats are told from them. The rest may be as long as
     # a name can be.
@@ -52,6 +55,8 @@ def write_whole_file(path, overwrite=True):
             yield str(temporary)
             if not overwrite:
                 _claim(temporary, path)
+            elif path.exists():
+                shutil.copymode(path, temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -111,7 +116,7 @@ def write_whole(directory):
     _remove_abandoned(place, prefix)
     with _errors_name(directory, os.path.join(place, prefix)):
         temporary = tempfile.mkdtemp(dir=place, prefix=prefix)
-    with _errors_name(directory, temporary), _claimed(temporary):
+    with _errors_name(directory, temporary), claimed(temporary):
         try:
             yield temporary
             if place == directory:
@@ -249,18 +254,34 @@ def _umask():
 
 
 @contextlib.contextmanager
-def _claimed(directory):
-    """Holds a lock on a directory, which ends with the process."""
+def claimed(directory):
+    """Holds a lock on a directory, which ends with the process.
+
+    Args:
+        directory: string. It is there.
+
+    Yields:
+        bool. Whether nobody else holds it, as far as can be known: not every
+        system has locks.
+    """
     if fcntl is None:
-        yield
+        yield True
         return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield _is_locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor):
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _remove_abandoned(parent, prefix):

@@ -57,6 +57,11 @@ def looked_at(x, argument):
         `(x, inputs)`: the data, and what is to be checked.
     """
     x = as_native(x)
+    if isinstance(x, keras.utils.PyDataset) and x.num_batches == 0:
+        raise ValueError(
+            f"`{argument}` must not be empty. Received: a "
+            f"{type(x).__name__} without a batch"
+        )
     if not isinstance(x, types.GeneratorType):
         return x, x
     batches = (b if isinstance(b, tuple) else (as_native(b),) for b in x)

@@ -12,6 +12,7 @@ from keras_muse.ops.pixel_masks import fill_masked
 from keras_muse.runtime.batches import in_full_batches
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_choice
+from keras_muse.runtime.checks import check_model
 from keras_muse.runtime.checks import show
 
 MID_GREY = 128
@@ -150,18 +151,20 @@ def check_parts(
 ):
     """Refuses parts of a `Muse` that do not fit together."""
     for name, part, attribute in (
-        ("text_encoder", text_encoder, "encode"),
+        # What strings and bytes, which are encoded and decoded, do not have.
+        ("text_encoder", text_encoder, "text_dim"),
         ("base", base, "generate"),
-        ("image_tokenizer", image_tokenizer, "decode"),
+        ("image_tokenizer", image_tokenizer, "downsampling_factor"),
         ("super_res", super_res, "low_res_codebook_size"),
-        ("high_res_image_tokenizer", high_res_image_tokenizer, "decode"),
+        (
+            "high_res_image_tokenizer",
+            high_res_image_tokenizer,
+            "downsampling_factor",
+        ),
     ):
         is_needed = name in ("text_encoder", "base", "image_tokenizer")
-        if (part is not None or is_needed) and not hasattr(part, attribute):
-            raise ValueError(
-                f"`{name}` must be a model, as the parts of a `Muse` are. "
-                f"Received: {name}={show(part)}"
-            )
+        if part is not None or is_needed:
+            check_model(part, name, attribute)
     if hasattr(base, "low_res_codebook_size"):
         raise ValueError(
             "`base` must draw from texts alone, as `MuseBase` does. Received: "

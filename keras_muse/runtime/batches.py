@@ -88,13 +88,24 @@ def pad_rows(array, num_rows):
 # === Under a distribution ===
 
 
-def round_up_to_devices(batch_size):
-    """Rounds a batch up to what the devices can share equally."""
+def num_replicas():
+    """Into how many parts the current distribution splits a batch."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.num_model_replicas
+
+
+def num_local_replicas():
+    """Into how many parts it splits the rows that this process gives."""
     distribution = keras.distribution.distribution()
     if distribution is None:
-        return batch_size
-    replicas = distribution.num_model_replicas
-    return -(-batch_size // replicas) * replicas
+        return 1
+    # A replica may lie on the devices of several processes.
+    return max(1, num_replicas() // distribution.num_processes)
+
+
+def round_up_to_devices(batch_size):
+    """Rounds a batch up to what the devices can share equally."""
+    return -(-batch_size // num_replicas()) * num_replicas()
 
 
 def check_whole_batches(
@@ -111,13 +122,7 @@ def check_whole_batches(
         validation_split: float, as in `fit`. Part of arrays that is left for
             validation.
     """
-    distribution = keras.distribution.distribution()
-    devices = 1
-    if distribution is not None:
-        # Each process gives its own part of a batch.
-        devices = max(
-            1, distribution.num_model_replicas // distribution.num_processes
-        )
+    devices = num_local_replicas()
     parts = devices * gradient_accumulation_steps
     if parts == 1:
         return

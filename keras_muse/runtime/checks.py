@@ -164,6 +164,16 @@ def check_function(value, argument):
     return value
 
 
+def check_model(value, argument, attribute):
+    """A model, known by an attribute, as it came."""
+    if not hasattr(value, attribute):
+        raise ValueError(
+            f"`{argument}` must be a model, one with `{attribute}`. Received: "
+            f"{argument}={show(value)}"
+        )
+    return value
+
+
 def check_path(value, argument):
     """A path of a file system or an object store, as a string."""
     path = value if isinstance(value, str) else None

@@ -1,6 +1,7 @@
 """Which rows are never trained on."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from keras_muse.data import ImageTextDataset
 from keras_muse.data.hold_out import digest_fraction
 from keras_muse.data.hold_out import split_rows
+from keras_muse.data.sources import Row
 from keras_muse.data.sources.row import content_digest
+from tests.helpers.picture_rows import give
+from tests.helpers.picture_rows import ids
 from tests.helpers.picture_rows import make_rows
 
 
@@ -38,6 +42,36 @@ def test_what_is_held_out_follows_from_the_pictures_alone():
     assert set(hold_out(rows, 0.1)[1]) < set(held_out)
     with pytest.raises(ValueError, match="`share`.*Received: share=1"):
         hold_out(rows, 1)
+
+
+def test_of_each_part_some_can_be_held_out_again():
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (400, 2, 2, 3)).astype("uint8")
+    rows = [
+        Row(f"{index}.png", ("a",), functools.partial(give, picture))
+        for index, picture in enumerate(pictures)
+    ]
+    train, rest = ImageTextDataset(rows, image_size=2).hold_out(0.3)
+    parts = [*train.hold_out(0.2), *rest.hold_out(0.5)]
+    names = [{row["name"] for row in part.rows} for part in parts]
+    assert set().union(*names) == {row.name for row in rows}
+    sizes = [len(part) for part in names]
+    assert sum(sizes) == 400  # none is in two parts
+    np.testing.assert_allclose(sizes, [224, 56, 60, 60], atol=25)
+    # And of a part of a part.
+    again = [part.num_examples for part in parts[1].hold_out(0.5)]
+    assert min(again) > 10
+
+
+def test_what_is_held_out_is_not_augmented():
+    pairs = ImageTextDataset(make_rows(40), image_size=4, augment=True)
+    train, held_out = pairs.hold_out(0.5)
+    first = held_out[0]
+    held_out.epoch += 1
+    np.testing.assert_array_equal(held_out[0]["image"], first["image"])
+    assert ids(first)
+    assert held_out.identity["augment"] is None
+    assert train.identity["augment"] and pairs.identity["augment"]
 
 
 def test_a_column_split_decides_what_is_held_out():

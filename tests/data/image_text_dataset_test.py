@@ -110,6 +110,22 @@ def test_select_splits_for_validation():
     assert sorted(epoch_ids(pairs)) == list(range(10))
 
 
+def test_a_part_counts_what_it_finds_broken_itself():
+    rows = make_rows(3)
+    rows[1] = dataclasses.replace(rows[1], read=lambda: b"no picture")
+    pairs = ImageTextDataset(rows, image_size=4, skipped={"no caption": ["a"]})
+    part = pairs.select([0, 1])
+    with pytest.warns(UserWarning, match="is skipped"):
+        part.as_arrays()
+    skipped = {"no caption": ["a"], "broken picture": ["1.png"]}
+    assert part.report["skipped"] == skipped
+    # Nobody else's names become more by it.
+    assert pairs.report["skipped"] == {"no caption": ["a"]}
+    with pytest.warns(UserWarning, match="is skipped"):
+        part.select([0])._note_broken(0, "late")
+    assert part.report["skipped"] == skipped
+
+
 def test_select_evenly():
     pairs = ImageTextDataset(make_rows(10), image_size=4)
     assert pairs.select_evenly(4).texts == ["0 c0", "2 c0", "5 c0", "7 c0"]

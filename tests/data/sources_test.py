@@ -1,5 +1,6 @@
 """What kinds of collection lie at a path, beside or inside of others."""
 
+import json
 import zipfile
 
 import pytest
@@ -66,6 +67,34 @@ def test_folder_with_splits(tmp_path):
     there = r"`split`.*there are \['test', 'train'\].*split='validation'"
     with pytest.raises(ValueError, match=there):
         load_image_text(tmp_path, split="validation")
+
+
+def test_what_lies_in_a_folder_of_another_split_is_never_trained_on(tmp_path):
+    for split in ("train", "test", "valid"):
+        files = {"a.png": png("white"), "a.txt": split.encode()}
+        write(tmp_path / split, files)
+    pairs = load_image_text(tmp_path)
+    for share in (0.0, 0.5):
+        kept, held_out = pairs.hold_out(share)
+        assert kept.texts == ["train"]
+        assert held_out.texts == ["test", "valid"]
+    # One that was chosen is whole, to be parted by a hash.
+    assert "split" not in load_image_text(tmp_path, split="train").rows[0]
+
+
+@pytest.mark.parametrize("names", [("train",), ("train", "red"), ("test",)])
+def test_folders_that_are_no_splits_say_nothing(tmp_path, names):
+    for name in names:
+        write(tmp_path / name, {"a.png": PICTURE, "a.txt": b"a"})
+    assert "split" not in load_image_text(tmp_path).rows[0]
+
+
+def test_a_column_says_more_than_a_folder(tmp_path):
+    for folder, split in (("train", "test"), ("test", "train")):
+        record = {"file_name": "a.png", "text": folder, "split": split}
+        files = {"metadata.jsonl": json.dumps(record).encode()}
+        write(tmp_path / folder, {"a.png": PICTURE, **files})
+    assert load_image_text(tmp_path).hold_out(0)[0].texts == ["test"]
 
 
 def test_where_there_are_no_splits_none_can_be_chosen(tmp_path):

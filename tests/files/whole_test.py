@@ -171,6 +171,60 @@ def test_others_may_read_what_was_written(tmp_path):
     assert (tmp_path / "preset").stat().st_mode & 0o777 == 0o750
 
 
+def test_links_to_folders_and_modes_of_subfolders_stay(tmp_path):
+    target = tmp_path / "preset"
+    target.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.txt").write_text("a")
+    (target / "link").symlink_to(elsewhere)
+    modes = {"secret": 0o700, "fixed": 0o500}
+    for name, mode in modes.items():
+        (target / name).mkdir()
+        (target / name / "b.txt").write_text("b")
+        (target / name).chmod(mode)
+    with write_whole(target) as directory:
+        (pathlib.Path(directory) / "config.json").write_text("new")
+    assert sorted(os.listdir(target)) == [
+        *("config.json", "fixed", "link", "secret")
+    ]
+    assert (target / "link").readlink() == elsewhere
+    assert (elsewhere / "a.txt").read_text() == "a"
+    for name, mode in modes.items():
+        assert (target / name).stat().st_mode & 0o777 == mode
+        assert (target / name / "b.txt").read_text() == "b"
+
+
+def test_a_file_keeps_its_mode_and_the_link_that_leads_to_it(tmp_path):
+    (tmp_path / "disk").mkdir()
+    path, link = tmp_path / "disk" / "a.json", tmp_path / "a.json"
+    path.write_text("old")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    whole.write_json(link, "new")
+    assert link.readlink() == path and path.read_text() == '"new"'
+    assert path.stat().st_mode & 0o777 == 0o600
+    # Also where the link leads to nothing yet.
+    path.unlink()
+    whole.write_json(link, "newer")
+    assert link.readlink() == path and path.read_text() == '"newer"'
+
+
+def test_a_directory_is_claimed_once(tmp_path, monkeypatch):
+    def claims():
+        with whole.claimed(tmp_path) as first, whole.claimed(tmp_path) as more:
+            return first, more
+
+    for _ in range(2):  # the lock has an end
+        assert claims() == (True, False)
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(whole.fcntl, "flock", refuse)
+    assert claims() == (True, True)
+
+
 def test_a_directory_that_cannot_be_moved_keeps_its_place(
     tmp_path, monkeypatch
 ):

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -80,6 +81,21 @@ def test_the_first_batch_of_a_generator_is_checked(base):
     assert "[[" not in str(error.value)  # no array is printed
     with pytest.raises(ValueError, match="`x` must not be empty.*generator"):
         base.fit(batches(base, num_batches=0), verbose=0)
+
+
+class Empty(keras.utils.PyDataset):
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+def test_a_dataset_without_a_batch_is_refused(base, verb):
+    with pytest.raises(ValueError, match="`x` must not be empty.*a Empty"):
+        getattr(base, verb)(Empty(), verbose=0)
+    if verb == "fit":
+        data = tiny.tiny_data(base, 4)
+        with pytest.raises(ValueError, match="`validation_data` must not be"):
+            base.fit(data, validation_data=Empty(), verbose=0)
 
 
 @pytest.mark.parametrize(

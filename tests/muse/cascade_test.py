@@ -70,3 +70,17 @@ def test_a_super_resolution_model_is_no_base():
     muse = tiny_muse()
     with pytest.raises(ValueError, match="`base` must draw from texts alone"):
         keras_muse.Muse(muse.text_encoder, muse.super_res, muse.image_tokenizer)
+
+
+@pytest.mark.parametrize(
+    "name", ["text_encoder", "image_tokenizer", "high_res_image_tokenizer"]
+)
+def test_the_name_of_a_model_is_no_model(name):
+    """A string has `encode`, and bytes have `decode`."""
+    muse = tiny_muse()
+    parts = ("text_encoder", "base", "image_tokenizer", "super_res")
+    parts = {part: getattr(muse, part) for part in parts}
+    for value in ("all_minilm_l6_v2", b"vqgan"):
+        words = f"`{name}` must be a model.*{value!r}"
+        with pytest.raises(ValueError, match=words):
+            keras_muse.Muse(**{**parts, name: value})

@@ -26,6 +26,9 @@ from keras_muse.runtime.checks import show
 
 __all__ = ["Row", "find_rows"]
 
+# Folders at the top of a collection that are called so are splits.
+_SPLIT_FOLDERS = {"train", "test", "val", "valid", "validation"}
+
 
 def find_rows(path, split=None, limits=None):
     """Lists the captioned pictures of a source, recognised from its path.
@@ -40,7 +43,8 @@ def find_rows(path, split=None, limits=None):
 
     Returns:
         A list of `Row`, also of those that cannot be used (their `problem`
-        says why).
+        says why). Where all lie in `train/` and folders of other splits, and
+        there is no column `split`, and all are read, they get one.
     """
     path, limits = os.fspath(path), limits or Limits()
     if path.startswith("tfds:"):
@@ -55,7 +59,7 @@ def find_rows(path, split=None, limits=None):
         for row in _open(path, limits)
     ]
     if split is None:
-        return rows
+        return _with_folders_as_splits(rows)
     kept = [row for row in rows if row.problem or split in _splits(row)]
     known = {one for row in rows if not row.problem for one in _splits(row)}
     if split not in known and any(not row.problem for row in rows):
@@ -65,6 +69,32 @@ def find_rows(path, split=None, limits=None):
             f"Received: path={path!r}, split={split!r}"
         )
     return kept
+
+
+def _with_folders_as_splits(rows):
+    """Rows that know their split where folders at the top are splits.
+
+    So they are where nothing else says it, and all usable rows lie in folders
+    that are called so.
+    """
+    usable = [row for row in rows if not row.problem]
+    folders = {row.name.partition("/")[0] for row in usable if "/" in row.name}
+    is_split = (
+        "train" in folders
+        and len(folders) > 1
+        and folders <= _SPLIT_FOLDERS
+        and all("/" in row.name for row in usable)
+        and not any("split" in row.metadata for row in usable)
+    )
+    if not is_split:
+        return rows
+    return [row if row.problem else _in_split_of_folder(row) for row in rows]
+
+
+def _in_split_of_folder(row):
+    split = row.name.partition("/")[0]
+    metadata = {**row.metadata, "split": split}
+    return dataclasses.replace(row, metadata=metadata)
 
 
 def _open(path, limits):

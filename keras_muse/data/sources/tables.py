@@ -205,7 +205,7 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
     Returns:
         A list of `Row`.
     """
-    rows, first_records, texts = [], {}, {}  # the latter by the full name
+    rows, first_records, texts = [], {}, {}  # the latter by the picture
     for line, record in enumerate(records, start=1):
         name = _first_value(record or {}, IMAGE_COLUMNS)
         if not isinstance(name, str) or not name.strip():
@@ -218,13 +218,15 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
         except (TypeError, ValueError):
             rows.append(Row(full, problem="unreadable caption"))
             continue
-        # `./a.png` and `a.png` are one picture.
-        first_records.setdefault(full, (name, record))
-        texts.setdefault(full, []).extend(captions)
-    for full, (name, record) in first_records.items():
+        # `./a.png` and `a.png` are one picture, `/a.png` may be another.
+        picture = full, os.path.isabs(name)
+        first_records.setdefault(picture, (name, record))
+        texts.setdefault(picture, []).extend(captions)
+    for picture, (name, record) in first_records.items():
         reader = reader_of(name)
         problem = None if reader else "missing picture"
-        rows.append(Row(full, tuple(texts[full]), reader, record, problem))
+        row = Row(picture[0], tuple(texts[picture]), reader, record, problem)
+        rows.append(row)
     return rows
 
 

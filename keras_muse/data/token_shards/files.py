@@ -11,9 +11,11 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from keras_muse.data.token_shards.records import FORMAT
 from keras_muse.data.token_shards.records import FORMAT_VERSION
 from keras_muse.data.token_shards.records import METADATA_FILE
+from keras_muse.data.token_shards.records import ends_of
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import WRITING
+from keras_muse.files.whole import claimed
 from keras_muse.files.whole import write_json
 from keras_muse.files.whole import write_whole_file
 
@@ -65,6 +67,23 @@ class ShardFiles:
         if _glob(self._unfinished, "*.array_record"):
             self.check_settings()
         return None
+
+    @contextlib.contextmanager
+    def claimed(self):
+        """A scope in which no other run writes here.
+
+        Raises:
+            ValueError: if one does.
+        """
+        os.makedirs(self.directory, exist_ok=True)
+        with claimed(self.directory) as is_mine:
+            if not is_mine:
+                raise ValueError(
+                    "`directory` is being written by another process, which "
+                    "must end first. Received: "
+                    f"directory={self.directory}"
+                )
+            yield
 
     def start(self, overwrite):
         """Makes the folder ready; for one process, while the others wait."""
@@ -140,6 +159,7 @@ class ShardFiles:
         note = {
             "num_records": num_records,
             "num_bytes": os.path.getsize(path),
+            "ends": ends_of(path),
         }
         write_json(self._note_path(number), {**note, **describe()})
 
@@ -167,9 +187,7 @@ class ShardFiles:
                 os.replace(
                     self._shard_path(i), os.path.join(self.directory, name)
                 )
-            # `rows` tells it from a shard of other rows and equal size.
-            known = {x: note[x] for x in ("num_records", "num_bytes", "rows")}
-            shards.append({"name": name, **known})
+            shards.append({"name": name, **_known(note)})
         self._remove_old_shards({shard["name"] for shard in shards})
         contents = {
             "format": FORMAT,
@@ -190,6 +208,12 @@ class ShardFiles:
         for path in _glob(self.directory, "tokens-*.array_record"):
             if os.path.basename(path) not in new:
                 os.remove(path)
+
+
+def _known(note):
+    """What tells a shard from those of other rows and equal size."""
+    names = ("num_records", "num_bytes", "rows", "ends")
+    return {name: note[name] for name in names if name in note}
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 import grain
 import keras
 
-from keras_muse.data.processes import num_local_replicas
 from keras_muse.data.processes import spans_processes
 from keras_muse.data.processes import this_process
 from keras_muse.data.token_shards.dataset import TokenDataset
 from keras_muse.data.token_shards.encoding import codebook_fingerprint
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.data.token_shards.same_texts import check_same_texts
+from keras_muse.runtime.batches import num_local_replicas
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int

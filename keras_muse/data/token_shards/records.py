@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 
 import ml_dtypes
 import numpy as np
@@ -14,6 +15,7 @@ from keras_muse.files.json_files import read_object
 FORMAT = "keras_muse.token_shards"
 FORMAT_VERSION = 1
 METADATA_FILE = "metadata.json"
+_END = 2**16  # bytes of a shard by which it is known
 
 
 def pack_record(token_ids, captions, texts, high_res_token_ids=None):
@@ -75,7 +77,8 @@ def read_metadata(directory):
 
     Raises:
         ValueError: when there are no finished shards, when they are of
-            another format version, or when one is missing or cut short.
+            another format version, or when one is missing, cut short or of
+            another run.
     """
     path = os.path.join(directory, METADATA_FILE)
     if not os.path.isfile(path):
@@ -94,19 +97,34 @@ def read_metadata(directory):
         )
     _check_metadata(metadata, path)
     for shard in metadata["shards"]:
-        path = os.path.join(directory, shard["name"])
-        num_bytes = os.path.getsize(path) if os.path.isfile(path) else None
-        if num_bytes != shard["num_bytes"]:
-            state = (
-                "is missing"
-                if num_bytes is None
-                else f"has {num_bytes} bytes instead of {shard['num_bytes']}"
-            )
+        problem = _problem(os.path.join(directory, shard["name"]), shard)
+        if problem:
             raise ValueError(
-                f"`directory` is not whole: shard {shard['name']} {state}. "
+                f"`directory` is not whole: shard {shard['name']} {problem}. "
                 f"Received: directory={directory}"
             )
     return metadata
+
+
+def _problem(path, shard):
+    """What is the matter with a shard, if anything."""
+    if not os.path.isfile(path):
+        return "is missing"
+    num_bytes = os.path.getsize(path)
+    if num_bytes != shard["num_bytes"]:
+        return f"has {num_bytes} bytes instead of {shard['num_bytes']}"
+    # Those of earlier versions are known by their size alone.
+    if shard.get("ends") not in (None, ends_of(path)):
+        return "is of another run, or damaged"
+    return None
+
+
+def ends_of(path):
+    """A checksum of how a shard begins and ends, to read no gigabytes."""
+    with open(path, "rb") as file:
+        first = file.read(_END)
+        file.seek(max(0, os.path.getsize(path) - _END))
+        return zlib.crc32(file.read(), zlib.crc32(first))
 
 
 def _check_metadata(metadata, path):

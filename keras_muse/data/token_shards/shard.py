@@ -3,11 +3,11 @@
 import hashlib
 import itertools
 
-from keras_muse.data.processes import num_replicas
 from keras_muse.data.token_shards.encoding import CaptionTexts
 from keras_muse.data.token_shards.encoding import PictureTokens
 from keras_muse.data.token_shards.encoding import model_fingerprint
 from keras_muse.data.token_shards.records import pack_record
+from keras_muse.runtime.batches import num_replicas
 
 
 class ShardEncoder:

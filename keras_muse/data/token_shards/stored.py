@@ -22,6 +22,8 @@ class StoredRecords:
 
     def __init__(self, directory, metadata):
         shards = metadata["shards"]
+        # A program may go to another place meanwhile.
+        directory = os.path.abspath(directory)
         self._metadata = metadata
         self._paths = [os.path.join(directory, s["name"]) for s in shards]
         self._ends = list(
@@ -38,8 +40,18 @@ class StoredRecords:
 
     def read(self, numbers):
         """Records as dicts, by a list of their numbers."""
-        with reading(" or ".join(sorted(set(map(self._path, numbers))))):
-            records = self._source.__getitems__(numbers)
+        paths = sorted(set(map(self._path, numbers)))
+        try:
+            with reading(" or ".join(paths)):
+                records = self._source.__getitems__(numbers)
+        except ValueError as error:
+            gone = [path for path in paths if not os.path.exists(path)]
+            if not gone:
+                raise
+            raise ValueError(
+                "The shards must stay where they are as long as they are "
+                f"read. Received: `{gone[0]}`, which is not there any more"
+            ) from error
         return [
             self._unpack(record, number)
             for record, number in zip(records, numbers, strict=True)

@@ -1,5 +1,7 @@
 """`write_token_shards`: pictures and captions, tokenized once and stored."""
 
+import contextlib
+
 import keras
 
 from keras_muse.data.decoding import as_size
@@ -17,6 +19,7 @@ from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_model
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
@@ -105,9 +108,9 @@ def write_token_shards(
         `{"row", "reason"}`.
 
     Raises:
-        ValueError: when `directory` holds shards of another run, when an
-            argument is out of range, when no row remains, or when another
-            process failed.
+        ValueError: when `directory` holds shards of another run or is being
+            written by one, when an argument is out of range, when no row
+            remains, or when another process failed.
 
     Example:
     ```python
@@ -133,14 +136,11 @@ def write_token_shards(
     seed = check_int(seed, "seed", low=0, high=LARGEST_SEED)
     random_flip = check_bool(random_flip, "random_flip")
     overwrite = check_bool(overwrite, "overwrite")
-    for name, part in (
-        ("tokenizer", tokenizer),
-        ("text_encoder", text_encoder),
-    ):
-        if not hasattr(part, "encode"):
-            raise ValueError(
-                f"`{name}` must be a model. Received: {name}={show(part)}"
-            )
+    # By what strings, which have an `encode` too, do not have.
+    check_model(tokenizer, "tokenizer", "codebook_size")
+    check_model(text_encoder, "text_encoder", "text_dim")
+    if high_res_tokenizer is not None:
+        check_model(high_res_tokenizer, "high_res_tokenizer", "codebook_size")
     num_views = check_int(num_views, "num_views")
     rows_per_shard = check_int(rows_per_shard, "rows_per_shard")
     batch_size = check_int(batch_size, "batch_size")
@@ -186,15 +186,17 @@ def write_token_shards(
         report = files.finished_report(overwrite)
     if report is not None:
         return report
-    with all_or_none():
-        if process.shard_index == 0:
-            files.start(overwrite)
-    with all_or_none():
-        files.check_settings()
-        _write_own_shards(collection, process, encoder, files, verbose)
-    with all_or_none():
-        if process.shard_index == 0:
-            _commit(collection, encoder, files)
+    with contextlib.ExitStack() as claim:
+        with all_or_none():
+            if process.shard_index == 0:
+                claim.enter_context(files.claimed())
+                files.start(overwrite)
+        with all_or_none():
+            files.check_settings()
+            _write_own_shards(collection, process, encoder, files, verbose)
+        with all_or_none():
+            if process.shard_index == 0:
+                _commit(collection, encoder, files)
     return read_metadata(directory)["report"]
 
 

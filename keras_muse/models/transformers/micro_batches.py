@@ -5,6 +5,8 @@ import importlib
 import keras
 from keras import ops
 
+from keras_muse.runtime.batches import num_replicas
+
 
 def train_step(model, *args):
     """A training step that holds the activations of one micro-batch only.
@@ -67,8 +69,7 @@ def cut(tensors, num_parts):
         return ops.swapaxes(parts, 0, 1)
 
     num_rows = keras.tree.flatten(tensors)[0].shape[0]
-    distribution = keras.distribution.distribution()
-    devices = 1 if distribution is None else distribution.num_model_replicas
+    devices = num_replicas()
     # TensorFlow may not know the rows of a dataset yet: then `reshape` fails.
     if num_rows is not None and num_rows % (num_parts * devices):
         raise ValueError(

@@ -247,3 +247,16 @@ def test_a_separator_inside_a_caption_ends_no_line(tmp_path, separator):
     write(tmp_path / "sidecars", files)
     for name, lines in (("table", [text]), ("sidecars", [text, "three"])):
         assert load_image_text(tmp_path / name).rows[0]["texts"] == lines
+
+
+def test_an_absolute_path_is_another_picture(tmp_path):
+    write(tmp_path, {"elsewhere/a.png": png("red")})
+    other = tmp_path / "elsewhere/a.png"
+    folder = tmp_path / "table"
+    write(folder, {str(other)[1:]: png("blue")})
+    lines = f"file_name,text\n{other},red\n{str(other)[1:]},blue\n"
+    write(folder, {"all.csv": lines.encode()})
+    pairs = load_image_text(folder / "all.csv", image_size=8)
+    assert pairs.texts == ["red", "blue"]
+    red, blue = pairs.as_arrays()[0].mean((1, 2))
+    assert red.argmax() == 0 and blue.argmax() == 2

@@ -62,6 +62,17 @@ def test_training_resumes_at_any_step(shards):
     assert order(resumed) + order(resumed) == stream[5 * steps :][:20]
 
 
+def test_other_pictures_are_another_dataset(shards, tmp_path):
+    """So that a `Checkpoint` does not go on with them."""
+    others = [{**row, "image": row["image"] + 99} for row in make_rows()]
+    found = []
+    for name, rows in (("same", make_rows()), ("other", others)):
+        write(rows, str(tmp_path / name))
+        found.append(read_token_shards(str(tmp_path / name), 5).identity)
+    mine = read_token_shards(shards, 5).identity
+    assert found[0] == mine != found[1]
+
+
 def test_epochs_may_be_shorter_or_longer_than_a_pass(shards):
     whole = read_token_shards(shards, 2)
     stream = order([batch for _ in range(2) for batch in whole])

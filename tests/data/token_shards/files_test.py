@@ -148,6 +148,22 @@ def test_finished_shards_are_replaced_only_when_asked_to(shards):
     assert len(os.listdir(shards)) == 2
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_writer_is_refused_and_disturbs_no_first(tmp_path, overwrite):
+    pairs = picture_folder(tmp_path / "pictures", 9)
+    directory, whole = str(tmp_path / "tokens"), str(tmp_path / "whole")
+
+    class Interrupted(PixelTokenizer):
+        def encode(self, images, batch_size):
+            with pytest.raises(ValueError, match="being written by another"):
+                write(pairs, directory, overwrite=overwrite)
+            return super().encode(images, batch_size)
+
+    write(pairs, directory, tokenizer=Interrupted())
+    write(pairs, whole)
+    assert hashes(directory) == hashes(whole)
+
+
 def test_on_a_full_disk_the_shard_is_named_and_nothing_stays(tmp_path):
     directory = tmp_path / "tokens"
     files = ShardFiles(str(directory), {"collection": None})

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +11,8 @@ from keras_muse.data.token_shards.records import pack_record
 from keras_muse.data.token_shards.records import read_metadata
 from keras_muse.data.token_shards.records import unpack_record
 from tests.helpers.token_shards import DIM
+from tests.helpers.token_shards import make_rows
+from tests.helpers.token_shards import write
 
 
 def test_text_is_stored_without_padding(shards):
@@ -31,6 +34,26 @@ def test_a_shard_cut_short_or_missing_is_refused(shards):
     os.remove(path)
     with pytest.raises(ValueError, match="`directory` is not whole.*missing"):
         read_token_shards(shards, 5)
+
+
+def test_a_shard_of_another_run_is_refused(shards, tmp_path):
+    others = [{**row, "image": row["image"] + 99} for row in make_rows()]
+    write(others, str(tmp_path / "others"))
+    name = "tokens-00001-of-00003.array_record"
+    before = os.path.getsize(os.path.join(shards, name))
+    shutil.copy(tmp_path / "others" / name, shards)
+    assert os.path.getsize(os.path.join(shards, name)) == before
+    with pytest.raises(ValueError, match="is not whole.*00001-of.*another run"):
+        read_token_shards(shards, 5)
+    # Those that were written before are known by their size.
+    path = os.path.join(shards, "metadata.json")
+    with open(path) as file:
+        metadata = json.load(file)
+    for shard in metadata["shards"]:
+        del shard["ends"], shard["rows"]
+    with open(path, "w") as file:
+        json.dump(metadata, file)
+    assert read_token_shards(shards, 5).num_records == 10
 
 
 def test_another_format_version_is_refused(shards):

@@ -26,6 +26,23 @@ def test_other_numbers_than_the_metadata_says_are_refused(shards):
         StoredRecords(shards, {**metadata, "num_records": 11})
 
 
+def test_shards_of_a_relative_path_are_found_from_elsewhere(
+    shards, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(shards)
+    records = StoredRecords(".", read_metadata("."))
+    monkeypatch.chdir(tmp_path)
+    assert records.read([9])[0]["captions"] == ["picture number 9"]
+
+
+def test_a_shard_that_is_gone_is_said_to_be(shards):
+    records = StoredRecords(shards, read_metadata(shards))
+    path = os.path.join(shards, "tokens-00001-of-00003.array_record")
+    os.remove(path)
+    with pytest.raises(ValueError, match=f"`{path}`, which is not there any"):
+        records.read([4])
+
+
 @pytest.mark.parametrize(
     "change, words",
     [

@@ -8,6 +8,7 @@ from keras_muse.data import read_token_shards
 from keras_muse.data import write_token_shards
 from keras_muse.data.image_text import load_image_text
 from tests.helpers.token_shards import PixelTokenizer
+from tests.helpers.token_shards import WordEncoder
 from tests.helpers.token_shards import flat
 from tests.helpers.token_shards import hashes
 from tests.helpers.token_shards import make_rows
@@ -108,7 +109,10 @@ def test_sizes_of_any_library_are_taken(tmp_path, size):
     [
         ({"overwrite": "no"}, "`overwrite` must be True or False"),
         ({"tokenizer": None}, "`tokenizer` must be a model"),
+        ({"tokenizer": "vqgan"}, "`tokenizer` must be a model.*'vqgan'"),
         ({"text_encoder": None}, "`text_encoder` must be a model"),
+        ({"text_encoder": "minilm"}, "`text_encoder` must be a model.*minilm"),
+        ({"high_res_tokenizer": "vq"}, "`high_res_tokenizer` must be a model"),
         ({"pairs": None}, "`pairs` must be captioned pictures"),
     ],
 )
@@ -117,7 +121,7 @@ def test_what_is_no_argument_is_named(tmp_path, changes, words):
         "pairs": make_rows(2),
         "directory": str(tmp_path / "shards"),
         "tokenizer": PixelTokenizer(),
-        "text_encoder": PixelTokenizer(),
+        "text_encoder": WordEncoder(),
     }
     with pytest.raises(ValueError, match=words):
         write_token_shards(**{**arguments, **changes})
