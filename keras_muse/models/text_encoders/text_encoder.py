@@ -260,6 +260,11 @@ class TextEncoder(keras_hub.models.Backbone):
             "padding_mask": Input(shapes),
         }
 
+    def quantize(self, *args, **kwargs):
+        """`keras.Model.quantize`."""
+        self._check_not_released()
+        return super().quantize(*args, **kwargs)
+
     # === Presets ===
 
     @classmethod
@@ -325,12 +330,14 @@ class TextEncoder(keras_hub.models.Backbone):
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """`keras.Model.save`; the file appears whole or not at all."""
+        self._check_not_released()
         keras_files.save(
             super().save, self, filepath, overwrite, zipped, **kwargs
         )
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """`keras.Model.save_weights`; nothing is written half."""
+        self._check_not_released()
         keras_files.save_weights(
             super().save_weights, self, filepath, overwrite, max_shard_size
         )

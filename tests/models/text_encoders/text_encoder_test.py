@@ -177,8 +177,11 @@ def test_it_is_frozen(encoder):
     assert len(encoder.weights) > 10
 
 
-def test_release_frees_the_weights():
+def test_release_frees_the_weights(tmp_path):
     encoder = tiny_encoder()
+    good = tmp_path / "good.keras"
+    encoder.save(good)
+    saved = good.read_bytes()
     encoder.encode("a")
     values = [weakref.ref(weight.value) for weight in encoder.weights]
     encoder.release()
@@ -190,10 +193,15 @@ def test_release_frees_the_weights():
         lambda: encoder.encode("a"),
         lambda: encoder(encoder.tokenize("a")),
         lambda: encoder.save_to_preset("never_written"),
+        lambda: encoder.save(good),
+        lambda: encoder.save_weights("never_written.weights.h5"),
+        lambda: encoder.quantize("int8"),
     ):
         with pytest.raises(ValueError, match="were freed by `release\\(\\)`"):
             use()
     assert not os.path.exists("never_written")
+    assert not os.path.exists("never_written.weights.h5")
+    assert good.read_bytes() == saved
     assert (encoder.text_dim, encoder.sequence_length) == (16, 6)
     assert encoder.tokenize("a")["token_ids"].shape == (1, 6)
 
