@@ -237,6 +237,23 @@ def test_a_preset_round_trips(encoder, tmp_path):
     assert np.abs(random.encode("a")[0] - encoder.encode("a")[0]).max() > 0.1
 
 
+def test_no_weight_of_a_preset_is_left_out_in_silence(encoder, tmp_path):
+    directory = str(tmp_path)
+    encoder.save_to_preset(directory)
+    for options, words in (
+        ({"num_layers": 1}, "`num_layers` would leave out.*encoder_layer_1"),
+        ({"num_layers": 3}, "`num_layers` would need.*encoder_layer_2"),
+        ({"intermediate_dim": 8}, "`intermediate_dim` would give"),
+    ):
+        with pytest.raises(ValueError, match=f"{words}.*Received: "):
+            TextEncoder.from_preset(directory, **options)
+    # Other heads have the same weights.
+    copy = TextEncoder.from_preset(directory, num_heads=4, vocabulary=PIECES)
+    assert (copy.num_heads, len(copy.weights)) == (4, len(encoder.weights))
+    fresh = TextEncoder.from_preset(directory, load_weights=False, num_layers=1)
+    assert len(fresh.weights) < len(encoder.weights)
+
+
 def test_a_keras_file_round_trips(encoder, tmp_path):
     path = str(tmp_path / "encoder.keras")
     encoder.save(path)
@@ -256,6 +273,8 @@ def test_a_quantized_preset_round_trips(tmp_path):
     encoder.save_to_preset(str(tmp_path / "preset"))
     copy = TextEncoder.from_preset(str(tmp_path / "preset"))
     assert copy.encoder_layers[0].query.quantization_mode == "int8"
+    with pytest.raises(ValueError, match="`num_layers` would need"):
+        TextEncoder.from_preset(str(tmp_path / "preset"), num_layers=2)
     np.testing.assert_allclose(
         copy.encode("a red apple")[0], quantized, atol=1e-6
     )
