@@ -235,6 +235,24 @@ def test_stored_text_has_no_absolute_path(name):
     assert not ABSOLUTE_PATH.findall("\n".join(texts))
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_writes_over_what_another_page_has_written(name):
+    """All pages may be run in one folder, each more than once."""
+    for cell in _code_cells(_read(name)):
+        for call in _nodes(cell):
+            function = getattr(call, "func", None)
+            if getattr(function, "attr", "") == "write_token_shards":
+                options = {option.arg for option in call.keywords}
+                assert "overwrite" in options, cell.source
+
+
+def test_a_program_that_fails_is_not_waited_for():
+    for cell in _code_cells(_read("06_scale")):
+        for loop in _nodes(cell):
+            if isinstance(loop, ast.While):
+                assert "process.poll()" in ast.unparse(loop)
+
+
 def test_index_names_every_notebook():
     index = (ROOT / "tutorials/README.md").read_text()
 
@@ -249,6 +267,12 @@ def _read(name):
 
 def _code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _nodes(cell):
+    """The syntax of a cell, which may begin with `%%writefile`."""
+    is_file = cell.source.startswith("%%")
+    return ast.walk(ast.parse("#" * is_file + cell.source))
 
 
 def _parameters_cell(notebook):

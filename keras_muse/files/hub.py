@@ -25,8 +25,16 @@ def has_file(preset, path):
     Args:
         preset: string. A directory, or a handle such as `hf://user/model`.
         path: string. The file's place in it.
+
+    Raises:
+        ValueError: if a hub cannot be reached, and nothing of the preset has
+            been fetched before.
     """
-    return _preset_utils().check_file_exists(preset, path)
+    try:
+        _get_file(preset, path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def local_file(preset, path):
@@ -35,7 +43,7 @@ def local_file(preset, path):
     Raises:
         ValueError: if it is no regular file: a pipe is waited for, for ever.
     """
-    local_path = _preset_utils().get_file(preset, path)
+    local_path = _get_file(preset, path)
     if os.path.exists(local_path) and not os.path.isfile(local_path):
         raise ValueError(
             f"`{path}` of `preset` is no regular file. Received: "
@@ -115,6 +123,41 @@ def load_weights(model, path):
 def saver(directory):
     """KerasHub's writer of a preset."""
     return _preset_utils().get_preset_saver(directory)
+
+
+def _get_file(preset, path):
+    """The local path; where there is no network, that is not kept quiet."""
+    try:
+        return _preset_utils().get_file(preset, path)
+    except FileNotFoundError as error:
+        # KerasHub says of all that it lacks that it does not exist.
+        if not _is_out_of_reach(preset, error.__cause__):
+            raise
+        reason = error.__cause__
+    except OSError as error:  # as all errors of connections
+        reason = error
+    raise ValueError(
+        "`preset` cannot be fetched, perhaps for want of a network: "
+        f"{' '.join(str(reason).split())[:300]}. Received: preset={preset!r}"
+    ) from reason
+
+
+def _is_out_of_reach(preset, cause):
+    """Whether Hugging Face's hub was not asked, and no copy is here."""
+    if not preset.startswith("hf://"):
+        return False
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if not isinstance(cause, LocalEntryNotFoundError):
+        return False
+    try:
+        huggingface_hub.snapshot_download(
+            preset.removeprefix("hf://"), local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return True
+    return False
 
 
 def _preset_utils():

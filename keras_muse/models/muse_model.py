@@ -98,18 +98,21 @@ class MuseModel(keras.Model):
                 the paper or for small pictures.
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
-            **kwargs: constructor arguments to override. Where they change the
-                shape of a weight, what fits is loaded, 2-D positions are
-                interpolated, and the rest starts afresh and is named in a
-                message.
+            **kwargs: constructor arguments to override. For another
+                `codebook_size`, `text_dim` or `grid_size`, or another
+                `low_res_codebook_size` or `low_res_grid_size`, what fits is
+                loaded, 2-D positions are interpolated, and the rest starts
+                afresh and is named in a message. Others that would give the
+                model other weights than are saved are refused.
 
         Returns:
             A model of this class.
 
         Raises:
-            ValueError: if the preset holds a model of another class, or its
-                files are damaged, have weights that are not finite or do not
-                fit its configuration; the file and the tensor are named.
+            ValueError: if the preset holds a model of another class, cannot
+                be reached, or its files are damaged, have weights that are
+                not finite or do not fit its configuration; the file and the
+                tensor are named.
         """
         return loading.load_model(cls, preset, load_weights, kwargs)
 

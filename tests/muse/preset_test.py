@@ -292,7 +292,7 @@ def test_a_handle_is_fetched_file_by_file(saved, monkeypatch):
         fetched.append(filename)
         path = os.path.join(saved, filename)
         if repo_id != "me/muse" or not os.path.exists(path):
-            raise huggingface_hub.errors.LocalEntryNotFoundError(filename)
+            raise huggingface_hub.errors.EntryNotFoundError(filename)
         return path
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)

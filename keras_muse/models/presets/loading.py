@@ -6,6 +6,7 @@ import math
 import os
 
 import keras
+import numpy as np
 
 from keras_muse.files import hub
 from keras_muse.files.damage import reading
@@ -21,13 +22,15 @@ from keras_muse.models.presets.architectures import ARCHITECTURES
 from keras_muse.models.presets.architectures import BUNDLED
 from keras_muse.runtime.checks import check_ints
 from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.checks import show
 from keras_muse.runtime.variables import without_values
 
 MUSE_FILE = "muse.json"
-# Arguments that change the shapes of weights, and such as change no weight.
+# Arguments for which weights of other shapes are made, and such as change no
+# weight.
 SHAPING = ("codebook_size", "low_res_codebook_size", "text_dim")
 GRIDS = ("grid_size", "low_res_grid_size")
-NO_STRUCTURE = ("name", "dtype", "trainable")
+NO_STRUCTURE = ("name", "dtype", "trainable", "vocabulary", "sequence_length")
 
 
 def load_model(cls, preset, load_weights, kwargs):
@@ -43,9 +46,13 @@ def load_model(cls, preset, load_weights, kwargs):
     preset = check_path(preset, "preset")
     if preset in ARCHITECTURES:
         return _from_architecture(cls, preset, load_weights, kwargs)
+    names = [
+        n for n, (kind, _) in ARCHITECTURES.items() if kind == cls.__name__
+    ]
+    check_place(preset, [*BUNDLED, *names])
     directory = local_directory(preset, cls)
     found = published.find(directory, cls.converters, cls.__name__)
-    changes = _shape_changes(_saved_config(directory, found), kwargs)
+    changes = _shape_changes(_saved_config(directory, found, cls), kwargs)
     if load_weights and changes:
         same = {k: v for k, v in kwargs.items() if k not in changes}
         source = load_model(cls, preset, load_weights, same)
@@ -58,12 +65,11 @@ def load_model(cls, preset, load_weights, kwargs):
             f"`preset` holds a `{saved_class.__name__}`, not a "
             f"`{cls.__name__}`. Received: preset={preset!r}"
         )
-    if load_weights:
-        config = _saved_config(directory, found)
-        _check_nothing_is_lost(saved_class, config, kwargs)
     try:
         return load_own(saved_class, directory, load_weights, kwargs)
     except ValueError as error:
+        if f"preset={directory!r}" in str(error):
+            raise
         raise ValueError(f"{error}. Received: preset={preset!r}") from error
 
 
@@ -95,6 +101,8 @@ def load_own(cls, directory, load_weights, kwargs):
         load_weights: bool.
         kwargs: dict. Constructor arguments to override.
     """
+    if load_weights:
+        _check_same_weights(cls, directory, kwargs)
     config_file = hub.local_file(directory, hub.CONFIG_FILE)
     with (
         reading(config_file, published.NO_MODEL),
@@ -223,17 +231,60 @@ def fetch_part(preset, name, part):
     return os.path.dirname(hub.local_file(preset, config_file))
 
 
-def _saved_config(directory, found):
+def check_place(preset, names):
+    """Refuses a preset that is no name, and cannot be a place.
+
+    Args:
+        preset: string.
+        names: sequence of strings. Those that are known.
+    """
+    if preset in names or "://" in preset or os.path.exists(preset):
+        return
+    raise ValueError(
+        "`preset` must be a directory that exists, a handle such as "
+        f"'hf://user/model', or one of {sorted(names)}. Received: "
+        f"preset={preset!r}"
+    )
+
+
+def check_has_config(preset, cls):
+    """Refuses a place where neither a configuration nor a known file is.
+
+    Args:
+        preset: string. A directory, a file or a handle.
+        cls: class of the model.
+    """
+    if hub.has_file(preset, hub.CONFIG_FILE):
+        return
+    alone = ""
+    if "taming" in cls.converters:
+        alone = (
+            ", one `.ckpt` with its YAML, one `.pt` of LlamaGen or one "
+            "`tokenizer_*_checkpoint` of MaskGIT"
+        )
+    if "://" in preset:
+        problem = (
+            f"has no {hub.CONFIG_FILE}; what others publish without one is "
+            "read from local paths only"
+        )
+    elif os.path.isfile(preset):
+        problem = (
+            "is a file, and must be a directory with a "
+            f"{hub.CONFIG_FILE}{alone}"
+        )
+    else:
+        problem = f"is a directory without a {hub.CONFIG_FILE}{alone}"
+    raise ValueError(
+        f"`preset` {problem}, of which a {cls.__name__} is made. Received: "
+        f"preset={preset!r}"
+    )
+
+
+def _saved_config(directory, found, cls):
     """Constructor arguments of what lies there, as a dict."""
     if found is not None:
         return found.constructor_arguments()
-    config_file = hub.CONFIG_FILE
-    if not hub.has_file(directory, config_file):
-        raise ValueError(
-            f"`preset` has no {config_file}. What others publish without one "
-            "is read from local paths only. Received: "
-            f"preset={directory!r}"
-        )
+    check_has_config(directory, cls)
     return hub.read_json(directory, config=dict)["config"]
 
 
@@ -250,32 +301,50 @@ def _shape_changes(config, kwargs):
     }
 
 
-def _check_nothing_is_lost(cls, config, kwargs):
-    """Refuses changes by which weights of a file would have no place.
+def _check_same_weights(cls, directory, kwargs):
+    """Refuses changes by which a model has other weights than its file.
 
-    Keras says nothing of them.
+    Keras says nothing of weights that find no place, and of all others it
+    blames the file.
     """
+    config = hub.read_json(directory, config=dict)["config"]
     changed = {
         name: value
         for name, value in kwargs.items()
         if name not in (*NO_STRUCTURE, *SHAPING, *GRIDS)
-        and value != config.get(name)
+        and not np.array_equal(value, config.get(name))
     }
     if not changed:
         return
+    # Compared as they are before they are quantized.
     config = {k: v for k, v in config.items() if k != "quantization"}
-    with without_values():
-        saved, changed_model = (
-            {_path_inside(v) for v in cls.from_config(x).weights}
-            for x in (config, {**config, **changed})
+    config["dtype"] = "float32"
+    place = os.path.join(directory, hub.CONFIG_FILE)
+    with reading(place, published.NO_MODEL), without_values():
+        saved, needed = (
+            _shapes(cls.from_config(x)) for x in (config, {**config, **changed})
         )
-    if lost := sorted(saved - changed_model):
-        raise ValueError(
-            f"{' and '.join(f'`{name}`' for name in changed)} would leave out "
-            f"{len(lost)} of the weights that are saved, such as {lost[0]}. "
-            f"Received: {changed}"
-        )
+    if saved == needed:
+        return
+    if lost := sorted(saved.keys() - needed.keys()):
+        problem = f"leave out {len(lost)} of the weights that are saved"
+    elif lost := sorted(needed.keys() - saved.keys()):
+        problem = f"need {len(lost)} weights that are not saved"
+    else:
+        lost = [path for path in saved if saved[path] != needed[path]]
+        problem = f"give {len(lost)} of the weights another shape"
+    raise ValueError(
+        f"{' and '.join(f'`{name}`' for name in changed)} would {problem}, "
+        f"such as {lost[0]}; with `load_weights=False` all are random. "
+        f"Received: {', '.join(f'{k}={show(v)}' for k, v in changed.items())}, "
+        f"preset={directory!r}"
+    )
 
 
-def _path_inside(variable):
-    return variable.path.partition("/")[2]
+def _shapes(model):
+    """Shapes of the weights of a model by their paths inside it."""
+    return {
+        # Those of a functional model do not begin with its name.
+        variable.path.removeprefix(f"{model.name}/"): tuple(variable.shape)
+        for variable in model.weights
+    }

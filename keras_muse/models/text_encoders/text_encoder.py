@@ -260,6 +260,11 @@ class TextEncoder(keras_hub.models.Backbone):
             "padding_mask": Input(shapes),
         }
 
+    def quantize(self, *args, **kwargs):
+        """`keras.Model.quantize`."""
+        self._check_not_released()
+        return super().quantize(*args, **kwargs)
+
     # === Presets ===
 
     @classmethod
@@ -274,7 +279,8 @@ class TextEncoder(keras_hub.models.Backbone):
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: arguments of the constructor to override, such as
-                `sequence_length` or `dtype`.
+                `sequence_length` or `dtype`. Those that would give it other
+                weights than are saved are refused.
 
         Returns:
             The encoder, with `preset` as its attribute of that name.
@@ -290,6 +296,8 @@ class TextEncoder(keras_hub.models.Backbone):
         for encoder_class in classes:
             known = encoder_class.presets.get(preset, {})
             source = known.get("directory", source)
+        names = {name for c in classes for name in c.presets}
+        loading.check_place(source, names)
         readers = {
             name: encoder_class
             for encoder_class in classes
@@ -325,12 +333,14 @@ class TextEncoder(keras_hub.models.Backbone):
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """`keras.Model.save`; the file appears whole or not at all."""
+        self._check_not_released()
         keras_files.save(
             super().save, self, filepath, overwrite, zipped, **kwargs
         )
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """`keras.Model.save_weights`; nothing is written half."""
+        self._check_not_released()
         keras_files.save_weights(
             super().save_weights, self, filepath, overwrite, max_shard_size
         )
@@ -390,6 +400,7 @@ def encoder_classes(base=TextEncoder):
 
 def _load_own(source, base_class, load_weights, kwargs):
     """An encoder that `save_to_preset` wrote."""
+    loading.check_has_config(source, base_class)
     config = hub.read_json(source, registered_name=str, config=dict)
     kind = config["registered_name"]
     encoder_class = loading.own_class(source)

@@ -202,6 +202,40 @@ def test_no_weight_of_a_preset_is_left_out_in_silence(options, words, tmp_path):
     assert len(fresh.weights) < len(model.weights)
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"hidden_dim": 32}, "`hidden_dim` would give .* another shape"),
+        ({"num_layers": 3}, "`num_layers` would need .*layer_2"),
+        ({"use_gated_activation": True}, "`use_gated_activation` would need"),
+    ],
+)
+def test_the_argument_and_not_the_file_is_blamed(options, words, saved):
+    with pytest.raises(ValueError, match=f"{words}.*Received: .*preset="):
+        MuseBase.from_preset(saved, **options)
+
+
+def test_a_preset_that_does_not_exist_has_its_alternatives(saved):
+    with pytest.raises(ValueError, match="'muse_base_tiny'.*Received: preset"):
+        MuseBase.from_preset("muse_base_tinyy")
+    with pytest.raises(ValueError, match="'all_minilm_l6_v2'.*Received: pres"):
+        TextEncoder.from_preset("all_minilm")
+
+
+@pytest.mark.parametrize("cls", [MuseBase, VQGANTokenizer, TextEncoder])
+def test_what_is_no_preset_is_told_why(cls, saved, tmp_path):
+    for place, words in (
+        (tmp_path, "is a directory without a config.json"),
+        (f"{saved}/config.json", "is a file, and must be a directory"),
+    ):
+        with pytest.raises(ValueError, match=f"{words}.*Received: preset="):
+            cls.from_preset(place)
+    if cls is VQGANTokenizer:
+        (tmp_path / "last.ckpt").write_bytes(b"")
+        with pytest.raises(ValueError, match="`.ckpt` with its YAML"):
+            cls.from_preset(tmp_path / "last.ckpt")
+
+
 def test_a_preset_may_be_a_path(saved):
     loaded = MuseBase.from_preset(pathlib.Path(saved))
     np.testing.assert_array_equal(logits(loaded), logits(tiny.tiny_base()))

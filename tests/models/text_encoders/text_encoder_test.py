@@ -177,8 +177,11 @@ def test_it_is_frozen(encoder):
     assert len(encoder.weights) > 10
 
 
-def test_release_frees_the_weights():
+def test_release_frees_the_weights(tmp_path):
     encoder = tiny_encoder()
+    good = tmp_path / "good.keras"
+    encoder.save(good)
+    saved = good.read_bytes()
     encoder.encode("a")
     values = [weakref.ref(weight.value) for weight in encoder.weights]
     encoder.release()
@@ -190,10 +193,15 @@ def test_release_frees_the_weights():
         lambda: encoder.encode("a"),
         lambda: encoder(encoder.tokenize("a")),
         lambda: encoder.save_to_preset("never_written"),
+        lambda: encoder.save(good),
+        lambda: encoder.save_weights("never_written.weights.h5"),
+        lambda: encoder.quantize("int8"),
     ):
         with pytest.raises(ValueError, match="were freed by `release\\(\\)`"):
             use()
     assert not os.path.exists("never_written")
+    assert not os.path.exists("never_written.weights.h5")
+    assert good.read_bytes() == saved
     assert (encoder.text_dim, encoder.sequence_length) == (16, 6)
     assert encoder.tokenize("a")["token_ids"].shape == (1, 6)
 
@@ -229,6 +237,23 @@ def test_a_preset_round_trips(encoder, tmp_path):
     assert np.abs(random.encode("a")[0] - encoder.encode("a")[0]).max() > 0.1
 
 
+def test_no_weight_of_a_preset_is_left_out_in_silence(encoder, tmp_path):
+    directory = str(tmp_path)
+    encoder.save_to_preset(directory)
+    for options, words in (
+        ({"num_layers": 1}, "`num_layers` would leave out.*encoder_layer_1"),
+        ({"num_layers": 3}, "`num_layers` would need.*encoder_layer_2"),
+        ({"intermediate_dim": 8}, "`intermediate_dim` would give"),
+    ):
+        with pytest.raises(ValueError, match=f"{words}.*Received: "):
+            TextEncoder.from_preset(directory, **options)
+    # Other heads have the same weights.
+    copy = TextEncoder.from_preset(directory, num_heads=4, vocabulary=PIECES)
+    assert (copy.num_heads, len(copy.weights)) == (4, len(encoder.weights))
+    fresh = TextEncoder.from_preset(directory, load_weights=False, num_layers=1)
+    assert len(fresh.weights) < len(encoder.weights)
+
+
 def test_a_keras_file_round_trips(encoder, tmp_path):
     path = str(tmp_path / "encoder.keras")
     encoder.save(path)
@@ -248,6 +273,8 @@ def test_a_quantized_preset_round_trips(tmp_path):
     encoder.save_to_preset(str(tmp_path / "preset"))
     copy = TextEncoder.from_preset(str(tmp_path / "preset"))
     assert copy.encoder_layers[0].query.quantization_mode == "int8"
+    with pytest.raises(ValueError, match="`num_layers` would need"):
+        TextEncoder.from_preset(str(tmp_path / "preset"), num_layers=2)
     np.testing.assert_allclose(
         copy.encode("a red apple")[0], quantized, atol=1e-6
     )
