@@ -6,6 +6,7 @@ import signal
 
 import keras
 
+from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
 
 # What Keras calls the processes that load data.
@@ -39,7 +40,7 @@ class BatchStream(keras.utils.PyDataset):
     _fit_shuffles = False
 
     def __init__(self, steps_per_epoch, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**_checked(**kwargs))
         self.steps_per_epoch = steps_per_epoch
         self.step = 0
 
@@ -99,6 +100,13 @@ class BatchStream(keras.utils.PyDataset):
             self._fit_shuffles = False
             self.steps_per_epoch = before
 
+    def shared(self):
+        """A scope in which each process of a job gets its part of a batch.
+
+        By itself a stream gives all processes the same.
+        """
+        return contextlib.nullcontext()
+
     def batch(self, step):
         """Batch number `step` of the stream."""
         raise NotImplementedError
@@ -131,6 +139,38 @@ class BatchStream(keras.utils.PyDataset):
         if self._is_running and is_whole:
             self.step += len(self)
         self._is_running = False
+
+
+def share_of(rows, process):
+    """The part of a batch that a process reads.
+
+    All read the same global batch, so that their number changes nothing in a
+    training.
+
+    Args:
+        rows: sequence, the rows of the whole batch.
+        process: pair of ints, the number of the process and how many there
+            are.
+    """
+    index, count = process
+    share = -(-len(rows) // count)
+    return rows[index * share : (index + 1) * share]
+
+
+def _checked(workers=1, use_multiprocessing=False, max_queue_size=10, **others):
+    """How batches are loaded, in Keras' words, which checks nothing itself."""
+    if others:
+        raise ValueError(
+            "A dataset takes `workers`, `use_multiprocessing` and "
+            f"`max_queue_size` beside its own arguments. Received: {others}"
+        )
+    return {
+        "workers": check_int(workers, "workers", low=0),
+        "use_multiprocessing": check_bool(
+            use_multiprocessing, "use_multiprocessing"
+        ),
+        "max_queue_size": check_int(max_queue_size, "max_queue_size"),
+    }
 
 
 def _leave_interrupts_to_the_trainer():

@@ -36,6 +36,9 @@ class ImageBatches(keras.utils.PyDataset):
     def in_training(self, shuffle=None, steps_per_epoch=None):
         return self.pairs.in_training(shuffle, steps_per_epoch)
 
+    def shared(self):
+        return self.pairs.shared()
+
     @property
     def step(self):
         return self.pairs.step

@@ -7,7 +7,6 @@ from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.data.sources import find_rows
 from keras_muse.data.sources.limits import Limits
 from keras_muse.runtime.checks import check_choice
-from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
 
 VERIFY = ("header", "decode", None)
@@ -72,7 +71,9 @@ def load_image_text(
             seed and the epoch alone. Defaults to `0`.
         split: string. Keeps the rows with this value in their `split` column
             or in a folder of this name. Defaults to `None`, all rows, or
-            `"train"` for TFDS.
+            `"train"` for TFDS. Of all rows, those in folders `train`, `test`,
+            `val`, `valid` and `validation` at the top get a column `split`
+            where there is none, so that `hold_out` tells them apart.
         augment: bool or dict. Whether to take random resized crops and
             mirror half of them (keras_cv, which needs TensorFlow). A dict
             changes its options: `{"enlarge": 1.25, "flip": True}`. Defaults
@@ -119,8 +120,19 @@ def load_image_text(
     """
     check_choice(verify, "verify", VERIFY)
     path = check_path(path, "path")
-    max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
     limits = Limits(max_bytes, max_line_bytes)
+    options = {
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+        "seed": seed,
+        "augment": augment,
+        "balance": balance,
+        "max_pixels": max_pixels,
+        **kwargs,
+    }
+    # What is wrong of them is said before any file is read.
+    ImageTextDataset([], **options)
     rows = find_rows(path, split, limits)
     usable, skipped = sort_out(rows, verify, max_pixels)
     if not usable:
@@ -137,18 +149,7 @@ def load_image_text(
             "`.report` names them.",
             stacklevel=2,
         )
-    return ImageTextDataset(
-        usable,
-        image_size=image_size,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        augment=augment,
-        balance=balance,
-        skipped=skipped,
-        max_pixels=max_pixels,
-        **kwargs,
-    )
+    return ImageTextDataset(usable, skipped=skipped, **options)
 
 
 def sort_out(rows, verify, max_pixels=decoding.MAX_PIXELS):

@@ -1,6 +1,7 @@
 """`ImageTextDataset`: batches of pictures and captions."""
 
 import concurrent.futures
+import contextlib
 import copy
 import dataclasses
 import math
@@ -12,6 +13,7 @@ import numpy as np
 from keras_muse.data import augmentation
 from keras_muse.data import decoding
 from keras_muse.data.batch_stream import BatchStream
+from keras_muse.data.batch_stream import share_of
 from keras_muse.data.draws import draw_order
 from keras_muse.data.draws import groups_by_column
 from keras_muse.data.hold_out import has_splits
@@ -36,7 +38,13 @@ class ImageTextDataset(BatchStream):
     "text": list of strings}`. It is a function of `seed` and of its number,
     `dataset.step + i`, alone. Keras moves `step` on; it may be set to resume,
     which `keras_muse.training.Checkpoint` does by itself, or `epoch`, the
-    number of the pass over the pictures.
+    number of the pass over the pictures. A `for` loop moves neither: it gives
+    the same batches each time.
+
+    Of several processes that were joined by
+    `keras_muse.training.distribution.initialize`, `fit` and `evaluate` give
+    each its part of every batch, and the batches do not depend on their
+    number. Elsewhere each gets all rows.
 
     A picture that turns out to be broken is added to `.report`. While
     shuffling, the next readable picture takes its place, so that batches
@@ -102,6 +110,7 @@ class ImageTextDataset(BatchStream):
         self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
         # Between what bounds the pictures' fractions lie, for `hold_out`.
         self._fractions = (0.0, 1.0)
+        self._process = 0, 1
         super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
@@ -115,7 +124,7 @@ class ImageTextDataset(BatchStream):
         # Where no size is asked for, that of the first picture is all others'.
         self.__dict__.pop("_first_image", None)
         self._groups = None
-        if self.balance is not None:
+        if self.balance is not None and rows:
             self._groups = groups_by_column(rows, self.balance)
         self._last_order = None
         self.steps_per_epoch = self._steps_per_pass
@@ -385,6 +394,32 @@ class ImageTextDataset(BatchStream):
             "steps_per_epoch": self.steps_per_epoch,
         }
 
+    @contextlib.contextmanager
+    def shared(self):
+        """A scope in which each process of the job gets its part of a batch.
+
+        Raises:
+            ValueError: if they cannot share each batch equally.
+        """
+        # It imports grain, which takes a second and is of use here only.
+        from keras_muse.data.processes import this_process
+
+        process = this_process()
+        count = process.shard_count
+        rest = self.num_examples % self.batch_size
+        if self.batch_size % count or rest % count:
+            raise ValueError(
+                "The processes that train together must divide `batch_size`, "
+                "and what is left of the rows for the last batch: `select` "
+                f"fewer. Received: {count} processes, batch_size="
+                f"{self.batch_size}, {self.num_examples} rows"
+            )
+        self._process = process.shard_index, count
+        try:
+            yield
+        finally:
+            self._process = 0, 1
+
     def batch(self, step):
         epoch, index = divmod(step, self._steps_per_pass)
         size = self.image_size
@@ -396,8 +431,16 @@ class ImageTextDataset(BatchStream):
         order = self._order(epoch)
         first = index * self.batch_size
         places = range(first, min(first + self.batch_size, len(order)))
+        if not self._augment:
+            places = share_of(places, self._process)
         batch = [self._readable(epoch, order, place, size) for place in places]
         batch = [pair for pair in batch if pair is not None]
+        if self._process[1] > 1 and len(batch) < len(places):
+            raise ValueError(
+                "Processes that share batches need all pictures: leave out "
+                "those that cannot be decoded by `readable()`. Received: "
+                f"{self.report['counts']}"
+            )
         if not batch:
             batch = [self._next_readable(epoch, order, first, size)]
         images = self._stack([image for image, _ in batch])
@@ -408,6 +451,9 @@ class ImageTextDataset(BatchStream):
                 self._draw_seed(epoch, _CROP, index),
                 self._augment["flip"],
             )
+            # They are drawn for all of a batch.
+            images = share_of(images, self._process)
+            batch = share_of(batch, self._process)
         return {"image": images, "text": [text for _, text in batch]}
 
     def _order(self, epoch):

@@ -1,6 +1,8 @@
 """What every trained model of this package is: a Keras model with presets."""
 
 import contextlib
+import itertools
+import math
 
 import keras
 import numpy as np
@@ -25,8 +27,13 @@ from keras_muse.models.presets import weight_quantization
 from keras_muse.runtime.batches import DEFAULT_BATCH_SIZE
 from keras_muse.runtime.batches import are_arrays
 from keras_muse.runtime.batches import check_whole_batches
+from keras_muse.runtime.batches import count_rows
+from keras_muse.runtime.batches import dataset_inputs
+from keras_muse.runtime.batches import is_dataset
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.checks import LARGEST_INT
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
@@ -472,41 +479,51 @@ class MuseModel(keras.Model):
         options = by_name(keras.Model.fit, (x, *args), kwargs)
         check_no_targets(self, options)
         x = options["x"] = self._looked_at(options["x"], "x")
-        validation_data = options.get("validation_data")
-        check_whole_batches(
-            x,
-            options.get("batch_size"),
-            self.gradient_accumulation_steps,
-            options.get("validation_split") or 0.0,
-        )
-        if validation_data is not None:
-            x_val, *others = keras.utils.unpack_x_y_sample_weight(
-                validation_data
-            )
+        x_val = options.get("validation_data")
+        if x_val is not None:
+            x_val, *others = keras.utils.unpack_x_y_sample_weight(x_val)
             check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
             x_val = self._looked_at(x_val, "validation_data")
             options["validation_data"] = x_val
-            check_whole_batches(
-                x_val,
-                options.get("validation_batch_size")
-                or options.get("batch_size"),
-            )
-        in_training = contextlib.nullcontext()
-        if is_stream(x):
-            # Which is then in the order that is wanted: batches inside an
-            # epoch are not permuted.
-            in_training = x.in_training(
-                options.get("shuffle"), options.pop("steps_per_epoch", None)
-            )
-            options["shuffle"] = False
         options["callbacks"] = known_callbacks(
             options.get("callbacks"), self.larger_is_better
         )
         if lora.has_lora(self):
             check_no_backup(options["callbacks"])
         self._initial_epoch = None  # what a backup of the last `fit` set
-        with in_training, self._kept_variables():
+        with contextlib.ExitStack() as scopes:
+            for data in (x, x_val):
+                if is_stream(data):
+                    scopes.enter_context(data.shared())
+            self._check_whole_batches(x, x_val, options)
+            if is_stream(x):
+                # Which is then in the order that is wanted: batches inside an
+                # epoch are not permuted.
+                in_training = x.in_training(
+                    options.get("shuffle"), options.pop("steps_per_epoch", None)
+                )
+                scopes.enter_context(in_training)
+                options["shuffle"] = False
+            scopes.enter_context(self._kept_variables())
             return super().fit(**options)
+
+    def _check_whole_batches(self, x, x_val, options):
+        """Refuses what devices cannot share equally, before an epoch ends."""
+        batch_size = options.get("batch_size")
+        val_batch_size = options.get("validation_batch_size") or batch_size
+        split = options.get("validation_split") or 0.0
+        split = check_number(split, "validation_split", 0, 1, open_at="high")
+        num_rows = None
+        if x_val is not None:
+            check_whole_batches(x_val, val_batch_size)
+        elif split and are_arrays(x):
+            # As Keras splits them.
+            num_rows = math.floor(count_rows(x) * (1.0 - split))
+            num_others = count_rows(x) - num_rows
+            check_whole_batches(x, val_batch_size, num_rows=num_others)
+        check_whole_batches(
+            x, batch_size, self.gradient_accumulation_steps, num_rows
+        )
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate`, without targets."""
@@ -514,11 +531,16 @@ class MuseModel(keras.Model):
         check_no_targets(self, options)
         # `fit` looks at its validation data once, and Keras keeps them: of a
         # generator nothing may be taken here.
-        if not options.get("_use_cached_eval_dataset"):
+        is_known = options.get("_use_cached_eval_dataset")
+        if not is_known:
             options["x"] = self._looked_at(options["x"], "x")
-            check_whole_batches(options["x"], options.get("batch_size"))
-        with self._kept_variables():
-            return super().evaluate(**options)
+        x = options["x"]
+        shared = x.shared() if is_stream(x) else contextlib.nullcontext()
+        with shared:
+            if not is_known:
+                check_whole_batches(x, options.get("batch_size"))
+            with self._kept_variables():
+                return super().evaluate(**options)
 
     def predict(
         self, x, batch_size=None, verbose="auto", steps=None, callbacks=None
@@ -526,7 +548,11 @@ class MuseModel(keras.Model):
         """`keras.Model.predict`, of any number of rows.
 
         Under a distribution Keras would neither fill up the last batch nor
-        fetch what is on other machines.
+        fetch what is on other machines. With `callbacks`, which Keras alone
+        calls, the devices must divide each batch there.
+
+        Raises:
+            ValueError: if they do not.
         """
         if batch_size is not None:
             batch_size = check_int(batch_size, "batch_size")
@@ -534,43 +560,71 @@ class MuseModel(keras.Model):
             steps = check_int(steps, "steps")
         x = self._looked_at(x, "x", training=False)
         is_distributed = keras.distribution.distribution() is not None
-        if not is_distributed or not are_arrays(x) or steps or callbacks:
+        if not is_distributed or callbacks:
+            check_whole_batches(x, batch_size)
             with self._kept_variables():
                 return super().predict(x, batch_size, verbose, steps, callbacks)
+        verbose = 1 if verbose == "auto" else verbose
+        if is_dataset(x):
+            return self._predict_dataset(x, verbose, steps)
         inputs = keras.tree.map_structure(np.asarray, x)
+        batch_size = batch_size or DEFAULT_BATCH_SIZE
+        if steps is not None:
+            inputs = keras.tree.map_structure(
+                lambda x: x[: steps * batch_size], inputs
+            )
         progress = keras.utils.Progbar(
-            len(keras.tree.flatten(inputs)[0]),
-            verbose=1 if verbose == "auto" else verbose,
-            unit_name="row",
-        )
-        predict = self._compiled.get(
-            "predict", lambda inputs: fetchable(self.predict_outputs(inputs))
+            count_rows(inputs), verbose=verbose, unit_name="row"
         )
         return map_batches(
-            predict,
+            self._predict_function,
             [inputs],
-            batch_size or DEFAULT_BATCH_SIZE,
+            batch_size,
             on_batch=progress.update,
+        )
+
+    def _predict_dataset(self, x, verbose, steps):
+        """Of each batch as it comes, filled up to what devices can share."""
+        num_batches = getattr(x, "num_batches", None)
+        progress = keras.utils.Progbar(steps or num_batches, verbose=verbose)
+        results = []
+        for inputs in itertools.islice(dataset_inputs(x), steps):
+            num_rows = count_rows(inputs)
+            results.append(
+                map_batches(self._predict_function, [inputs], num_rows)
+            )
+            progress.add(1)
+        return np.concatenate(results)
+
+    @property
+    def _predict_function(self):
+        return self._compiled.get(
+            "predict", lambda inputs: fetchable(self.predict_outputs(inputs))
         )
 
     def train_on_batch(self, x, *args, **kwargs):
         """`keras.Model.train_on_batch`, without targets."""
-        return self._on_batch(keras.Model.train_on_batch, x, *args, **kwargs)
+        options = self._of_batch(keras.Model.train_on_batch, x, *args, **kwargs)
+        parts = self.gradient_accumulation_steps
+        check_whole_batches(options["x"], LARGEST_INT, parts)
+        return super().train_on_batch(**options)
 
     def test_on_batch(self, x, *args, **kwargs):
         """`keras.Model.test_on_batch`, without targets."""
-        return self._on_batch(keras.Model.test_on_batch, x, *args, **kwargs)
+        options = self._of_batch(keras.Model.test_on_batch, x, *args, **kwargs)
+        check_whole_batches(options["x"], LARGEST_INT)
+        return super().test_on_batch(**options)
 
     def predict_on_batch(self, x):
         """`keras.Model.predict_on_batch`."""
         x = self._looked_at(x, "x", training=False)
         return super().predict_on_batch(x)
 
-    def _on_batch(self, method, x, *args, **kwargs):
-        options = by_name(method, (x, *args), kwargs)
+    def _of_batch(self, method, *args, **kwargs):
+        options = by_name(method, args, kwargs)
         check_no_targets(self, options)
         options["x"] = self._looked_at(options["x"], "x")
-        return method(self, **options)
+        return options
 
     def train_step(self, *args, **kwargs):
         with self._inside("train"):

@@ -1,6 +1,6 @@
 """Batches of one shape, which programs and devices are made for."""
 
-import math
+import itertools
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def full_batches(arrays, batch_size):
         Pairs of a slice, the rows that are not copies, and the nested arrays
         of the batch.
     """
-    num_rows = len(keras.tree.flatten(arrays)[0])
+    num_rows = count_rows(arrays)
     batch_size = round_up_to_devices(batch_size)
     for start in range(0, num_rows, batch_size):
         rows = slice(start, min(start + batch_size, num_rows))
@@ -49,7 +49,7 @@ def map_batches(function, arrays, batch_size, min_rows=0, on_batch=None):
     Returns:
         numpy array, the results of all rows.
     """
-    num_rows = len(keras.tree.flatten(arrays)[0])
+    num_rows = count_rows(arrays)
     batch_size = min(batch_size, max(num_rows, min_rows))
     results = []
     for rows, batch in full_batches(arrays, batch_size):
@@ -109,7 +109,7 @@ def round_up_to_devices(batch_size):
 
 
 def check_whole_batches(
-    x, batch_size, gradient_accumulation_steps=1, validation_split=0.0
+    x, batch_size, gradient_accumulation_steps=1, num_rows=None
 ):
     """Refuses data whose last batch cannot be shared equally.
 
@@ -119,21 +119,22 @@ def check_whole_batches(
         batch_size: int or `None`, as in `fit`.
         gradient_accumulation_steps: int. Into how many parts each device cuts
             its rows.
-        validation_split: float, as in `fit`. Part of arrays that is left for
-            validation.
+        num_rows: int or `None`. How many of the rows of arrays are taken;
+            `None` for all.
     """
     devices = num_local_replicas()
     parts = devices * gradient_accumulation_steps
     if parts == 1:
         return
     if are_arrays(x):
-        # As Keras splits them.
-        num_rows = math.floor(_num_rows(x) * (1.0 - validation_split))
+        num_rows = count_rows(x) if num_rows is None else num_rows
         batch_size = min(batch_size or DEFAULT_BATCH_SIZE, num_rows)
+        if not batch_size:
+            return
         batches = [batch_size, num_rows % batch_size]
     elif isinstance(x, keras.utils.PyDataset):
         last = (x.num_batches or 1) - 1  # or endless
-        batches = [_num_rows(x[0]), _num_rows(x[last])]
+        batches = [count_rows(x[0]), count_rows(x[last])]
     else:
         return
     if any(rows % parts for rows in batches):
@@ -173,14 +174,27 @@ def first_batch(x):
     )
 
 
+def dataset_inputs(x):
+    """The inputs of each batch of a dataset, as nested numpy arrays."""
+    batches = x
+    if isinstance(x, keras.utils.PyDataset):
+        endless = itertools.count()
+        places = endless if x.num_batches is None else range(x.num_batches)
+        batches = (x[place] for place in places)
+    for batch in batches:
+        inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
+        yield keras.tree.map_structure(keras.ops.convert_to_numpy, inputs)
+
+
 def is_dataset(x):
     """Whether `x` gives batches, and is no batch or value itself."""
     is_value = isinstance(x, dict | list | tuple | str | bytes)
     return hasattr(x, "__iter__") and not is_value and not hasattr(x, "shape")
 
 
-def _num_rows(batch):
-    return len(keras.tree.flatten(batch)[0])
+def count_rows(arrays):
+    """The rows of nested arrays."""
+    return len(keras.tree.flatten(arrays)[0])
 
 
 def are_arrays(x):

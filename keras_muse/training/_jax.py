@@ -10,13 +10,24 @@ def find_devices(devices=None):
     if devices is None:
         return jax.devices()
     by_name = {f"{d.platform}:{d.id}": d for d in jax.devices()}
+    if not isinstance(devices, list | tuple | np.ndarray) or not len(devices):
+        raise ValueError(
+            f"`devices` must be a list of some of {sorted(by_name)}. "
+            f"Received: devices={devices!r}"
+        )
     for device in devices:
         if not isinstance(device, jax.Device) and device not in by_name:
             raise ValueError(
                 f"`devices` must be among {sorted(by_name)}. Received: "
                 f"{device!r}"
             )
-    return [by_name.get(device, device) for device in devices]
+    found = [by_name.get(device, device) for device in devices]
+    if len(set(found)) < len(found):
+        raise ValueError(
+            "`devices` must be different ones. Received: "
+            f"devices={list(devices)}"
+        )
+    return found
 
 
 def num_local_devices(devices):

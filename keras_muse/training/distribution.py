@@ -5,7 +5,8 @@ of devices, in which XLA puts the communication. The mesh has the axes `batch`,
 over which examples are split, and `model`, over which weights are.
 
 `fit` and `evaluate` take, in each process, that process's part of each batch:
-`auto_shard_dataset`, which Keras has for tf.data only, is off.
+`auto_shard_dataset`, which Keras has for tf.data only, is off. The datasets of
+`keras_muse.data` give each process its part themselves.
 `generate`, `predict`, `encode` and `decode` take and return all rows in every
 process, and need a seed where there are several processes.
 """
@@ -19,6 +20,8 @@ import keras
 import numpy as np
 
 from keras_muse.models import layouts
+from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_int
 
 
 def initialize(job_addresses=None, num_processes=None, process_id=None):
@@ -159,16 +162,14 @@ def model_parallel(model_parallel_size=None, fully_sharded=False, devices=None):
         - [ZeRO](https://arxiv.org/abs/1910.02054), full sharding
     """
     leaf = _leaf()
+    fully_sharded = check_bool(fully_sharded, "fully_sharded")
     found = leaf.find_devices(devices)
     local = leaf.num_local_devices(found)
     if model_parallel_size is None:
         model_parallel_size = 1 if fully_sharded else local
+    model_parallel_size = check_int(model_parallel_size, "model_parallel_size")
     # Hosts that shared a replica would each have to give the same examples.
-    if (
-        model_parallel_size < 1
-        or len(found) % model_parallel_size
-        or local % model_parallel_size
-    ):
+    if len(found) % model_parallel_size or local % model_parallel_size:
         raise ValueError(
             "`model_parallel_size` must divide the number of devices, "
             f"{len(found)}, and those of this host, {local}. Received: "

@@ -1,10 +1,12 @@
 import multiprocessing
 import signal
 
+import grain
 import keras
 import pytest
 
 from keras_muse.data import ImageTextDataset
+from keras_muse.data import processes
 from keras_muse.data.batch_stream import BatchStream
 from keras_muse.models.muse_model import MuseModel
 from tests.helpers.picture_rows import epoch_ids
@@ -48,6 +50,9 @@ class Level(MuseModel):
         self.built = True
         self.compile(keras.optimizers.SGD(0.25))
 
+    def predict_outputs(self, inputs):
+        return keras.ops.cast(inputs, "float32")
+
     def loss_inputs(self, inputs, training):
         return keras.ops.cast(inputs, "float32") - self.value
 
@@ -87,6 +92,35 @@ def test_what_is_trained_on_is_shuffled_anew_in_each_epoch(level):
     assert epoch_ids(pairs) == list(range(8))
     assert [row["text"] for row in pairs.iterate_rows()] == pairs.texts
     assert not pairs.is_shuffled
+
+
+def test_processes_train_and_evaluate_on_parts_of_batches(level, monkeypatch):
+    process = grain.sharding.ShardOptions(1, 2)
+    monkeypatch.setattr(processes, "this_process", lambda: process)
+    pairs = ImageTextDataset(make_rows(8), image_size=4, batch_size=4)
+    held_out = ImageTextDataset(make_rows(8), image_size=4, batch_size=8)
+    seen = {"trained": [], "validated": []}
+    for rows, stream in zip(seen.values(), (pairs, held_out), strict=True):
+        batch = stream.batch
+
+        def look(step, batch=batch, rows=rows):
+            rows.append(ids(batch(step)))
+            return batch(step)
+
+        monkeypatch.setattr(stream, "batch", look)
+    level.fit(
+        pairs.images,
+        validation_data=held_out.images,
+        shuffle=False,
+        verbose=0,
+    )
+    assert seen["trained"][-2:] == [[2, 3], [6, 7]]
+    assert seen["validated"][-1] == [4, 5, 6, 7]
+    level.evaluate(pairs.images, verbose=0)
+    assert seen["trained"][-2:] == [[2, 3], [6, 7]]
+    # What is drawn or tokenized is whole in each process.
+    level.predict(held_out.images, verbose=0)
+    assert seen["validated"][-1] == list(range(8))
 
 
 def test_validation_is_in_the_order_of_the_file(level):

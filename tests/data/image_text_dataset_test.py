@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import threading
 
+import grain
+import numpy as np
 import pytest
 from PIL import Image
 
 from keras_muse.data import ImageTextDataset
 from keras_muse.data import load_image_text
+from keras_muse.data import processes
 from keras_muse.data.sources import Row
 from tests.helpers.collections import PICTURE
 from tests.helpers.picture_rows import epoch_ids
@@ -51,6 +54,8 @@ def test_shuffle_is_a_function_of_seed_and_epoch():
     assert sorted(epoch_ids(pairs)) == list(range(50))
     captions = collections.Counter(t[-2:] for b in first for t in b["text"])
     assert 10 < captions["c0"] < 40
+    # A `for` loop leaves the dataset where it is.
+    assert pairs.step == 0 and epoch_ids(pairs) == epoch_ids(pairs)
     pairs.epoch += 1
     second = list(pairs)
     assert first[0]["text"] != second[0]["text"]
@@ -245,3 +250,49 @@ def test_a_place_that_is_not_there_is_named():
 
 def test_an_empty_dataset_is_in_its_first_epoch():
     assert ImageTextDataset(make_rows(2), image_size=4).select([]).epoch == 0
+
+
+# === Processes that train together ===
+
+
+def as_process(monkeypatch, index, count):
+    process = grain.sharding.ShardOptions(index, count)
+    monkeypatch.setattr(processes, "this_process", lambda: process)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_processes_share_the_same_batches(monkeypatch, augment):
+    def make():
+        return ImageTextDataset(
+            make_rows(12, 2), 4, batch_size=4, shuffle=True, augment=augment
+        )
+
+    alone, pairs = list(make()), make()
+    parts = []
+    for index in range(2):
+        as_process(monkeypatch, index, 2)
+        with pairs.images.shared():
+            parts.append(list(pairs))
+    for whole, *halves in zip(alone, *parts, strict=True):
+        assert [len(half["text"]) for half in halves] == [2, 2]
+        assert sum((half["text"] for half in halves), []) == whole["text"]
+        np.testing.assert_array_equal(
+            np.concatenate([half["image"] for half in halves]), whole["image"]
+        )
+    # Outside, each has all rows.
+    assert pairs[0]["text"] == alone[0]["text"]
+
+
+def test_what_processes_cannot_share_is_refused(monkeypatch):
+    as_process(monkeypatch, 0, 2)
+    for num_rows, batch_size in ((6, 3), (9, 4)):
+        pairs = ImageTextDataset(make_rows(num_rows), 4, batch_size)
+        with pytest.raises(ValueError, match="2 processes, batch_size="):
+            with pairs.shared():
+                pass
+    rows = [*make_rows(3), broken("a")]
+    pairs = ImageTextDataset(rows, 4, batch_size=4)
+    as_process(monkeypatch, 1, 2)
+    with pairs.shared(), pytest.warns(UserWarning, match="is skipped"):
+        with pytest.raises(ValueError, match="`readable.*'broken picture': 1"):
+            pairs[0]

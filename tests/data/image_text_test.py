@@ -157,3 +157,21 @@ def test_augmentation_in_worker_processes_is_refused(tmp_path):
     write(tmp_path, {"a.png": PICTURE, "a.txt": b"one"})
     with pytest.raises(ValueError, match="use_multiprocessing=True"):
         load_image_text(tmp_path, 8, augment=True, use_multiprocessing=True)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"batch_size": 0}, "`batch_size` must be"),
+        ({"balance": "kind"}, "`balance` draws rows at random"),
+        ({"max_pixels": 0}, "`max_pixels` must be"),
+        ({"workers": "2"}, "`workers` must be.*'2'"),
+        ({"workers": 2.5}, "`workers` must be.*2.5"),
+        ({"max_queue_size": "x"}, "`max_queue_size` must be.*'x'"),
+        ({"use_multiprocessing": 1}, "`use_multiprocessing` must be"),
+        ({"worker": 2}, "takes `workers`.*{'worker': 2}"),
+    ],
+)
+def test_arguments_are_checked_before_any_file_is_read(options, words):
+    with pytest.raises(ValueError, match=words):
+        load_image_text("nowhere", **options)

@@ -109,6 +109,8 @@ def test_a_dataset_without_a_batch_is_refused(base, verb):
         ("steps_per_epoch", 0),
         ("validation_steps", True),
         ("validation_batch_size", 0),
+        ("validation_split", 1.5),
+        ("validation_split", "x"),
     ],
 )
 def test_numbers_of_rows_and_steps_are_checked(base, name, value):

@@ -1,6 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
+from keras_muse.runtime import batches
+from keras_muse.runtime.batches import check_whole_batches
+from keras_muse.runtime.batches import dataset_inputs
 from keras_muse.runtime.batches import full_batches
 from keras_muse.runtime.batches import in_full_batches
 from keras_muse.runtime.batches import map_batches
@@ -66,3 +70,28 @@ def test_a_function_that_cuts_itself_gets_no_short_batch():
         in_full_batches(encode, np.arange(5), 4), [1, 2, 3, 4, 5]
     )
     assert seen == [(4, 4), (5, 4)]
+
+
+class Rows(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return {"a": np.arange(3) + 3 * index}
+
+
+def test_the_inputs_of_a_dataset_come_batch_by_batch():
+    for dataset in (Rows(), ((x,) for x in (Rows()[0], Rows()[1]))):
+        found = [batch["a"].tolist() for batch in dataset_inputs(dataset)]
+        assert found == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_batches_that_devices_cannot_share_are_refused(monkeypatch):
+    monkeypatch.setattr(batches, "num_local_replicas", lambda: 4)
+    x = np.zeros((18, 2))
+    check_whole_batches(x, 8, num_rows=12)
+    for num_rows, last in ((None, 2), (6, 6)):
+        with pytest.raises(ValueError, match=f"the last of {last}$"):
+            check_whole_batches(x, 8, num_rows=num_rows)
+    with pytest.raises(ValueError, match="batches of 3 rows"):
+        check_whole_batches(Rows(), None)

@@ -109,7 +109,18 @@ def predict(base):
     """Of eleven rows, every other token masked."""
     data = wide_data(base, 11)
     data["token_ids"][:, ::2] = base.mask_token_id
-    return base.predict(data, batch_size=8, verbose=0)
+    predicted = base.predict(data, batch_size=8, verbose=0)
+    # In batches that come by themselves, too, and of a first part.
+    parts = {key: np.split(x, [8]) for key, x in data.items()}
+    dataset = Batches(
+        [{key: x[i] for key, x in parts.items()} for i in range(2)]
+    )
+    again = base.predict(dataset, verbose=0)
+    np.testing.assert_array_equal(again, predicted)
+    for x in (dataset, data):
+        first = base.predict(x, batch_size=8, verbose=0, steps=1)
+        np.testing.assert_array_equal(first, predicted[:8])
+    return predicted
 
 
 def run_base():
@@ -251,11 +262,9 @@ def run_layout(name):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of these numbers of rows."""
-
-    def __init__(self, base, sizes):
+    def __init__(self, batches):
         super().__init__()
-        self.batches = [wide_data(base, size) for size in sizes]
+        self.batches = batches
 
     def __len__(self):
         return len(self.batches)
@@ -268,11 +277,14 @@ def errors(base):
     """What is raised on a mesh of 2x4."""
     partial = wide_data(base, 11)
     whole = wide_data(base, 8)
+    callbacks = [keras.callbacks.Callback()]
     few_heads = {**WIDE, "num_heads": 2}
     found = {
         "fit": lambda: base.fit(partial, batch_size=8, verbose=0),
         "evaluate": lambda: base.evaluate(partial, batch_size=11, verbose=0),
-        "dataset": lambda: base.fit(Batches(base, [8, 3]), verbose=0),
+        "dataset": lambda: base.fit(
+            Batches([whole, wide_data(base, 3)]), verbose=0
+        ),
         "validation": lambda: base.fit(
             whole, validation_data=partial, validation_batch_size=8, verbose=0
         ),
@@ -281,8 +293,19 @@ def errors(base):
         ),
         "heads": lambda: check_layout(tiny.tiny_base(**few_heads)),
         "columns": lambda: tiny.tiny_base(**WIDE, codebook_size=18),
+        "split": lambda: base.fit(
+            wide_data(base, 11), validation_split=3 / 11, batch_size=8
+        ),
+        "one_batch": lambda: base.train_on_batch(partial),
+        "callbacks": lambda: base.predict(partial, 8, callbacks=callbacks),
         "size": lambda: model_parallel(3),
+        "size_2": lambda: model_parallel("2"),
+        "size_2.0": lambda: model_parallel(2.0),
+        "size_True": lambda: model_parallel(True),
         "devices": lambda: data_parallel(["cpu:99"]),
+        "no_devices": lambda: data_parallel([]),
+        "name": lambda: data_parallel("cpu:0"),
+        "same_devices": lambda: model_parallel(1, devices=["cpu:0"] * 2),
         **wrong_rules(base),
     }
     messages = {f"error_{name}": message_of(f) for name, f in found.items()}

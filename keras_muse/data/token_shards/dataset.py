@@ -7,6 +7,7 @@ import grain
 import numpy as np
 
 from keras_muse.data.batch_stream import BatchStream
+from keras_muse.data.batch_stream import share_of
 from keras_muse.data.token_shards.stored import StoredRecords
 
 
@@ -96,11 +97,7 @@ class TokenDataset(BatchStream):
         self.step = first + len(self)
 
     def _read_batch(self, step, indices):
-        index, count = self._process
-        # Each process reads its part of the same global batch, so that the
-        # number of processes changes nothing in a training.
-        share = -(-len(indices) // count)
-        indices = indices[index * share : (index + 1) * share]
+        indices = share_of(indices, self._process)
         # Without shuffling nothing changes from pass to pass: evaluation.
         epoch = step // self._steps_per_pass if self.shuffle else 0
         records = self._records.read([int(i) for i in indices])
