@@ -16,6 +16,8 @@ _SETTINGS = {
 }
 _SUPPORTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
 
+# Before all names of the encoder, where there is a head beside it.
+_PREFIX = "bert."
 _POSITIONS = "embeddings.position_embeddings.weight"
 _SEGMENTS = "embeddings.token_type_embeddings.weight"
 _IGNORED = (
@@ -66,16 +68,23 @@ def load_weights(model, preset, folder=""):
         table[f"{name}.output.dense"] = layer.output_dense
         table[f"{name}.output.LayerNorm"] = layer.feed_forward_norm
     with open_weights(preset, folder) as files:
-        load_layers(files, table, _IGNORED)
+        prefix, ignored = "", _IGNORED
+        if any(name.startswith(_PREFIX) for name in files.names()):
+            prefix = _PREFIX
+            heads = r"(?!bert\.).*"
+            ignored = [heads, *(rf"bert\.{pattern}" for pattern in _IGNORED)]
+        table = {f"{prefix}{name}": layer for name, layer in table.items()}
+        load_layers(files, table, ignored)
         # A prompt is one segment, so its vector joins the positions.
-        positions, segments = files.read(_POSITIONS), files.read(_SEGMENTS)
+        names = f"{prefix}{_POSITIONS}", f"{prefix}{_SEGMENTS}"
+        positions, segments = map(files.read_floats, names)
         if segments.shape[1:] != positions.shape[1:]:
             raise ValueError(
-                f"Tensor `{_SEGMENTS}` must be as wide as `{_POSITIONS}`. "
+                f"Tensor `{names[1]}` must be as wide as `{names[0]}`. "
                 f"Received: shape={segments.shape}, preset={preset!r}"
             )
         files.assign(
             model.position_embedding.embeddings,
-            _POSITIONS,
+            names[0],
             positions + segments[0],
         )

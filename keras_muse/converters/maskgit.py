@@ -33,13 +33,13 @@ class MaskGITFiles(FlaxFiles):
         """Names of all tensors, a set."""
         return {n for n in super().names() if not _is_shortcut(n)}
 
-    def read(self, name):
+    def read(self, name, only_floats=False):
         """One tensor as a float32 numpy array."""
-        tensor = super().read(name)
+        tensor = super().read(name, only_floats)
         block, _, rest = name.rpartition(".Conv_1.")
         shortcut = f"{block}.Conv_2.{rest}"
         if _is_shortcut(shortcut) and shortcut in super().names():
-            matrix = super().read(shortcut)[0, 0]
+            matrix = super().read(shortcut, only_floats)[0, 0]
             tensor = tensor + tensor @ matrix
         return tensor
 

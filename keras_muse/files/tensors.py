@@ -42,7 +42,11 @@ class NamedTensors:
         """The path of the file that has a tensor, for messages."""
         return self.source
 
-    def read(self, name):
+    def read_floats(self, name):
+        """The same of a tensor that holds no integers, as of weights."""
+        return self.read(name, only_floats=True)
+
+    def read(self, name, only_floats=False):
         """A tensor of finite numbers as a float32 numpy array."""
         with reading(self._path(name), f"has no tensor `{name}` that is whole"):
             tensor = self._find(name)
@@ -50,6 +54,11 @@ class NamedTensors:
                 raise ValueError(f"Tensor `{name}` is missing. {self.received}")
             tensor = np.asarray(tensor)
             check_numbers(tensor, name)
+            if only_floats and tensor.dtype.kind in "biu":
+                raise ValueError(
+                    f"Tensor `{name}` is of {tensor.dtype}, and must be of "
+                    f"floats. {self.received}"
+                )
             return tensor.astype("float32")
 
     def assign(self, variable, name, tensor=None):
@@ -86,8 +95,8 @@ def load_layers(files, layers, ignored=()):
             of published tensors that no layer needs.
 
     Raises:
-        ValueError: if a tensor is missing, of another shape than its
-            variable, or neither in the table nor ignored. It is named.
+        ValueError: if a tensor is missing, of integers, of another shape than
+            its variable, or neither in the table nor ignored. It is named.
     """
     table = {}
     for name, layer in layers.items():
@@ -101,7 +110,7 @@ def load_layers(files, layers, ignored=()):
                 f"architecture. {files.received}"
             )
     for name, (variables, arrange) in table.items():
-        tensor = files.read(name)
+        tensor = files.read_floats(name)
         parts = [tensor]
         if len(variables) > 1 and len(tensor) % len(variables) == 0:
             parts = np.split(tensor, len(variables))

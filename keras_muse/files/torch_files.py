@@ -80,9 +80,12 @@ def load_tensors(path):
         isinstance(name, str) and hasattr(tensor, "numpy")
         for name, tensor in tensors.items()
     ):
+        received = f"a {type(checkpoint).__name__}"
+        if isinstance(checkpoint, dict):
+            received += f" of {[str(key) for key in checkpoint][:10]}"
         raise ValueError(
-            f"`{path}` holds no tensors by name. Received: a "
-            f"{type(checkpoint).__name__}"
+            f"`{path}` holds no tensors by name, neither alone nor as one of "
+            f"{list(_WEIGHTS)}. Received: {received}"
         )
     return tensors
 

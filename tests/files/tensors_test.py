@@ -82,6 +82,17 @@ def test_what_does_not_fit_is_named(shape):
         load_layers(Files(**{"x.weight": numbers(*shape)}), {"x": layer})
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_integers_are_no_weights(dtype):
+    layer = built(keras.layers.Dense(3))
+    before = to_numpy(layer.kernel)
+    files = Files(**{"a.weight": np.ones((3, 2), dtype)})
+    with pytest.raises(ValueError, match=f"`a.weight` is of {dtype}.*Received"):
+        load_layers(files, {"a": [layer]})
+    np.testing.assert_array_equal(to_numpy(layer.kernel), before)
+    assert files.read("a.weight").dtype == "float32"  # counters are read
+
+
 def test_what_has_no_place_is_named_unless_ignored():
     layer = built(keras.layers.LayerNormalization())
     tensors = {"n.weight": numbers(2), "n.bias": numbers(2)}

@@ -69,6 +69,13 @@ def test_files_without_tensors_are_refused(tmp_path, checkpoint):
         TorchFiles(path)
 
 
+def test_what_else_a_file_holds_is_named(tmp_path):
+    path = str(tmp_path / "other.bin")
+    torch.save({"module": TENSORS, "epoch": 3}, path)
+    with pytest.raises(ValueError, match="Received: .*'module', 'epoch'"):
+        TorchFiles(path)
+
+
 @pytest.mark.parametrize("size", [0, 1, 300])
 def test_files_cut_short_are_refused(tmp_path, size):
     path = tmp_path / "short.pt"

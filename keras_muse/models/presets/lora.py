@@ -18,6 +18,7 @@ from keras_muse.files.whole import write_whole_file
 from keras_muse.models.presets.layers_by_path import layers_by_path
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
+from keras_muse.runtime.checks import show
 
 SUFFIX = ".lora.h5"
 PARTS = ("lora_kernel_a", "lora_kernel_b")
@@ -37,26 +38,27 @@ def enable_lora(model, rank, target_layer_names):
     rank = check_int(rank, "rank")
     layers = _dense_layers(model)
     known = sorted({layer.name for layer in layers.values()})
-    if isinstance(target_layer_names, str) or not target_layer_names:
-        unknown = [target_layer_names]
-    else:
-        unknown = [name for name in target_layer_names if name not in known]
-    if unknown:
+    names = _names(target_layer_names)
+    unknown = [n for n in names if not isinstance(n, str) or n not in known]
+    if unknown or not names:
         raise ValueError(
             f"`target_layer_names` must be a list of names out of {known}, the "
             f"`Dense` layers of {type(model).__name__}. Received: "
-            f"target_layer_names={target_layer_names!r}, without a layer: "
+            f"target_layer_names={show(target_layer_names)}, without a layer: "
             f"{unknown}"
         )
     _add_to_layers(
-        model,
-        rank,
-        [
-            layer
-            for layer in layers.values()
-            if layer.name in target_layer_names
-        ],
+        model, rank, [layer for layer in layers.values() if layer.name in names]
     )
+
+
+def _names(target_layer_names):
+    """The names as a list, as a generator gives them once; else none."""
+    try:
+        is_name = isinstance(target_layer_names, str)
+        return [] if is_name else list(target_layer_names)
+    except TypeError:
+        return []
 
 
 def save_lora_weights(model, filepath):

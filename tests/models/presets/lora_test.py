@@ -196,7 +196,10 @@ def test_enabled_once():
 
 def test_layers_that_are_not_there():
     model = make_base()
-    for names in (["query", "queri"], ["token_embedding"], "query", []):
+    for names in (
+        *(["query", "queri"], ["token_embedding"], "query", []),
+        *((name for name in ["queri"]), iter([]), 3, None, [3]),
+    ):
         with pytest.raises(ValueError, match="out of .*'query'.*Received"):
             model.enable_lora(2, target_layer_names=names)
     with pytest.raises(ValueError, match="'queri'"):
@@ -205,6 +208,15 @@ def test_layers_that_are_not_there():
         with pytest.raises(ValueError, match="`rank` must be"):
             model.enable_lora(rank)
     assert len(model.trainable_weights) == len(model.weights)
+
+
+@pytest.mark.parametrize("kind", [iter, np.array, set])
+def test_names_may_be_any_collection(kind):
+    model, expected = (make_base(name="model") for _ in range(2))
+    model.enable_lora(2, kind(["query", "value"]))
+    expected.enable_lora(2)
+    paths = [v.path for v in expected.trainable_weights]
+    assert [v.path for v in model.trainable_weights] == paths
 
 
 def test_compile_must_follow():

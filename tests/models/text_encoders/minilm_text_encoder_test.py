@@ -69,6 +69,34 @@ def test_it_equals_transformers_on_the_same_weights(reference):
     assert encoder.preset == directory
 
 
+@pytest.mark.parametrize(
+    "kind", ["BertModel", "BertForMaskedLM", "BertForPreTraining"]
+)
+def test_a_head_beside_the_encoder_is_left_away(kind, reference, tmp_path):
+    directory = str(tmp_path / "bert")
+    torch.manual_seed(1)
+    whole = getattr(transformers, kind)(reference[0].config).eval()
+    whole.save_pretrained(directory)
+    (tmp_path / "bert/vocab.txt").write_text("\n".join(PIECES))
+    encoder = MiniLMTextEncoder.from_preset(directory, sequence_length=6)
+    texts = ["a red apple", ""]
+    embeddings, mask = encoder.encode(texts)
+    model = getattr(whole, "bert", whole)
+    expected = reference_states(model, encoder.tokenize(texts))
+    np.testing.assert_allclose(embeddings[mask], expected[mask], atol=1e-4)
+
+    name = "encoder.layer.3.output.dense.weight"
+    name = f"{'bert.' * (model is not whole)}{name}"
+    (tmp_path / "more").mkdir()
+    more = edited(
+        directory,
+        tmp_path / "more",
+        lambda tensors: tensors.update({name: np.zeros((24, 48), "float32")}),
+    )
+    with pytest.raises(ValueError, match=f"`{name}` has no place"):
+        MiniLMTextEncoder.from_preset(more)
+
+
 def test_it_equals_transformers_from_shards(reference, tmp_path):
     model, directory = reference
     model.save_pretrained(str(tmp_path), max_shard_size="10KB")
