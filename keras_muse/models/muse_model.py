@@ -33,7 +33,6 @@ from keras_muse.runtime.batches import is_dataset
 from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import LARGEST_INT
 from keras_muse.runtime.checks import check_int
-from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
@@ -512,7 +511,6 @@ class MuseModel(keras.Model):
         batch_size = options.get("batch_size")
         val_batch_size = options.get("validation_batch_size") or batch_size
         split = options.get("validation_split") or 0.0
-        split = check_number(split, "validation_split", 0, 1, open_at="high")
         num_rows = None
         if x_val is not None:
             check_whole_batches(x_val, val_batch_size)
