@@ -38,6 +38,7 @@ class BatchStream(keras.utils.PyDataset):
 
     shuffle = None
     _fit_shuffles = False
+    _process = 0, 1  # whose part of each batch it gives, of how many
 
     def __init__(self, steps_per_epoch, **kwargs):
         super().__init__(**_checked(**kwargs))
@@ -99,6 +100,11 @@ class BatchStream(keras.utils.PyDataset):
         finally:
             self._fit_shuffles = False
             self.steps_per_epoch = before
+
+    @property
+    def is_shared(self):
+        """bool. Whether, as things are now, it gives a part of each batch."""
+        return self._process[1] > 1
 
     def shared(self):
         """A scope in which each process of a job gets its part of a batch.

@@ -110,7 +110,6 @@ class ImageTextDataset(BatchStream):
         self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
         # Between what bounds the pictures' fractions lie, for `hold_out`.
         self._fractions = (0.0, 1.0)
-        self._process = 0, 1
         super().__init__(steps_per_epoch=None, **kwargs)
         self._set_rows(rows)
 
@@ -435,7 +434,7 @@ class ImageTextDataset(BatchStream):
             places = share_of(places, self._process)
         batch = [self._readable(epoch, order, place, size) for place in places]
         batch = [pair for pair in batch if pair is not None]
-        if self._process[1] > 1 and len(batch) < len(places):
+        if self.is_shared and len(batch) < len(places):
             raise ValueError(
                 "Processes that share batches need all pictures: leave out "
                 "those that cannot be decoded by `readable()`. Received: "

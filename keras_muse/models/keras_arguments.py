@@ -118,6 +118,16 @@ def is_stream(x):
     return hasattr(x, "step") and hasattr(x, "in_training")
 
 
+def check_not_shared(x):
+    """Refuses a stream of parts of batches where all rows are wanted."""
+    if getattr(x, "is_shared", False):
+        raise ValueError(
+            "`predict` takes all rows in each process: read token shards for "
+            "it with `process_index=0` and `process_count=1`. Received: a "
+            f"{type(x).__name__} that gives each process its part"
+        )
+
+
 def known_callbacks(callbacks, larger_is_better):
     """Callbacks behind a `NaNGuard`, told which way what they monitor goes.
 

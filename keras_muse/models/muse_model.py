@@ -18,6 +18,7 @@ from keras_muse.models.keras_arguments import by_name
 from keras_muse.models.keras_arguments import check_no_backup
 from keras_muse.models.keras_arguments import check_no_target_losses
 from keras_muse.models.keras_arguments import check_no_targets
+from keras_muse.models.keras_arguments import check_not_shared
 from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.keras_arguments import looked_at
@@ -547,7 +548,8 @@ class MuseModel(keras.Model):
 
         Under a distribution Keras would neither fill up the last batch nor
         fetch what is on other machines. With `callbacks`, which Keras alone
-        calls, the devices must divide each batch there.
+        calls, the devices must divide each batch there. Each process gives
+        all rows, and gets them.
 
         Raises:
             ValueError: if they do not.
@@ -557,8 +559,10 @@ class MuseModel(keras.Model):
         if steps is not None:
             steps = check_int(steps, "steps")
         x = self._looked_at(x, "x", training=False)
-        is_distributed = keras.distribution.distribution() is not None
-        if not is_distributed or callbacks:
+        distribution = keras.distribution.distribution()
+        if distribution is not None and distribution.num_processes > 1:
+            check_not_shared(x)
+        if distribution is None or callbacks:
             check_whole_batches(x, batch_size)
             with self._kept_variables():
                 return super().predict(x, batch_size, verbose, steps, callbacks)

@@ -1,7 +1,10 @@
+import types
+
 import keras
 import numpy as np
 import pytest
 
+from keras_muse.data.batch_stream import BatchStream
 from tests.helpers import tiny
 
 
@@ -96,6 +99,19 @@ def test_a_dataset_without_a_batch_is_refused(base, verb):
         data = tiny.tiny_data(base, 4)
         with pytest.raises(ValueError, match="`validation_data` must not be"):
             base.fit(data, validation_data=Empty(), verbose=0)
+
+
+class Part(BatchStream):
+    """As one of two processes reads token shards."""
+
+    _process = 0, 2
+
+
+def test_where_all_rows_are_wanted_parts_of_them_are_refused(base, monkeypatch):
+    job = types.SimpleNamespace(num_processes=2, num_model_replicas=2)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: job)
+    with pytest.raises(ValueError, match="all rows.*`process_count=1`"):
+        base.predict(Part(steps_per_epoch=1))
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,10 @@ def test_the_remainder_is_kept_when_asked_for(shards):
 
 def test_processes_share_the_same_global_batches(shards):
     alone = list(read_token_shards(shards, 4))
+    assert not read_token_shards(shards, 4).is_shared
+    assert read_token_shards(
+        shards, 4, process_index=0, process_count=2
+    ).is_shared
     parts = [
         list(read_token_shards(shards, 4, process_index=i, process_count=2))
         for i in range(2)
