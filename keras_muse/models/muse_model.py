@@ -37,6 +37,7 @@ from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.inputs import as_native
 from keras_muse.runtime.inputs import check_data
 from keras_muse.runtime.streams import open_closed_streams
 from keras_muse.runtime.variables import kept
@@ -318,6 +319,11 @@ class MuseModel(keras.Model):
         return model
 
     # === Forward passes ===
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, dict):
+            inputs = as_native(inputs)  # Keras goes into lists, to each number
+        return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=False):
         outputs = self._call(inputs, training)

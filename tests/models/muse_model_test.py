@@ -95,6 +95,13 @@ def test_a_failed_step_leaves_inference(model):
     np.testing.assert_array_equal(to_numpy(model(ones())), 2)
 
 
+def test_lists_in_a_batch_are_arrays():
+    model = tiny.tiny_base(num_layers=1)
+    data = tiny.tiny_data(model, batch=1)
+    lists = {name: x.tolist() for name, x in data.items()}
+    np.testing.assert_array_equal(to_numpy(model(lists)), to_numpy(model(data)))
+
+
 def test_subclasses_must_say_what_they_compute():
     model = MuseModel()
     with pytest.raises(NotImplementedError):

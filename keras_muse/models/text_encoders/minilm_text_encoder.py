@@ -101,6 +101,7 @@ class MiniLMTextEncoder(TextEncoder):
                 "`num_heads` must divide `hidden_dim`. Received: "
                 f"num_heads={num_heads}, hidden_dim={hidden_dim}"
             )
+        inputs = self.make_inputs(sequence_length)
         if sequence_length > max_sequence_length:
             raise ValueError(
                 "`sequence_length` must not exceed `max_sequence_length`. "
@@ -140,7 +141,6 @@ class MiniLMTextEncoder(TextEncoder):
         ]
 
         # === Functional Model ===
-        inputs = self.make_inputs(sequence_length)
         token_ids = inputs["token_ids"]
         # Every row counts 0, 1, 2, ...
         positions = ops.cumsum(ops.ones_like(token_ids), axis=1) - 1

@@ -19,6 +19,7 @@ from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import check_texts
+from keras_muse.runtime.checks import check_verbose
 from keras_muse.runtime.compiled import CompiledFunctions
 from keras_muse.runtime.compiled import fetchable
 from keras_muse.runtime.inputs import Input
@@ -177,6 +178,7 @@ class TextEncoder(keras_hub.models.Backbone):
                 released.
         """
         self._check_not_released()
+        verbose = check_verbose(verbose)
         tokens = self.tokenize(texts)
         text_mask = self.embedding_mask(tokens["padding_mask"])
         num_texts = len(text_mask)
@@ -239,6 +241,7 @@ class TextEncoder(keras_hub.models.Backbone):
     def __call__(self, inputs, *args, **kwargs):
         self._check_not_released()
         if isinstance(inputs, dict):
+            inputs = as_native(inputs)
             check_inputs(inputs, self.token_inputs, "inputs")
         return super().__call__(inputs, *args, **kwargs)
 

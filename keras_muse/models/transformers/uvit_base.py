@@ -126,58 +126,52 @@ class UViTBase(MaskedTokenModel):
                 "`grid_size` must be even with `downsample`. Received: "
                 f"grid_size={grid_size}"
             )
-        text_length = check_int(text_length, "text_length")
-        self.text_length = text_length
-        num_layers = check_int(num_layers, "num_layers")
-        self.num_layers = num_layers
-        hidden_dim = check_int(hidden_dim, "hidden_dim")
-        self.hidden_dim = hidden_dim
-        num_heads = check_int(num_heads, "num_heads")
-        self.num_heads = num_heads
-        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
-        self.intermediate_dim = intermediate_dim
-        stage_dim = check_int(stage_dim, "stage_dim")
-        self.stage_dim = stage_dim
-        stage_num_blocks = check_int(stage_num_blocks, "stage_num_blocks")
-        self.stage_num_blocks = stage_num_blocks
-        stage_num_heads = check_int(stage_num_heads, "stage_num_heads")
-        self.stage_num_heads = stage_num_heads
-        condition_dim = check_int(condition_dim, "condition_dim")
-        self.condition_dim = condition_dim
+        self.text_length = check_int(text_length, "text_length")
+        self.num_layers = check_int(num_layers, "num_layers")
+        self.hidden_dim = check_int(hidden_dim, "hidden_dim")
+        self.num_heads = check_int(num_heads, "num_heads")
+        self.intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        self.stage_dim = check_int(stage_dim, "stage_dim")
+        self.stage_num_blocks = check_int(stage_num_blocks, "stage_num_blocks")
+        self.stage_num_heads = check_int(stage_num_heads, "stage_num_heads")
+        self.condition_dim = check_int(condition_dim, "condition_dim")
         self.downsample = downsample
         policy = self.dtype_policy
 
         def projection(name, width):
             return dense(name, width, policy, use_bias=False)
 
-        self.text_projection = projection("text_projection", hidden_dim)
+        self.text_projection = projection("text_projection", self.hidden_dim)
         self.text_norm = rms_norm("text_norm", policy)
-        self.condition_dense = projection("condition_dense", hidden_dim)
-        self.condition_output = projection("condition_output", hidden_dim)
+        self.condition_dense = projection("condition_dense", self.hidden_dim)
+        self.condition_output = projection("condition_output", self.hidden_dim)
         self.token_embedding = keras.layers.Embedding(
             self.codebook_size + 1,  # the last id is [MASK]
-            stage_dim,
+            self.stage_dim,
             embeddings_initializer=initializers.TruncatedNormal(stddev=0.02),
             dtype=policy,
             name="token_embedding",
         )
         self.embedding_norm = rms_norm("embedding_norm", policy)
         self.embedding_projection = projection(
-            "embedding_projection", stage_dim
+            "embedding_projection", self.stage_dim
         )
         self.first_stage = self._stage("first_stage", downsample=downsample)
         self.input_norm = rms_norm("input_norm", policy)
-        self.input_projection = projection("input_projection", hidden_dim)
+        self.input_projection = projection("input_projection", self.hidden_dim)
         self.transformer_layers = [
             UViTTransformerLayer(
-                num_heads, intermediate_dim, dtype=policy, name=f"layer_{i}"
+                self.num_heads,
+                self.intermediate_dim,
+                dtype=policy,
+                name=f"layer_{i}",
             )
-            for i in range(num_layers)
+            for i in range(self.num_layers)
         ]
         self.output_norm = rms_norm("output_norm", policy)
-        self.output_projection = projection("output_projection", stage_dim)
+        self.output_projection = projection("output_projection", self.stage_dim)
         self.last_stage = self._stage("last_stage", upsample=downsample)
-        self.head_dense = projection("head_dense", stage_dim)
+        self.head_dense = projection("head_dense", self.stage_dim)
         self.head_norm = rms_norm("head_norm", policy)
         self.head_logits = projection("head_logits", self.codebook_size)
         self.build()

@@ -149,10 +149,10 @@ class VQGANTokenizer(TokenizerTraining):
         )
         num_res_blocks = check_int(num_res_blocks, "num_res_blocks")
         num_groups = check_int(num_groups, "num_groups")
-        if len(attention_levels):
-            attention_levels = check_ints(
-                attention_levels, "attention_levels", low=0
-            )
+        if np.size(attention_levels):
+            levels = check_ints(attention_levels, "attention_levels", low=0)
+        else:
+            levels = ()
         pixel_range = check_pixel_range(pixel_range)
         is_default = quantizer is None
         if is_default:
@@ -195,9 +195,10 @@ class VQGANTokenizer(TokenizerTraining):
             decoder_num_res_blocks, "decoder_num_res_blocks", num_res_blocks
         )
         self.num_groups = num_groups
+        self._check_num_groups()
         self.use_bias = check_bool(use_bias, "use_bias")
         self.downsampling = downsampling
-        self.attention_levels = tuple(attention_levels)
+        self.attention_levels = levels
         self.use_middle_attention = check_bool(
             use_middle_attention, "use_middle_attention"
         )
@@ -208,7 +209,7 @@ class VQGANTokenizer(TokenizerTraining):
         self.pixel_range = pixel_range
         self.freeze_tokens = check_bool(freeze_tokens, "freeze_tokens")
         published_options = {  # what encoders and decoders of others have
-            "attention_levels": attention_levels,
+            "attention_levels": levels,
             "use_middle_attention": use_middle_attention,
             "latent_dim": (
                 latent_dim or codebook_dim if use_quant_conv else None
@@ -240,6 +241,16 @@ class VQGANTokenizer(TokenizerTraining):
             self.encoder.trainable = False
             self.quantizer.trainable = False
 
+    def _check_num_groups(self):
+        bases = self.base_channels, self.decoder_base_channels
+        channels = {b * m for b in bases for m in self.channel_multipliers}
+        channels = sorted(channels | {self.base_channels})
+        if any(x % self.num_groups for x in channels):
+            raise ValueError(
+                "`num_groups` must divide the channels of every level, which "
+                f"are {channels}. Received: num_groups={self.num_groups}"
+            )
+
     def build(self, input_shape=None):
         self.encoder.build((None, None, None, 3))
         self.quantizer.build((None, None, None, self.codebook_dim))
@@ -252,6 +263,11 @@ class VQGANTokenizer(TokenizerTraining):
         return 2 ** (len(self.channel_multipliers) - 1)
 
     # === Forward passes ===
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, np.ndarray):  # the values of tensors stay unseen
+            inputs = self._checked(inputs)
+        return super().__call__(inputs, *args, **kwargs)
 
     def call_outputs(self, inputs):
         return self._images(self._codes(inputs)["quantized"])
@@ -277,6 +293,18 @@ class VQGANTokenizer(TokenizerTraining):
 
     def _images(self, codes):
         return _change_range(self.decoder(codes), self.pixel_range, (-1, 1))
+
+    def _checked(self, images):
+        """Pictures as an array, of a shape and values that it can take."""
+        images = check_array(images, "images")
+        self.check_images(images)
+        image_ops.check_range(images)
+        if np.isnan(images).any():
+            raise ValueError(
+                "`images` must be numbers. Received: pictures with NaN, "
+                f"{np.isnan(images).any(axis=(1, 2, 3)).sum()} of {len(images)}"
+            )
+        return images
 
     def check_images(self, images, argument="images"):
         """Refuses what has not the shape of pictures it can cut in tokens."""
@@ -304,15 +332,8 @@ class VQGANTokenizer(TokenizerTraining):
             int32 numpy array of shape `(batch, height / f, width / f)`, with
             `f` the downsampling factor.
         """
-        images = check_array(images, "images")
+        images = self._checked(images)
         batch_size = check_int(batch_size, "batch_size")
-        self.check_images(images)
-        image_ops.check_range(images)
-        if np.isnan(images).any():
-            raise ValueError(
-                "`images` must be numbers. Received: pictures with NaN, "
-                f"{np.isnan(images).any(axis=(1, 2, 3)).sum()} of {len(images)}"
-            )
         encode = self._compiled.get(
             "encode", lambda x: fetchable(self._codes(x)["token_ids"])
         )
@@ -461,12 +482,19 @@ def _int_or(value, argument, default):
 
 
 def _check_quantizer(quantizer, **given):
-    """Refuses arguments that say otherwise than the quantizer that is given.
+    """Refuses no quantizer, and arguments that say otherwise than it does.
 
     Args:
         quantizer: a layer.
         **given: pairs of a value and its default, by the argument's name.
     """
+    if not isinstance(quantizer, keras.layers.Layer) or not hasattr(
+        quantizer, "codebook_size"
+    ):
+        raise ValueError(
+            "`quantizer` must be a layer as VectorQuantizer or FSQ. Received: "
+            f"quantizer={show(quantizer)}"
+        )
     for argument, (value, default) in given.items():
         own = getattr(quantizer, argument, default)
         if value not in (own, default):

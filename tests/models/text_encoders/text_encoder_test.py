@@ -77,7 +77,7 @@ def test_a_vocabulary_larger_than_the_embedding_raises():
         tiny_encoder(vocabulary_size=7)
 
 
-@pytest.mark.parametrize("sequence_length", [1, 2.5])
+@pytest.mark.parametrize("sequence_length", [1, 2.5, "8"])
 def test_a_bad_sequence_length_raises(sequence_length):
     with pytest.raises(ValueError, match="`sequence_length` must be"):
         tiny_encoder(sequence_length=sequence_length)
@@ -164,11 +164,22 @@ def test_a_bad_batch_size_raises(encoder, batch_size):
         encoder.encode(["a"], batch_size=batch_size)
 
 
+def test_lists_are_arrays(encoder):
+    tokens = encoder.tokenize(["a red apple"])
+    lists = {name: x.tolist() for name, x in tokens.items()}
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(encoder(lists)),
+        keras.ops.convert_to_numpy(encoder(tokens)),
+    )
+
+
 def test_verbose_shows_progress(encoder, capsys):
     encoder.encode(["a", "red", "apple"], batch_size=2)
     assert capsys.readouterr().out == ""
     encoder.encode(["a", "red", "apple"], batch_size=2, verbose=1)
     assert "3/3" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="`verbose` must be one of.*'x'"):
+        encoder.encode("a", verbose="x")
 
 
 def test_it_is_frozen(encoder):

@@ -183,12 +183,14 @@ def test_floats_that_are_pixels_are_refused(trained, pictures, verb):
 
 def test_other_values_than_pictures_have_no_tokens(trained):
     for images in (FLOAT_PIXELS, IMAGES.astype("int32") - 256):
-        with pytest.raises(ValueError, match="`images` must be floats in"):
-            trained.encode(images)
+        for use in (trained.encode, trained):
+            with pytest.raises(ValueError, match="`images` must be floats in"):
+                use(images)
     nan = np.zeros_like(FLOAT_PIXELS)
     nan[1, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="`images` must be numbers.*1 of 8"):
-        trained.encode(nan)
+    for use in (trained.encode, trained):
+        with pytest.raises(ValueError, match="must be numbers.*1 of 8"):
+            use(nan)
 
 
 @pytest.mark.parametrize(
@@ -772,6 +774,12 @@ def test_pixel_range_is_what_encoder_and_decoder_see(images):
         ({"pixel_range": (1,)}, r"Received: pixel_range=\(1,\)"),
         ({"attention_levels": (3,)}, r"Received: attention_levels=\(3,\)"),
         ({"attention_levels": (-1,)}, r"Received: attention_levels=\(-1,\)"),
+        ({"attention_levels": None}, "Received: attention_levels=None"),
+        ({"attention_levels": 5}, "Received: attention_levels=5"),
+        ({"num_groups": 3}, r"`num_groups` must divide.*\[8, 16\].*groups=3"),
+        ({"decoder_base_channels": 6}, r"`num_groups` must.*\[6, 8, 12, 16\]"),
+        ({"quantizer": "fsq"}, "`quantizer` must be a layer.*'fsq'"),
+        ({"quantizer": keras.layers.Dense(3)}, "`quantizer` must be a layer"),
     ],
 )
 def test_unusable_arguments_raise(changes, message):
