@@ -60,7 +60,7 @@ def add_arguments(command):
         "--rows-per-shard", type=int, default=8192, help="rows of a file"
     )
     command.add_argument(
-        "--batch-size", type=int, default=32, help="pictures a device"
+        "--batch-size", type=int, default=32, help="pictures per device"
     )
     command.add_argument(
         "--store",

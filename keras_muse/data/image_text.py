@@ -33,7 +33,7 @@ def load_image_text(
 
     - a folder with a `metadata.jsonl` or `metadata.csv`, at its top or in
       its subfolders (the image-folder convention of Hugging Face): one
-      record a picture, with `file_name`, `text`, and any other columns;
+      record per picture, with `file_name`, `text`, and any other columns;
     - a folder of pictures with a `.txt` or `.caption` file (one caption a
       line) or a `.json` file (`text` or `caption`) of the same name beside
       each; `.tar` and `.zip` files in the folder and its subfolders are read

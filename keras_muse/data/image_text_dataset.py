@@ -151,7 +151,7 @@ class ImageTextDataset(BatchStream):
 
     @property
     def rows(self):
-        """One dict a picture: `name`, `texts` and the source's own columns."""
+        """A dict per picture: `name`, `texts` and the source's own columns."""
         return [
             {**row.metadata, "name": row.name, "texts": list(captions)}
             for row, captions in zip(self._rows, self._captions, strict=True)
@@ -206,7 +206,7 @@ class ImageTextDataset(BatchStream):
             ]
         except TypeError as error:
             raise ValueError(
-                "`indices` must be integers, one a row. Received: "
+                "`indices` must be integers, one per row. Received: "
                 f"indices={show(indices)}"
             ) from error
 

@@ -96,13 +96,13 @@ class Artist:
         """Draws pictures of prompts.
 
         Args:
-            prompts: list of strings, one a picture.
+            prompts: list of strings, one per picture.
             negative_prompt: string; an empty one is none.
-            seeds: list of ints, one a picture.
+            seeds: list of ints, one per picture.
             options: dict, arguments of `Muse.generate` that a preset can keep.
 
         Yields:
-            `Unfinished`, now and then, and `Drawn`, one a prompt.
+            `Unfinished`, now and then, and `Drawn`, one per prompt.
         """
         used = DrawOptions.of(self.muse.generation_defaults, **options)
         for prompt, seed in zip(prompts, seeds, strict=True):

@@ -74,7 +74,7 @@ def evaluate(
         verbose: 0 or 1. Whether to draw a progress bar a setting.
 
     Returns:
-        List of dicts, one a setting: `"guidance_scale"`, `"num_steps"`,
+        List of dicts, one per setting: `"guidance_scale"`, `"num_steps"`,
         `"seed"`, `"num_pictures"`, `"num_references"` (where it is known),
         `"image_size"`, `"seconds_per_picture"`,
         and the scores by the names of the metrics; `"true"`, the scores of

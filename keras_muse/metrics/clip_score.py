@@ -29,14 +29,14 @@ class CLIPScore(PictureMean):
     Call arguments:
         images: pictures, uint8 in `[0, 255]` or float in `[-1, 1]`, of shape
             `(batch, height, width, 3)`. The scorer gets them as they come.
-        texts: list of strings, one a picture.
+        texts: list of strings, one per picture.
 
     Returns:
         Python float, from `result()`.
 
     Raises:
         ValueError: if `scorer` has no such methods or gives other shapes, if
-            the texts are not one a picture, or if there is no picture at
+            the texts are not one per picture, or if there is no picture at
             `result()`.
 
     Example:

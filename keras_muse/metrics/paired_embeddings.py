@@ -25,7 +25,7 @@ def paired_embeddings(scorer, images, texts):
         scorer: object with `image_embeddings(images)` and
             `text_embeddings(texts)`.
         images: pictures of shape `(batch, height, width, 3)`.
-        texts: strings, one a picture.
+        texts: strings, one per picture.
 
     Returns:
         Two float64 arrays of shape `(batch, embedding_dim)`, and the texts as
@@ -34,13 +34,13 @@ def paired_embeddings(scorer, images, texts):
     images = check_pictures(images, "images")
     if isinstance(texts, str):
         raise ValueError(
-            "`texts` must be a list of strings, one a picture. "
+            "`texts` must be a list of strings, one per picture. "
             f"Received: texts={texts!r}"
         )
     texts = check_texts(texts, "texts")
     if len(texts) != len(images):
         raise ValueError(
-            "`texts` must be one a picture. Received: "
+            "`texts` must be one per picture. Received: "
             f"{len(texts)} texts, {len(images)} pictures"
         )
     of_images = _unit_length(scorer.image_embeddings(images))

@@ -57,7 +57,7 @@ class PictureBatches:
 
     Args:
         network: function of one or more batches of float pictures in
-            `[-1, 1]` that returns a tensor with a row a picture.
+            `[-1, 1]` that returns a tensor with a row per picture.
         batch_size: int. The largest batch.
     """
 

@@ -7,7 +7,7 @@ from keras_muse.metrics.merging import check_mergeable
 
 
 class PictureMean(keras.metrics.Metric):
-    """Base of metrics that are the mean of a number a picture.
+    """Base of metrics that are the mean of a number per picture.
 
     The state, number and total, is kept on the host in float64; see
     `FeatureMetric`. Subclasses call `add` in their `update_state`.

@@ -40,7 +40,7 @@ class RPrecision(keras.metrics.Metric):
     Call arguments:
         images: pictures, uint8 in `[0, 255]` or float in `[-1, 1]`, of shape
             `(batch, height, width, 3)`. The scorer gets them as they come.
-        texts: list of strings, one a picture.
+        texts: list of strings, one per picture.
 
     Returns:
         Python float in `[0, 1]`, from `result()`.
@@ -48,7 +48,7 @@ class RPrecision(keras.metrics.Metric):
     Raises:
         ValueError: if `scorer` has no such methods or gives other shapes, if
             `num_candidates` or `seed` is out of range, if the texts are not
-            one a picture, or if there are fewer different texts than
+            one per picture, or if there are fewer different texts than
             `num_candidates` at `result()`.
 
     Example:
@@ -91,7 +91,7 @@ class RPrecision(keras.metrics.Metric):
 
     def reset_state(self):
         self._of_images = []  # an embedding a picture
-        self._texts = []  # a text a picture
+        self._texts = []  # a text per picture
         self._of_texts = {}  # an embedding a different text
 
     @property
@@ -150,7 +150,7 @@ class RPrecision(keras.metrics.Metric):
         return float(hits / len(self._texts))
 
     def _candidates(self, picture, own, num_texts):
-        """Indices of the texts a picture is compared with, its own first."""
+        """Indices of the texts per picture is compared with, its own first."""
         draws = np.random.default_rng([self.seed, picture])
         others = draws.choice(
             num_texts - 1, self.num_candidates - 1, replace=False

@@ -48,14 +48,14 @@ def choose_best(images, prompts, scorer, num_chosen):
             width, 3)`, prompt by prompt.
         prompts: list of strings, of length `num_prompts`.
         scorer: function of `(images, prompts)`, a prompt an image, that
-            returns a number an image; larger is better.
+            returns a number per image; larger is better.
         num_chosen: int. How many pictures of each prompt are kept.
 
     Returns:
         uint8 array of shape `(num_prompts * num_chosen, height, width, 3)`.
 
     Raises:
-        ValueError: if the scores are not one finite number an image.
+        ValueError: if the scores are not one finite number per image.
     """
     num_candidates = len(images) // len(prompts)
     asked = [prompt for prompt in prompts for _ in range(num_candidates)]
@@ -63,7 +63,7 @@ def choose_best(images, prompts, scorer, num_chosen):
     scores = scores.astype("float64")  # unsigned ones have no negative
     if scores.shape != (len(images),) or not np.isfinite(scores).all():
         raise ValueError(
-            "`scorer` must return one finite number an image, an array of "
+            "`scorer` must return one finite number per image, an array of "
             f"shape {(len(images),)}. Received: shape {scores.shape}, "
             f"scores {scores.ravel()[:8]}"
         )

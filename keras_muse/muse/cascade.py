@@ -81,7 +81,7 @@ class Cascade:
 
         Args:
             text: dict of arrays, as `MuseBase.generate` takes them.
-            seeds: uint32 array, one an image; of both stages.
+            seeds: uint32 array, one per image; of both stages.
             options: `DrawOptions`.
             token_ids: dict of grids by stage, in which [MASK] is unknown.
                 Defaults to nothing that is known.

@@ -40,7 +40,7 @@ def check_prompts(prompts, negative_prompts, num_images=1):
             # Their rows are counted first; the base looks at the rest.
             if check_array(prompts["text_mask"], "text_mask").ndim < 1:
                 raise ValueError(
-                    "`text_mask` must have a row a prompt. Received: "
+                    "`text_mask` must have a row per prompt. Received: "
                     f"text_mask={show(prompts['text_mask'])}"
                 )
             return dict(prompts)
@@ -52,7 +52,7 @@ def check_prompts(prompts, negative_prompts, num_images=1):
     negative = _as_list(negative_prompts, "negative_prompts", len(prompts))
     if len(negative) != len(prompts):
         raise ValueError(
-            "`negative_prompts` must be one string, or one a prompt "
+            "`negative_prompts` must be one string, or one per prompt "
             f"({len(prompts)}). Received: {len(negative)} negative prompts"
         )
     return {"prompts": prompts, "negative_prompts": negative}

@@ -170,7 +170,7 @@ class Muse:
                 perhaps `"negative_prompts"`; or a dict of embeddings,
                 `"text_embeddings"` of shape `(batch, text_length, text_dim)`
                 and `"text_mask"` of shape `(batch, text_length)`.
-            negative_prompts: string, list of strings (one a prompt) or
+            negative_prompts: string, list of strings (one per prompt) or
                 `None`. What guidance steers away from; `""` is none.
             num_steps: int. Decoding steps of the base. This and what follows
                 default to the model's `generation_defaults`, and without
@@ -180,7 +180,7 @@ class Muse:
             guidance_scale: float. How strongly the prompt is followed; `1` is
                 no guidance; else `3`.
             super_res_guidance_scale: float; else `guidance_scale`.
-            seed: int, list of ints (one an image) or `None`. Image `i` of an
+            seed: int, list of ints (one per image) or `None`. Image `i` of an
                 int seed has the seed `seed + i`, and depends on its own seed
                 alone. `None` draws one and prints it.
             num_images_per_prompt: int. Images come prompt by prompt. Defaults
@@ -189,7 +189,7 @@ class Muse:
                 prompt; those that `scorer` likes best are returned, the best
                 first. Seeds are counted candidate by candidate.
             scorer: function of `(images, prompts)`, a prompt an image, that
-                returns a number an image, such as CLIP's similarity.
+                returns a number per image, such as CLIP's similarity.
             sampler: a `keras_muse.samplers.Sampler`, or its name, as
                 `"halton"`. Defaults to `"confidence"`.
             super_res_sampler: the same for the super-resolution model.
@@ -302,7 +302,7 @@ class Muse:
             prompts: a string for all pictures, or a list of strings, one a
                 picture; a dict as in `generate`. A single picture may have
                 several prompts: it is drawn as many times.
-            negative_prompts: string, list of strings (one a prompt) or
+            negative_prompts: string, list of strings (one per prompt) or
                 `None`.
             blend_width: int. Pixels of that band; as many as a token has a
                 side do well. Defaults to `0`: no blending, what was drawn as
@@ -478,7 +478,7 @@ class Muse:
         return DrawOptions.of(self.generation_defaults, **given)
 
     def _text_and_seeds(self, prompts, seed, options, num_copies=1):
-        """Embeddings of checked prompts and seeds, one an image."""
+        """Embeddings of checked prompts and seeds, one per image."""
         # First: a wrong seed shall not wait for a language model.
         seeds = image_seeds(seed, num_prompts(prompts) * num_copies)
         # Texts in batches of as many rows as pictures: who draws one picture
@@ -555,7 +555,7 @@ class Muse:
         return cls(**parts, generation_defaults=defaults)
 
     def save_to_preset(self, preset_dir):
-        """Saves the models as a directory of presets, one a part.
+        """Saves the models as a directory of presets, one per part.
 
         A text encoder that was loaded by name or handle is kept as that
         reference, not as a copy.

@@ -49,16 +49,16 @@ def describe(
 
     Args:
         muse: a `keras_muse.Muse`.
-        prompts: list of strings, one a picture.
+        prompts: list of strings, one per picture.
         negative_prompts: string for all, list of strings or `None`.
-        seeds: ints, one a picture.
+        seeds: ints, one per picture.
         preset: string, what the model was loaded from.
         options: `DrawOptions` with which it drew.
         task: `"generate"`, `"inpaint"`, `"outpaint"` or `"edit"`.
         **others: what else belongs to the task, plain values.
 
     Returns:
-        List of dicts, one a picture. A PNG keeps them by the argument
+        List of dicts, one per picture. A PNG keeps them by the argument
         `parameters` of `keras_muse.training.draw_grid`.
 
     Example:
@@ -139,7 +139,7 @@ def read_parameters(path):
             written.
 
     Returns:
-        A dict; of a sheet, a list of dicts, one a picture. `"task"` is
+        A dict; of a sheet, a list of dicts, one per picture. `"task"` is
         `"generate"`, `"inpaint"`, `"outpaint"` or `"edit"`; `"prompt"`,
         `"negative_prompt"`, `"seed"`, `"num_steps"`, `"guidance_scale"`,
         `"sampler"`, `"super_res_num_steps"`, `"super_res_guidance_scale"`,

@@ -1,4 +1,4 @@
-"""The preset of a `Muse`: a directory of presets, one a part."""
+"""The preset of a `Muse`: a directory of presets, one per part."""
 
 import datetime
 import functools

@@ -105,10 +105,10 @@ def _to_uniform(bits):
 
 
 def uniform(seeds, stream, step=0, num_positions=1):
-    """Uniform noise in (0, 1), one number a row and position.
+    """Uniform noise in (0, 1), one number per row and position.
 
     Args:
-        seeds: int32 tensor of shape `(batch,)`, one seed a row.
+        seeds: int32 tensor of shape `(batch,)`, one seed per row.
         stream: int. Keeps apart noises of different purpose.
         step: int or int32 scalar tensor. The decoding step.
         num_positions: int. How many numbers a row gets.
@@ -137,7 +137,7 @@ def gumbel(uniform_noise):
 def code_uniform(
     seeds, stream, step, num_positions, num_codes, first_position=0
 ):
-    """Uniform noise in (0, 1), one number a row, position and code.
+    """Uniform noise in (0, 1), one number per row, position and code.
 
     Args:
         seeds: int32 tensor of shape `(batch,)`.

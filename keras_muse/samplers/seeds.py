@@ -1,4 +1,4 @@
-"""One seed an image."""
+"""One seed per image."""
 
 import keras
 import numpy as np
@@ -56,7 +56,7 @@ def image_seeds(seed, num_images):
     except Exception:  # each library has its own
         pass
     raise ValueError(
-        f"`seed` must be an int or a list of {num_images} ints, one an image, "
+        f"`seed` must be an int or a list of {num_images} ints, one per image, "
         f"that leave each image a seed in [0, 2**32). Received: "
         f"seed={show(seed)}"
     )

@@ -10,7 +10,7 @@ class Step(NamedTuple):
     """What a decoding step is told; values, so that no step compiles anew.
 
     Args:
-        seeds: int32 tensor of shape `(batch,)`, one seed a row.
+        seeds: int32 tensor of shape `(batch,)`, one seed per row.
         index: int32 scalar tensor. Number of the step, as the noise counts.
         editable: bool tensor of shape `(batch, num_tokens)`. The tokens that
             were masked at the start; the others are known and never change.

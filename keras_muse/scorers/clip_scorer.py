@@ -123,7 +123,7 @@ class CLIPScorer:
         texts = check_texts(texts, "texts")
         if len(images) != len(texts):
             raise ValueError(
-                "`texts` must hold one text an image. Received: "
+                "`texts` must hold one text per image. Received: "
                 f"{len(images)} images, {len(texts)} texts"
             )
         return np.sum(

@@ -235,7 +235,7 @@ class PictureTextScorer(MuseModel):
         texts = check_texts(texts, "texts")
         if len(images) != len(texts):
             raise ValueError(
-                "`texts` must have one text an image. Received: "
+                "`texts` must have one text per image. Received: "
                 f"{len(texts)} texts and {len(images)} images"
             )
         return (

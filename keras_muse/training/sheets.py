@@ -47,7 +47,7 @@ def draw_grid(
             wide. Defaults to `None`.
         path: string or path. Where to write the sheet as well, in the format
             of its suffix; missing directories are made. Defaults to `None`.
-        parameters: list of dicts, one an image, or `None`. How they were
+        parameters: list of dicts, one per image, or `None`. How they were
             drawn, as `keras_muse.muse.parameters.describe` gives it; a PNG
             keeps it, and `keras_muse.read_parameters` gives it back. Defaults
             to `None`.
@@ -75,7 +75,7 @@ def draw_grid(
     images = check_array(images, "images")
     if parameters is not None and len(parameters) != len(images):
         raise ValueError(
-            "`parameters` must be one an image. Received: "
+            "`parameters` must be one per image. Received: "
             f"{len(parameters)} parameters for {len(images)} images"
         )
     sections = [(None, images, labels)]

@@ -145,7 +145,7 @@ def test_step_time_is_the_longest_of_three(tpu_compile):
 
 
 def test_days_of_training(tpu_compile):
-    # The paper's week is 0.4 s a step.
+    # The paper's week is 0.4 s per step.
     days = tpu_compile.training_days("MuseBase", 0.4032, batch=512)
     assert days == pytest.approx(7)
     half = tpu_compile.training_days("MuseBase", 0.4032, batch=256)

@@ -161,7 +161,7 @@ def paths(plain):
 
 
 def seeds(plain, high=2**32 - 1):
-    """Of an argument that is a seed, or one an image."""
+    """Of an argument that is a seed, or one per image."""
     wrong = [-1, high + 1, float(plain), str(plain), True, Thing(), 1j]
     wrong += [[plain], [plain] * 3, [None, None], np.array([0.5, 1.0]), {}]
     return _of(st.sampled_from(wrong), _other_libraries(plain), plain)

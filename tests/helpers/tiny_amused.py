@@ -90,7 +90,7 @@ def their_tokens(pipeline, prompt, num_steps, seeds, monkeypatch, **kwargs):
         pipeline: an `AmusedPipeline`.
         prompt: list of strings, or `None` if `kwargs` have embeddings.
         num_steps: int.
-        seeds: list of ints, one a picture.
+        seeds: list of ints, one per picture.
         monkeypatch: pytest's.
         **kwargs: other arguments of the pipeline.
 

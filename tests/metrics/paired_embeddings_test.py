@@ -51,7 +51,7 @@ def test_embeddings_that_are_none_are_refused(change, words):
 
 @pytest.mark.parametrize("texts", ["a cat", ["a cat"], [*TEXTS, "a dog"]])
 def test_there_is_one_text_a_picture(texts):
-    with pytest.raises(ValueError, match="`texts` must be.*one a picture"):
+    with pytest.raises(ValueError, match="`texts` must be.*one per picture"):
         paired_embeddings(TinyScorer(), pictures_of(EMBEDDINGS), texts)
 
 

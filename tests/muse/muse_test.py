@@ -140,7 +140,7 @@ def test_unusable_prompts_raise(small_muse):
     for prompts in ([], ["a", 3], 3, None):
         with pytest.raises(ValueError, match="`prompts` must be a string"):
             draw(small_muse, prompts)
-    with pytest.raises(ValueError, match=r"one a prompt \(2\).*Received: 3"):
+    with pytest.raises(ValueError, match=r"one per prompt \(2\).*Received: 3"):
         draw(small_muse, PROMPTS, ["blue"] * 3)
     with pytest.raises(ValueError, match="Received: .*negative"):
         draw(small_muse, {"prompts": PROMPTS, "negative": "blue"})

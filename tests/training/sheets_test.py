@@ -168,7 +168,7 @@ def test_a_section_that_is_none_is_named(section):
 
 @pytest.mark.parametrize("num_parameters", [1, 3])
 def test_each_image_has_its_parameters(num_parameters):
-    with pytest.raises(ValueError, match="`parameters` must be one an image"):
+    with pytest.raises(ValueError, match="`parameters` must be one per image"):
         draw_grid(random_images(2), parameters=[{}] * num_parameters)
 
 

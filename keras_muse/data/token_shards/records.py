@@ -24,7 +24,7 @@ def pack_record(token_ids, captions, texts, high_res_token_ids=None):
     Args:
         token_ids: int array of shape `(num_views, num_tokens)`.
         captions: list of strings, kept beside the text for people to read.
-        texts: list of arrays, one a caption: bfloat16 text states of shape
+        texts: list of arrays, one per caption: bfloat16 text states of shape
             `(length, text_dim)`, or int32 text ids of shape `(length,)`.
         high_res_token_ids: optional int array of shape
             `(num_views, num_high_res_tokens)`.

@@ -126,7 +126,7 @@ class Collection:
 
 
 def _texts_of_batch(batch):
-    """Captions of a batch, one a picture."""
+    """Captions of a batch, one per picture."""
     texts = batch.get("text")
     if (
         isinstance(texts, str)

@@ -46,7 +46,7 @@ def write_token_shards(
 ):
     """Tokenizes pictures and encodes captions once, for all trainings to come.
 
-    The shards are array_record files with one record a picture, and a
+    The shards are array_record files with one record per picture, and a
     `metadata.json`, which is written last: a directory that has it is whole.
     A row whose picture or caption is broken is skipped and named in the
     report. The text states are stored without padding in bfloat16.
@@ -83,7 +83,7 @@ def write_token_shards(
             pictures.
         high_res_image_size: like `image_size`, for `high_res_tokenizer`.
         num_views: int. How many views of a picture to store; training draws
-            one an epoch. The first is the picture itself, the others are
+            one per epoch. The first is the picture itself, the others are
             random parts of it. Defaults to `1`.
         crop_scale: pair of floats in (0, 1]. The range of the area of a
             random part. Defaults to `(0.7, 1.0)`.

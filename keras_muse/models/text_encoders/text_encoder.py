@@ -140,7 +140,7 @@ class TextEncoder(keras_hub.models.Backbone):
             texts: string or list of strings.
 
         Returns:
-            List of bools, one a prompt.
+            List of bools, one per prompt.
         """
         return [len(x) > self.sequence_length for x in self._token_rows(texts)]
 

@@ -238,7 +238,7 @@ def test_reports_each_loss_and_the_codebook(trained):
 
 def test_adversarial_losses_start_late(trained):
     losses = trained.history_of_fit["discriminator_loss"]
-    # Two steps an epoch, and the first half of the steps without.
+    # Two steps per epoch, and the first half of the steps without.
     assert losses[: NUM_STEPS // 4] == [0] * (NUM_STEPS // 4)
     assert min(losses[NUM_STEPS // 4 :]) > 0
 
