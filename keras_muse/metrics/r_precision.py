@@ -150,7 +150,7 @@ class RPrecision(keras.metrics.Metric):
         return float(hits / len(self._texts))
 
     def _candidates(self, picture, own, num_texts):
-        """Indices of the texts per picture is compared with, its own first."""
+        """Indices of the texts a picture is compared with, its own first."""
         draws = np.random.default_rng([self.seed, picture])
         others = draws.choice(
             num_texts - 1, self.num_candidates - 1, replace=False
