@@ -280,6 +280,8 @@ def score(options):
         name: keras_muse.Muse(encoder, model, tokenizer)
         for name, (model, _) in models.items()
     }
+    if "muse" in painters:  # as the bundled model draws
+        painters["muse"].generation_defaults = muse_emoji.DEFAULTS
     nearest = Nearest(encoder)
     print_rows([about for _, about in models.values()], options.json, "Models")
     print_rows(list(losses(options, models)), options.json, "Cross-entropy")
