@@ -401,13 +401,17 @@ class MuseModel(keras.Model):
         )
 
     @property
+    def shown_terms(self):
+        """Names of the terms that `fit` and `evaluate` show beside the loss."""
+        return tuple(self.term_weights)
+
+    @property
     def metrics(self):
-        # Those of terms that are not in use, or that are all of the loss.
-        hidden = dict(self._loss_means)
-        if hidden and len(self.term_weights) > 1:
-            for name in self.term_weights:
-                hidden.pop(name, None)
-        hidden = {id(mean) for mean in hidden.values()}
+        hidden = {
+            id(mean)
+            for name, mean in self._loss_means.items()
+            if name not in self.shown_terms
+        }
         return [m for m in super().metrics if id(m) not in hidden]
 
     # === Steps ===

@@ -34,7 +34,11 @@ def check_prompts(prompts, negative_prompts, num_images=1):
         "negative_prompts": list or None}`, as many of both.
     """
     if isinstance(prompts, dict):
-        prompts = {name: x for name, x in prompts.items() if x is not None}
+        prompts = {
+            name: x
+            for name, x in prompts.items()
+            if x is not None or not str(name).startswith("negative")
+        }
         _check_keys(prompts, negative_prompts)
         if "text_embeddings" in prompts:
             # Their rows are counted first; the base looks at the rest.

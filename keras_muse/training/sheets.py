@@ -73,7 +73,7 @@ def draw_grid(
     ```
     """
     images = check_array(images, "images")
-    if parameters is not None and len(parameters) != len(images):
+    if isinstance(parameters, list) and len(parameters) != len(images):
         raise ValueError(
             "`parameters` must be one per image. Received: "
             f"{len(parameters)} parameters for {len(images)} images"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from keras_muse.data.token_shards.records import ends_of
 from keras_muse.data.token_shards.records import pack_record
 from keras_muse.training import saved_variables
 from tests.files.mutations_test import snapshot
@@ -119,6 +120,7 @@ def write_record(**changes):
             writer.write(pack_record(**record))
         writer.close()
         metadata["shards"][0]["num_bytes"] = path.stat().st_size
+        metadata["shards"][0]["ends"] = ends_of(path)
         (directory / "metadata.json").write_text(json.dumps(metadata))
 
     return change

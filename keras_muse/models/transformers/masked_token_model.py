@@ -315,6 +315,11 @@ class MaskedTokenModel(MuseModel):
             weights["visible_token_loss"] = self.visible_loss_weight
         return weights
 
+    @property
+    def shown_terms(self):
+        # One alone is the loss itself.
+        return super().shown_terms if self.visible_loss_weight else ()
+
     def loss_terms(self, inputs, outputs, training):
         mask = outputs["mask"]  # (batch, num_tokens)
         cross_entropy, is_right = score_tokens(
