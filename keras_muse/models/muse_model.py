@@ -391,12 +391,13 @@ class MuseModel(keras.Model):
         terms = self.loss_terms(x, y_pred, training)
         # As Keras' own mean of the loss: by the rows of each batch.
         rows = x if x is None else ops.shape(keras.tree.flatten(x)[0])[0]
+        weights = self.term_weights
         for name, mean in self._loss_means.items():
-            if name in self.term_weights:
+            if name in weights:
                 mean.update_state(terms[name], sample_weight=rows)
         return sum(
             weight * terms[name]
-            for name, weight in self.term_weights.items()
+            for name, weight in weights.items()
             if training or name not in self.passing_losses
         )
 
@@ -407,10 +408,13 @@ class MuseModel(keras.Model):
 
     @property
     def metrics(self):
+        if not self._loss_means:
+            return super().metrics
+        shown = self.shown_terms
         hidden = {
             id(mean)
             for name, mean in self._loss_means.items()
-            if name not in self.shown_terms
+            if name not in shown
         }
         return [m for m in super().metrics if id(m) not in hidden]
 

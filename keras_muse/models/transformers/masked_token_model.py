@@ -318,7 +318,7 @@ class MaskedTokenModel(MuseModel):
     @property
     def shown_terms(self):
         # One alone is the loss itself.
-        return super().shown_terms if self.visible_loss_weight else ()
+        return tuple(self.term_weights) if self.visible_loss_weight else ()
 
     def loss_terms(self, inputs, outputs, training):
         mask = outputs["mask"]  # (batch, num_tokens)
