@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 import tempfile
@@ -43,7 +44,6 @@ def serving(muse, preset, host="127.0.0.1", port=None, queue=limits.QUEUE):
     Raises:
         ValueError: if the port is taken.
     """
-    port = free_port(host, port)
     artist = Artist(muse, preset)
     artist.prepare()
     try:
@@ -69,10 +69,10 @@ def _launched(artist, folder, host, port, queue):
 
     blocks = build(artist, folder)
     blocks.queue(max_size=queue, api_open=False)
-    blocks.launch(
+    launch = functools.partial(
+        blocks.launch,
         # As an address of the web has it, which gradio makes of it.
         server_name=f"[{host}]" if ":" in host else host,
-        server_port=port,
         prevent_thread_lock=True,
         inbrowser=False,
         share=False,
@@ -90,6 +90,13 @@ def _launched(artist, folder, host, port, queue):
         allowed_paths=[],
         app_kwargs={"middleware": [Middleware(Guard, host=host)]},
     )
+    try:
+        launch(server_port=free_port(host, port))
+    except OSError:
+        if port is not None:
+            raise
+        # Another program that started together with this one was faster.
+        launch(server_port=free_port(host))
     return blocks
 
 
