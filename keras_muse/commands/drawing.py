@@ -13,9 +13,14 @@ DEFAULT_PRESET = "muse_emoji"
 SUITS = "(default: what suits the model)"
 # Options that are arguments of all that draws.
 ARGUMENTS = (
-    *("num_steps", "super_res_num_steps", "guidance_scale"),
-    *("super_res_guidance_scale", "batch_size"),
-    *("num_rounds", "mask_ratio", "top_k"),
+    "num_steps",
+    "super_res_num_steps",
+    "guidance_scale",
+    "super_res_guidance_scale",
+    "batch_size",
+    "num_rounds",
+    "mask_ratio",
+    "top_k",
 )
 
 

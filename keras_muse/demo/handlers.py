@@ -176,8 +176,13 @@ class Handlers:
         negative = limits.check_prompt(texts[1], "negative prompt", False)
         (seed,) = following_seeds(seed, 1)
         updates = self.artist.edit(
-            *(task, picture, prompt, negative, seed),
-            *(options, arguments),
+            task,
+            picture,
+            prompt,
+            negative,
+            seed,
+            options,
+            arguments,
             **described,
         )
         texts = prompt, negative

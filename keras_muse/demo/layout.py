@@ -69,7 +69,9 @@ def _controls(parts, artist):
     )
     with gr.Row():
         parts.count = gr.Slider(
-            *(1, limits.MAX_IMAGES, 1),
+            1,
+            limits.MAX_IMAGES,
+            1,
             step=1,
             label="Pictures",
             min_width=120,
@@ -99,10 +101,12 @@ def _advanced(parts, shown):
         elem_id="negative",
     )
     parts.steps = gr.Slider(
-        *(1, limits.MAX_STEPS, shown.num_steps), step=1, label="Steps"
+        1, limits.MAX_STEPS, shown.num_steps, step=1, label="Steps"
     )
     parts.guidance = gr.Slider(
-        *(0, limits.MAX_GUIDANCE, shown.guidance_scale),
+        0,
+        limits.MAX_GUIDANCE,
+        shown.guidance_scale,
         step=0.1,
         label="Guidance",
         info="How strongly the prompt is followed; 1 is none",
@@ -114,7 +118,9 @@ def _advanced(parts, shown):
         info="In which order the picture is decided",
     )
     parts.temperature = gr.Slider(
-        *(limits.MIN_TEMPERATURE, limits.MAX_TEMPERATURE, shown.temperature),
+        limits.MIN_TEMPERATURE,
+        limits.MAX_TEMPERATURE,
+        shown.temperature,
         step=0.05,
         label="Temperature",
         info="Lower is surer, higher more varied",
@@ -180,7 +186,9 @@ def _extending(parts):
             for name in names:
                 parts.sides.append(
                     gr.Slider(
-                        *(0, limits.MAX_PADDING, 0),
+                        0,
+                        limits.MAX_PADDING,
+                        0,
                         step=8,
                         label=name.capitalize(),
                         min_width=120,
@@ -197,13 +205,17 @@ def _changing(parts, artist):
     )
     own = defaults_of_edit(artist.muse)
     parts.rounds = gr.Slider(
-        *(1, limits.MAX_ROUNDS, own["num_rounds"]),
+        1,
+        limits.MAX_ROUNDS,
+        own["num_rounds"],
         step=1,
         label="Rounds",
         info="The more, the further the picture moves, and the longer it takes",
     )
     parts.edit_guidance = gr.Slider(
-        *(0, limits.MAX_GUIDANCE, own["guidance_scale"]),
+        0,
+        limits.MAX_GUIDANCE,
+        own["guidance_scale"],
         step=0.1,
         label="Guidance",
     )

@@ -111,8 +111,11 @@ def _connect_drawing(parts, handlers):
             handler,
             [*texts, *inputs],
             [
-                *(parts.image, parts.words, parts.gallery),
-                *(parts.seed, parts.session),
+                parts.image,
+                parts.words,
+                parts.gallery,
+                parts.seed,
+                parts.session,
             ],
             # Two pictures at once would take no less time.
             concurrency_id="drawing",
@@ -130,10 +133,19 @@ def _connect_drawing(parts, handlers):
 def _connect_pictures(parts, handlers):
     """Connects what brings a picture back."""
     restored = [
-        *(parts.image, parts.words, parts.session),
-        *(parts.prompt, parts.negative, parts.seed, parts.is_new),
-        *(parts.steps, parts.guidance, parts.sampler, parts.temperature),
-        *(parts.rounds, parts.edit_guidance),
+        parts.image,
+        parts.words,
+        parts.session,
+        parts.prompt,
+        parts.negative,
+        parts.seed,
+        parts.is_new,
+        parts.steps,
+        parts.guidance,
+        parts.sampler,
+        parts.temperature,
+        parts.rounds,
+        parts.edit_guidance,
     ]
     for trigger, handler, inputs, outputs in (
         (parts.gallery.select, handlers.recall, [], restored),

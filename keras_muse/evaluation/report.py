@@ -212,7 +212,9 @@ def draw_nearest(rows, path):
             pairs = np.stack([near["drawn"], near["images"]], axis=1)
             texts = []
             for prompt, distance, text in zip(
-                *(near["prompts"], near["distances"], near["texts"]),
+                near["prompts"],
+                near["distances"],
+                near["texts"],
                 strict=True,
             ):
                 texts += [prompt, f"trained on, {distance:.2f}: {text}"]
