@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import time
 
 import keras
@@ -22,11 +23,12 @@ class TimeBudget(keras.callbacks.Callback):
     """Trains for so many seconds, however fast the machine is.
 
     The learning rate follows the clock: a short warm-up, then a quarter of a
-    cosine down to zero at the end of the budget. A progress bar counts
-    seconds, so `fit` is best called with `verbose=0`. Weights, optimizer and
-    the time spent are saved now and then, and found again by a training that
-    is started anew: it goes on with the time that is left. Of a model with
-    LoRA the additions are saved, and their optimizer starts afresh.
+    cosine down to zero at the end of the budget. A progress bar estimates how
+    many steps that makes, so `fit` is best called with `verbose=0`; into a
+    file it is written once a minute. Weights, optimizer and the time spent are
+    saved now and then, and found again by a training that is started anew: it
+    goes on with the time that is left. Of a model with LoRA the additions are
+    saved, and their optimizer starts afresh.
 
     Args:
         seconds: float. Time to train, compilation included. With `0` what
@@ -102,7 +104,8 @@ class TimeBudget(keras.callbacks.Callback):
             # Not one step more: by it the codes of a tokenizer would move.
             self.model._initial_epoch = self.params["epochs"]
         os.makedirs(self.directory, exist_ok=True)
-        self._bar = keras.utils.Progbar(int(self.seconds), unit_name="second")
+        self._bar = keras.utils.Progbar(None, interval=_seconds_of_a_bar())
+        self._num_steps, self._spent_before = 0, self.spent
         self._last = self._last_save = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -122,13 +125,22 @@ class TimeBudget(keras.callbacks.Callback):
         if now - self._last_save > self.save_every:
             self._save()
             self._last_save = now
-        self._bar.stateful_metrics = set(logs or {})
-        self._bar.update(int(self.spent), list((logs or {}).items()), False)
+        self._show(logs or {})
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None
         if self._has_trained:
             self._save()
+
+    def _show(self, logs):
+        self._num_steps += 1
+        budget = self.seconds - self._spent_before
+        if spent := self.spent - self._spent_before:
+            # At the pace so far; the last step may end late.
+            parts = max(budget / spent, 1)
+            self._bar.target = math.ceil(self._num_steps * parts)
+        self._bar.stateful_metrics = set(logs)
+        self._bar.update(self._num_steps, list(logs.items()), finalize=False)
 
     def _rate_now(self):
         progress = min(self.spent / max(self.seconds, 1e-9), 1.0)
@@ -149,3 +161,10 @@ class TimeBudget(keras.callbacks.Callback):
             )
         clock = {"spent": self.spent, "seconds": self.seconds}
         write_json(self._clock_path, clock)
+
+
+def _seconds_of_a_bar():
+    """How long a progress bar stands before it is drawn anew."""
+    # Each is a line of a file, and the same line of a terminal or notebook.
+    is_watched = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return 0.05 if is_watched else 60

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -342,3 +343,16 @@ def test_a_budget_that_is_spent_takes_not_one_step(tmp_path, has_begun):
     # The next training begins at its own first epoch.
     tokenizer.fit(images, epochs=1, verbose=0)
     assert int(tokenizer.optimizer.iterations) == steps + 1
+
+
+def test_the_bar_counts_steps_and_estimates_their_number(train, capsys):
+    train(tiny_model(), learning_rate=1e-3, stop_after=4)
+    # Not a terminal: one line a minute.
+    assert re.findall(r"(\d+)/(\d+)", capsys.readouterr().out) == [("1", "10")]
+    train(tiny_model(), learning_rate=1e-3)
+    assert re.findall(r"(\d+)/(\d+)", capsys.readouterr().out) == [("1", "6")]
+
+
+def test_a_terminal_sees_the_bar_move(train, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert time_budget._seconds_of_a_bar() < 1
