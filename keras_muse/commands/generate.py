@@ -36,7 +36,7 @@ def check(options):
 
 
 def run(options):
-    from keras_muse.commands import again
+    from keras_muse.commands import redraw
     from keras_muse.commands import sampler_options
     from keras_muse.muse.muse import Muse
     from keras_muse.runtime.checks import check_batch_size
@@ -44,13 +44,13 @@ def run(options):
     sampler_options.check(options)
     if options.best_of is not None:
         check_batch_size(options.best_of, "best_of")
-    rows, preset = again.rows_and_preset(options)
+    rows, preset = redraw.rows_and_preset(options)
     picture_files.check_output(options, len(rows) * options.num_images)
     drawing.check_given(options)
     seeds = _seeds(rows, options)
     muse = Muse.from_preset(preset)
     images, made = [None] * len(rows), [None] * len(rows)
-    for numbers in again.alike(rows):
+    for numbers in redraw.alike(rows):
         group = [rows[i] for i in numbers]
         drawn = _draw(muse, group, seeds[numbers].ravel(), preset, options)
         for k, i in enumerate(numbers):
@@ -74,7 +74,7 @@ def _seeds(rows, options):
 
 def _draw(muse, rows, seeds, preset, options):
     """Pictures of rows that have the same options, and how each was drawn."""
-    from keras_muse.commands import again
+    from keras_muse.commands import redraw
     from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
     from keras_muse.muse import parameters
     from keras_muse.muse.best_of import best_rows
@@ -83,7 +83,7 @@ def _draw(muse, rows, seeds, preset, options):
     prompts = [row.prompt for row in rows]
     negative = [row.negative_prompt for row in rows]
     negative = None if None in negative else negative  # all of them, or none
-    given = again.changed(rows[0].given, drawing.given_arguments(options))
+    given = redraw.changed(rows[0].given, drawing.given_arguments(options))
     given.setdefault("batch_size", min(len(seeds), DEFAULT_BATCH_SIZE))
     used = DrawOptions.of(muse.generation_defaults, **given)
     given |= used.other_samplers(options.sampler, options.temperature)

@@ -8,9 +8,9 @@ import keras
 
 from keras_muse.data import decoding
 from keras_muse.data.image_text_dataset import ImageTextDataset
-from keras_muse.evaluation.judge import Judge
+from keras_muse.evaluation.evaluator import Evaluator
+from keras_muse.evaluation.kept_pictures import KeptPictures
 from keras_muse.evaluation.protocols import Protocol
-from keras_muse.evaluation.shown import Shown
 from keras_muse.muse import parameters
 from keras_muse.muse.best_of import check_best_of
 from keras_muse.muse.draw_options import DrawOptions
@@ -140,7 +140,7 @@ def evaluate(
         DrawOptions.of(muse.generation_defaults, **options)
     _check_each_once(_as_list(guidance_scale), "guidance_scale")
     _check_each_once(_as_list(num_steps), "num_steps")
-    judge = Judge(pairs, protocol, reference_statistics, training_pairs)
+    evaluator = Evaluator(pairs, protocol, reference_statistics, training_pairs)
     rows = []
     for scale, steps, first_seed in settings:
         setting = {
@@ -152,9 +152,9 @@ def evaluate(
             print(", ".join(f"{k}={value}" for k, value in setting.items()))
         options = {"guidance_scale": scale, "num_steps": steps, **common}
         row = _draw_and_score(
-            muse, judge, first_seed, options, best_of, scorer, verbose
+            muse, evaluator, first_seed, options, best_of, scorer, verbose
         )
-        rows.append({**setting, **row, "true": judge.true})
+        rows.append({**setting, **row, "true": evaluator.true})
     return rows
 
 
@@ -180,12 +180,14 @@ def _as_list(values):
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def _draw_and_score(muse, judge, first_seed, options, best_of, scorer, verbose):
+def _draw_and_score(
+    muse, evaluator, first_seed, options, best_of, scorer, verbose
+):
     """One setting: a dict of scores, and what is to be looked at."""
-    judge.reset()
-    pairs, batch_size = judge.rows, options["batch_size"]
+    evaluator.reset()
+    pairs, batch_size = evaluator.rows, options["batch_size"]
     num_rows, seconds = pairs.num_examples, 0.0
-    shown = Shown(num_rows, judge.copies)
+    shown = KeptPictures(num_rows, evaluator.copies)
     progress = keras.utils.Progbar(num_rows, verbose=verbose, unit_name="row")
     for start in range(0, num_rows, batch_size):
         rows = range(start, min(start + batch_size, num_rows))
@@ -200,7 +202,7 @@ def _draw_and_score(muse, judge, first_seed, options, best_of, scorer, verbose):
         )
         seconds += time.perf_counter() - begin
         at_size = decoding.resize(drawn, true.shape[1:3])
-        judge.update(true, at_size, texts)
+        evaluator.update(true, at_size, texts)
         shown.update(rows, drawn, at_size, texts)
         progress.update(rows.stop)
     found = shown.results()
@@ -217,10 +219,10 @@ def _draw_and_score(muse, judge, first_seed, options, best_of, scorer, verbose):
         )
     return {
         "num_pictures": num_rows,
-        **_known("num_references", judge.scores.num_references),
+        **_known("num_references", evaluator.scores.num_references),
         "image_size": true.shape[1],
         "seconds_per_picture": seconds / num_rows,
-        **judge.results(),
+        **evaluator.results(),
         **found,
     }
 

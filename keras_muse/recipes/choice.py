@@ -3,7 +3,7 @@
 from keras_muse.models.presets.weight_quantization import is_quantized
 from keras_muse.muse.preset import load_parts
 from keras_muse.recipes import sizes
-from keras_muse.recipes.acquaintance import meet
+from keras_muse.recipes.familiarity import familiarity_of
 from keras_muse.recipes.sizes import PRESET
 from keras_muse.recipes.sizes import Sizes
 
@@ -79,22 +79,22 @@ def _try_bundled(collection, options, image_size, base_size):
     if options.base is None and (
         own_size == base_size or (is_free and own_size <= 2 * collection.side)
     ):
-        met = meet(collection.shown, own_size, **_named(parts))
+        found = familiarity_of(collection.shown, own_size, **_named(parts))
         print(
             f"The bundled model, shown these pictures at {own_size}: "
-            f"{_words(met)}"
+            f"{_words(found)}"
         )
-        if met.has_good_base:
+        if found.has_good_base:
             print("It knows the like of them: tokenizer and base start there.")
             known = {"tokenizer": PRESET, "base": PRESET}
             large = own_size if is_free else image_size
             return large, own_size, False, known
     if base_size < 64 or base_size % tokenizer.downsampling_factor:
         return image_size, base_size, True, {}
-    met = meet(collection.shown, base_size, tokenizer)
-    trains = not met.has_good_tokens
+    found = familiarity_of(collection.shown, base_size, tokenizer)
+    trains = not found.has_good_tokens
     print(
-        f"The bundled tokenizer at {base_size} pixels: {_words(met)}. It is "
+        f"The bundled tokenizer at {base_size} pixels: {_words(found)}. It is "
         + ("trained on." if trains else "good enough and stays as it is.")
     )
     return image_size, base_size, trains, {"tokenizer": PRESET}
@@ -108,9 +108,10 @@ def _named(parts):
     }
 
 
-def _words(met):
-    words = f"reconstructions are at an LPIPS of {met.distance:.3f}"
-    return words if met.losses is None else f"{words}, {met.losses}"
+def _words(familiarity):
+    words = f"reconstructions are at an LPIPS of {familiarity.distance:.3f}"
+    losses = familiarity.losses
+    return words if losses is None else f"{words}, {losses}"
 
 
 def _with_names(collection, options, image_size, base_size, start, trains):

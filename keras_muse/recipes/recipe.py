@@ -19,7 +19,7 @@ from keras_muse.recipes import drawings
 from keras_muse.recipes import losses
 from keras_muse.recipes import stages
 from keras_muse.recipes import work as places
-from keras_muse.recipes.acquaintance import distance
+from keras_muse.recipes.familiarity import distance
 from keras_muse.recipes.sizes import PRESET
 from keras_muse.runtime.devices import on_processor
 from keras_muse.training.time_budget import TimeBudget

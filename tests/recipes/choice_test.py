@@ -7,7 +7,7 @@ import pytest
 
 from keras_muse.recipes import choice
 from keras_muse.recipes import sizes
-from keras_muse.recipes.acquaintance import Acquaintance
+from keras_muse.recipes.familiarity import Familiarity
 from keras_muse.recipes.losses import Losses
 from keras_muse.recipes.options import Options
 
@@ -25,7 +25,7 @@ def chosen(monkeypatch):
     """The choice on a machine, with a bundled model of 128 pixels."""
 
     def chosen(
-        side, number, met=None, processor=True, quantized=False, **options
+        side, number, known=None, processor=True, quantized=False, **options
     ):
         parts = {
             "text_encoder": None,
@@ -34,7 +34,7 @@ def chosen(monkeypatch):
         }
         monkeypatch.setattr(sizes, "on_processor", lambda: processor)
         monkeypatch.setattr(choice, "load_parts", lambda *a, **k: parts)
-        monkeypatch.setattr(choice, "meet", lambda *a, **k: met)
+        monkeypatch.setattr(choice, "familiarity_of", lambda *a, **k: known)
         monkeypatch.setattr(choice, "is_quantized", lambda model: quantized)
         options = Options(**{"minutes": 30, **options})
         found = choice.choose(collection(side, number), options)
@@ -49,7 +49,7 @@ def test_small_pictures(chosen):
 
 
 def test_the_machine_and_its_time_count(chosen):
-    far = Acquaintance(0.4, None)
+    far = Familiarity(0.4, None)
     tiny = (64, 64, "preset", "muse_base_tiny", None, True)
     assert chosen(200, 6000, far) == tiny
     longer = (128, 128, "preset", "muse_base_small", None, True)
@@ -60,9 +60,9 @@ def test_the_machine_and_its_time_count(chosen):
 
 def test_the_bundled_model_is_asked(chosen):
     """Tokens that are good are kept; a base that knows them is gone on with."""
-    knows = Acquaintance(0.05, GOOD)
+    knows = Familiarity(0.05, GOOD)
     assert chosen(128, 500, knows) == (128, 128, *["preset"] * 2, None, False)
-    deaf = Acquaintance(0.05, DEAF)
+    deaf = Familiarity(0.05, DEAF)
     assert chosen(128, 500, deaf) == (
         *(64, 64, "preset", "muse_base_tiny"),
         *(None, False),

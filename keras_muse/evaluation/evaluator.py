@@ -7,7 +7,7 @@ from keras_muse.evaluation.rows import rows_to_draw
 from keras_muse.evaluation.scores import Scores
 
 
-class Judge:
+class Evaluator:
     """All that looks at drawn pictures, and what it says of true ones.
 
     Args:

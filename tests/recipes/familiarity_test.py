@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_muse.recipes import acquaintance
-from keras_muse.recipes.acquaintance import Acquaintance
+from keras_muse.recipes import familiarity
+from keras_muse.recipes.familiarity import Familiarity
 from keras_muse.recipes.losses import Losses
 
 
@@ -19,13 +19,13 @@ from keras_muse.recipes.losses import Losses
     ],
 )
 def test_a_good_base_reads_captions_and_does_not_guess(losses, is_good):
-    assert Acquaintance(0.1, losses).has_good_base == is_good
+    assert Familiarity(0.1, losses).has_good_base == is_good
 
 
 def test_good_tokens_are_near_to_the_pictures():
-    bound = acquaintance.GOOD_DISTANCE
-    assert Acquaintance(bound, None).has_good_tokens
-    assert not Acquaintance(1.01 * bound, None).has_good_tokens
+    bound = familiarity.GOOD_DISTANCE
+    assert Familiarity(bound, None).has_good_tokens
+    assert not Familiarity(1.01 * bound, None).has_good_tokens
 
 
 class Pairs:
@@ -45,15 +45,17 @@ def test_a_base_is_asked_only_where_tokens_are_good(monkeypatch, distance):
         def compile(self):
             asked.append("compile")
 
-    monkeypatch.setattr(acquaintance, "distance", lambda *args: distance)
-    monkeypatch.setattr(acquaintance, "token_rows", lambda *args: args)
-    monkeypatch.setattr(acquaintance, "measure", lambda *args: losses)
+    monkeypatch.setattr(familiarity, "distance", lambda *args: distance)
+    monkeypatch.setattr(familiarity, "token_rows", lambda *args: args)
+    monkeypatch.setattr(familiarity, "measure", lambda *args: losses)
     pairs = Pairs()
-    met = acquaintance.meet(pairs, 32, "tokenizer", "encoder", Base())
-    assert pairs.num_asked == acquaintance.NUM_ROWS
-    assert met == Acquaintance(distance, losses if distance < 0.1 else None)
+    found = familiarity.familiarity_of(
+        pairs, 32, "tokenizer", "encoder", Base()
+    )
+    assert pairs.num_asked == familiarity.NUM_ROWS
+    assert found == Familiarity(distance, losses if distance < 0.1 else None)
     assert asked == (["compile"] if distance < 0.1 else [])
-    assert acquaintance.meet(pairs, 32, "tokenizer").losses is None
+    assert familiarity.familiarity_of(pairs, 32, "tokenizer").losses is None
 
 
 def test_the_distance_is_that_of_the_round_trip(monkeypatch):
@@ -83,5 +85,5 @@ def test_the_distance_is_that_of_the_round_trip(monkeypatch):
         def result(self):
             return self.mean
 
-    monkeypatch.setattr(acquaintance, "PerceptualDistance", Metric)
-    assert acquaintance.distance(Rows(), 8, Tokenizer()) == 255
+    monkeypatch.setattr(familiarity, "PerceptualDistance", Metric)
+    assert familiarity.distance(Rows(), 8, Tokenizer()) == 255

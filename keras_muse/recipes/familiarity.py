@@ -18,7 +18,7 @@ GOOD_PART = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
-class Acquaintance:
+class Familiarity:
     """How well a preset knows pictures.
 
     Attributes:
@@ -44,7 +44,7 @@ class Acquaintance:
         )
 
 
-def meet(pairs, size, tokenizer, text_encoder=None, base=None):
+def familiarity_of(pairs, size, tokenizer, text_encoder=None, base=None):
     """Shows pictures to a trained tokenizer, and to a base of its tokens.
 
     Args:
@@ -55,15 +55,15 @@ def meet(pairs, size, tokenizer, text_encoder=None, base=None):
             tokenizer alone.
 
     Returns:
-        An `Acquaintance`.
+        A `Familiarity`.
     """
     pairs = pairs.select_evenly(NUM_ROWS)
-    acquaintance = Acquaintance(distance(pairs, size, tokenizer), None)
-    if base is None or not acquaintance.has_good_tokens:
-        return acquaintance
+    familiarity = Familiarity(distance(pairs, size, tokenizer), None)
+    if base is None or not familiarity.has_good_tokens:
+        return familiarity
     base.compile()
     rows = token_rows(pairs, size, tokenizer, text_encoder)
-    return dataclasses.replace(acquaintance, losses=measure(base, rows))
+    return dataclasses.replace(familiarity, losses=measure(base, rows))
 
 
 def distance(pairs, size, tokenizer):

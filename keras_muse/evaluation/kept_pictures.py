@@ -5,7 +5,7 @@ import numpy as np
 NUM_SHOWN, NUM_NEAREST = 32, 16
 
 
-class Shown:
+class KeptPictures:
     """The drawn pictures that are kept to be looked at.
 
     Some of all rows; and, if copies are looked for, those that are nearest

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_muse.evaluation.shown import NUM_NEAREST
-from keras_muse.evaluation.shown import NUM_SHOWN
-from keras_muse.evaluation.shown import Shown
+from keras_muse.evaluation.kept_pictures import NUM_NEAREST
+from keras_muse.evaluation.kept_pictures import NUM_SHOWN
+from keras_muse.evaluation.kept_pictures import KeptPictures
 
 TEXTS = [f"row {i}" for i in range(100)]
 
@@ -29,7 +29,7 @@ class Copies:
 
 
 def show(num_rows, copies=None, batch_size=7):
-    shown = Shown(num_rows, copies)
+    shown = KeptPictures(num_rows, copies)
     for start in range(0, num_rows, batch_size):
         rows = range(start, min(start + batch_size, num_rows))
         if copies is not None:
