@@ -1,4 +1,4 @@
-"""LoRA on a drawing style that a preset has never seen, and on one picture.
+"""LoRA on a drawing style that a preset has never seen, and on four pictures.
 
 Takes a preset as `keras-muse quickstart` leaves it and the bundled drawings in
 the style `--style`. The base learns the style, for the same number of steps:

@@ -22,8 +22,8 @@ beside.
 
 On one H200 in bfloat16, with 8 to 16 views, what is bundled took 2.4 minutes
 of the tokenizer (1,920 steps of 192 patches; LPIPS of held-out drawings 0.039
-at 128 pixels and 0.021 at 256), about 9 minutes of the base (10,700 steps of
-256 rows; cross-entropy of a row on test_pair 3.3) and 5 of the
+at 128 pixels and 0.021 at 256), about 11 minutes of the base (10,720 steps of
+256 rows; cross-entropy of a row on test_pair 3.36 after 9,040) and 5 of the
 super-resolution model (3,400 steps of 64 rows; 2.0 in training). They shared
 the GPU, and a program of the same steps kept tokens and texts in memory. A
 processor takes a day for the same: give it a smaller `--batch-size`. The

@@ -31,7 +31,7 @@ OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
 
 @dataclasses.dataclass(frozen=True)
 class DrawOptions:
-    """Checked options, of both stages; the defaults are the paper's.
+    """Checked options, of both stages; the steps are the paper's.
 
     Attributes:
         num_steps, ..., verbose: see `Muse.generate`.
@@ -49,7 +49,7 @@ class DrawOptions:
 
     @classmethod
     def of(cls, defaults, **given):
-        """Options that are given, then `defaults`, then the paper's."""
+        """Options that are given, then `defaults`, then those above."""
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(given) - set(known)):
             raise TypeError(

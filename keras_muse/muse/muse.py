@@ -74,7 +74,8 @@ class Muse:
             the models, out of `"num_steps"`, `"super_res_num_steps"`,
             `"guidance_scale"`, `"super_res_guidance_scale"`, `"sampler"` and
             `"super_res_sampler"`. They are saved in a preset. Defaults to
-            none: the paper's then hold.
+            none: then there are the paper's 24 and 8 steps, and a guidance
+            scale of 3.
 
     Raises:
         ValueError: if codebooks, grids or text widths of the parts differ, or
@@ -174,7 +175,7 @@ class Muse:
                 `None`. What guidance steers away from; `""` is none.
             num_steps: int. Decoding steps of the base. This and what follows
                 default to the model's `generation_defaults`, and without
-                those to the paper's: here, `24`.
+                those to the value stated: here, `24`.
             super_res_num_steps: int. Decoding steps of the super-resolution
                 model; else `8`.
             guidance_scale: float. How strongly the prompt is followed; `1` is
@@ -436,8 +437,8 @@ class Muse:
                 Defaults to `3`.
             guidance_scale: float, the same in every round. Defaults to `5`.
             super_res_num_steps: int, as in `generate`.
-            super_res_guidance_scale: float. Defaults to `guidance_scale`, as
-                in `generate`.
+            super_res_guidance_scale: float. Defaults to that of the model's
+                `generation_defaults`, else to `guidance_scale`.
             seed: int, list of ints or `None`, as in `generate`.
             super_res_sampler, batch_size, verbose: as in `generate`.
             callback: function of `(stage, step, start, token_ids)` or `None`.

@@ -183,9 +183,9 @@ class MaskedTokenModel(MuseModel):
                 `"cosine"`.
             label_smoothing: float in [0, 1). Defaults to `0`.
             loss_average: `"rows"` or `"tokens"`. Whether each row counts
-                alike, or each masked token of the batch, as in MaskGIT's code:
-                there a row with few masked tokens, which are easy, counts
-                less. Defaults to `"rows"`.
+                alike, or each masked token of the batch: then a row with few
+                masked tokens, which are easy, counts less. Defaults to
+                `"rows"`.
             visible_loss_weight: float, at least 0. What the cross-entropy of
                 visible tokens, a mean over those of the batch, counts beside
                 that of masked ones. To copy them is easy, and teaches what

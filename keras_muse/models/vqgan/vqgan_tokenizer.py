@@ -32,8 +32,9 @@ class VQGANTokenizer(TokenizerTraining):
     are what the transformers use. Without attention, it takes pictures of any
     size that its downsampling factor divides.
 
-    The defaults are the paper's, for pictures of 256 pixels and an
-    accelerator. For smaller ones there are sizes by name, with
+    The defaults are the paper's where it states them (128 channels, 2 blocks a
+    level, 8,192 codes), for pictures of 256 pixels and an accelerator. For
+    smaller ones there are sizes by name, with
     `load_weights=False`: `"vqgan_f4_tiny"` and `"vqgan_f4_small"` for 32 to
     64 pixels, `"vqgan_f8_tiny"` and `"vqgan_f8_small"` for 64 to 256.
 
@@ -42,8 +43,7 @@ class VQGANTokenizer(TokenizerTraining):
         channel_multipliers: tuple of ints. Channels of each level in units of
             `base_channels`; the downsampling factor is
             `2 ** (len(channel_multipliers) - 1)`. Defaults to
-            `(1, 1, 2, 2, 4)`, the paper's factor 16; `(1, 2, 2, 4)` is its
-            factor 8.
+            `(1, 1, 2, 2, 4)`, factor 16; `(1, 2, 2, 4)` is factor 8.
         num_res_blocks: int. Residual blocks a level. Defaults to `2`.
         codebook_size: int. Number of codes. Defaults to `8192`.
         codebook_dim: int. Width of a code. Defaults to `256`.
