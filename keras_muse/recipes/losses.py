@@ -104,6 +104,13 @@ def token_rows(pairs, size, tokenizer, text_encoder, large_size=None):
 
 def in_words(losses):
     """Whether losses are normal, and what to do where they are not."""
+    # First: one that knows them by heart can be worse than guessing elsewhere.
+    if losses.knows_by_heart:
+        return (
+            "It knows the pictures of the training by heart, others much "
+            "less: normal of few pictures. More of them help, more minutes "
+            "do not."
+        )
     if losses.loss > 0.97 * losses.uniform:
         return (
             "Not better than guessing: it has learned next to nothing. Give "
@@ -114,12 +121,6 @@ def in_words(losses):
             "It knows the look of the pictures, but not which caption means "
             "what: normal of a short training, of captions that say little, "
             "and of few pictures. More of them, and more minutes, help."
-        )
-    if losses.knows_by_heart:
-        return (
-            "It knows the pictures of the training by heart, others much "
-            "less: normal of few pictures. More of them help, more minutes "
-            "do not."
         )
     part = losses.loss / losses.uniform
     return (

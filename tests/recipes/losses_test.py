@@ -44,7 +44,9 @@ def test_captions_are_shuffled_and_nothing_else():
         (losses.Losses(3.0, 4.0, 6.0), "Normal: 50% of guessing"),
         (losses.Losses(3.0, 3.0, 6.0), "not which caption"),
         (losses.Losses(5.9, 6.5, 6.0), "next to nothing"),
+        (losses.Losses(5.9, 6.5, 6.0, of_training=5.8), "next to nothing"),
         (losses.Losses(4.0, 5.0, 6.0, of_training=2.0), "by heart"),
+        (losses.Losses(7.0, 9.0, 6.0, of_training=0.6), "by heart"),
         (losses.Losses(4.0, 5.0, 6.0, of_training=3.8), "Normal: 67%"),
     ],
 )
