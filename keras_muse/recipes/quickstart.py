@@ -36,7 +36,6 @@ def quickstart(output, minutes=18.0, seed=0):
         tokenizer="vqgan_f4_tiny",
         base="muse_base_tiny",
         super_res="muse_super_res_tiny",
-        num_views=1,
         seed=seed,
     )
 

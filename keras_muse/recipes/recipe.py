@@ -136,7 +136,8 @@ class Recipe:
             high_res_tokenizer=tokenizer if has_two else None,
             image_size=sizes.base_image_size,
             high_res_image_size=sizes.image_size if has_two else None,
-            num_views=self.options.num_views or num_views(pairs.num_examples),
+            num_views=self.options.num_views
+            or num_views(pairs.num_examples, sizes.image_size),
             crop_scale=(0.8, 1.0),
             random_flip=self.options.random_flip,
             seed=self.options.seed,
@@ -302,9 +303,14 @@ class Recipe:
         return Muse(**parts, generation_defaults=self.defaults)
 
 
-def num_views(num_pictures):
-    """Views of a picture that are trained on: the fewer, the more."""
+def num_views(num_pictures, image_size):
+    """Views of a picture that are trained on: the fewer pictures, the more.
+
+    Seen in one view alone, a thousand pictures are soon known by heart.
+    """
     views = 16 if num_pictures < 2000 else 4 if num_pictures < 20_000 else 1
     if num_pictures < 200 or not on_processor():
         return views
-    return max(1, views // 4)  # its minutes would go by with making tokens
+    # In all, what a processor makes tokens of in a minute or two.
+    most = 40_000 if image_size <= 64 else 5000
+    return max(1, min(views, most // num_pictures))

@@ -12,6 +12,7 @@ from keras_muse import data
 from keras_muse import read_parameters
 from keras_muse.data.emoji import BUNDLED
 from keras_muse.recipes import quickstart
+from keras_muse.recipes import recipe
 from keras_muse.recipes import stages
 from keras_muse.recipes.recipe import SHARES
 from tests.helpers import small_training
@@ -138,3 +139,23 @@ def test_held_out_pictures_are_those_of_their_split(tiny_sizes):
         assert images.dtype == "uint8" and images.shape[1:] == (64, 64, 3)
         seen[split] = {row["name"] for row in pairs.rows}
     assert sum(map(len, seen.values())) == len(set.union(*seen.values()))
+
+
+@pytest.mark.parametrize(
+    "num_pictures, image_size, on_processor, views",
+    [
+        (60, 256, True, 16),
+        (1248, 64, True, 16),
+        (1248, 128, True, 4),
+        (5446, 32, True, 4),
+        (5446, 128, True, 1),
+        (5446, 128, False, 4),
+        (100_000, 64, True, 1),
+    ],
+)
+def test_few_pictures_have_many_views(
+    monkeypatch, num_pictures, image_size, on_processor, views
+):
+    """Seen in one view alone, they are known by heart."""
+    monkeypatch.setattr(recipe, "on_processor", lambda: on_processor)
+    assert recipe.num_views(num_pictures, image_size) == views
