@@ -191,7 +191,8 @@ class Muse:
             scorer: function of `(images, prompts)`, a prompt an image, that
                 returns a number per image, such as CLIP's similarity.
             sampler: a `keras_muse.samplers.Sampler`, or its name, as
-                `"halton"`. Defaults to `"confidence"`.
+                `"halton"`; else `"confidence"`. One by name draws at the
+                temperature of the model's default for that stage.
             super_res_sampler: the same for the super-resolution model.
             batch_size: int or `None`. Images made at once. Defaults to all,
                 up to 16.
