@@ -113,15 +113,16 @@ class FeatureScores:
         """
         metrics = []
         for metric in self.metrics:
-            if metric.is_unbiased and not self.is_from_file:
+            least = 2 * metric.least_pictures
+            if not metric.is_unbiased:
+                _say_no_ceiling(metric, "there are not as many others")
+            elif rows.num_examples < least:
+                why = f"two halves need {least}, here are {rows.num_examples}"
+                _say_no_ceiling(metric, why)
+            else:
                 metric.reset_state()
                 metrics.append(metric)
-            else:
-                say(
-                    f"{metric.name} of true pictures is left out: there are "
-                    "not as many others"
-                )
-        if not metrics or rows.num_examples < 2 * metrics[0].least_pictures:
+        if not metrics:
             return {}
         for images, _ in picture_batches(rows, BATCH_SIZE):
             features = self._network(images)
@@ -132,3 +133,12 @@ class FeatureScores:
         found = {metric.name: metric.result() for metric in metrics}
         self.reset()
         return found
+
+    def say_no_ceiling(self, why):
+        """Says of each metric why it is not taken of true pictures."""
+        for metric in self.metrics:
+            _say_no_ceiling(metric, why)
+
+
+def _say_no_ceiling(metric, why):
+    say(f"{metric.name} of true pictures is left out: {why}")

@@ -94,9 +94,11 @@ class Scores:
         self.reset()
         found, enough = {}, self._rows.num_examples
         for scores in self._of_sets:
-            if others is None or scores.is_from_file:
-                continue
-            if others.num_examples >= enough:
+            if others is None:
+                scores.say_no_ceiling("no others than the references are known")
+            elif scores.is_from_file:
+                scores.say_no_ceiling("others may be among those of the file")
+            elif others.num_examples >= enough:
                 others = others.select_evenly(enough)
                 found.update(scores.results_of_others(others))
             else:
