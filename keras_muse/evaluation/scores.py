@@ -3,11 +3,11 @@
 import numpy as np
 
 from keras_muse.evaluation.feature_scores import FeatureScores
+from keras_muse.evaluation.rows import BATCH_SIZE
 from keras_muse.evaluation.rows import by_another_hand
 from keras_muse.evaluation.rows import picture_batches
 from keras_muse.runtime.messages import say
 
-BATCH_SIZE = 32  # of pictures that are compared at once
 SECOND = "second_"
 
 
@@ -105,7 +105,7 @@ class Scores:
                 found.update(scores.results_of_halves(self._rows))
         found.update(self._of_hands(pools))
         if self._of_texts:
-            for images, texts in picture_batches(self._rows, BATCH_SIZE):
+            for images, texts in picture_batches(self._rows):
                 for metric in self._of_texts:
                     metric.update_state(images, texts)
             for metric in self._of_texts:
