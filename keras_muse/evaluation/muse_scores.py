@@ -71,7 +71,8 @@ def evaluate(
             `pairs`: how near drawn pictures are to one of them, in
             `"nearest_distance"` and `"nearer_than_true"`, tells copies from
             drawings. Defaults to `None`.
-        verbose: 0 or 1. Whether to draw a progress bar a setting.
+        verbose: 0 or 1. Whether to draw a progress bar a setting. Defaults to
+            `1`.
 
     Returns:
         List of dicts, one per setting: `"guidance_scale"`, `"num_steps"`,

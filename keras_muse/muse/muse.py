@@ -201,7 +201,8 @@ class Muse:
                 `"super_res"`, `token_ids` the grids of the images from number
                 `start` on. If it returns `True` and nothing is masked,
                 decoding ends.
-            verbose: `"auto"`, 0 or 1. Whether to draw progress bars.
+            verbose: `"auto"`, 0 or 1. Whether to draw progress bars. Defaults
+                to `"auto"`.
 
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.
