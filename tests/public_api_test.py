@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import inspect
 import os
@@ -19,6 +20,7 @@ MODULES = (
     *("layers", "losses", "metrics", "metrics.networks", "models"),
     *("optimizers", "samplers"),
 )
+LARGER_MODULES = ("data", "evaluation", "training")
 
 
 def named(module):
@@ -65,7 +67,7 @@ def test_public_name_resolves(name):
         assert value.__name__ == name
 
 
-@pytest.mark.parametrize("module", [*MODULES, "data", "evaluation", "training"])
+@pytest.mark.parametrize("module", [*MODULES, *LARGER_MODULES])
 def test_names_of_submodules_resolve(module):
     module = named(module)
     assert list(module.__all__)
@@ -140,6 +142,52 @@ def test_public_object_is_documented(name):
         assert re.search(rf"^\s+{parameter.name}: ", doc, re.MULTILINE), (
             f"`{parameter.name}` is not described"
         )
+
+
+def functions_and_methods():
+    """Public functions, classes and their methods, each once, by name."""
+    found = {}
+    for module in (keras_muse, *map(named, (*MODULES, *LARGER_MODULES))):
+        for value in [getattr(module, name) for name in module.__all__]:
+            methods = inspect.getmembers(value, inspect.isroutine)
+            for name, member in [("class", value), *methods]:
+                own = str(getattr(member, "__module__", "")).split(".")[0]
+                if name[0] != "_" and own == "keras_muse" and callable(member):
+                    found[f"{member.__module__}.{member.__qualname__}"] = member
+    return found
+
+
+def described_arguments(value):
+    """What a docstring says of each argument."""
+    _, _, rest = inspect.cleandoc(value.__doc__ or "").partition("Args:\n")
+    section = re.split(r"\n(?=\S)", rest)[0]
+    entries = re.findall(
+        r"^    (\w[\w*, ]*): ((?:.|\n(?!    \S))*)", section, re.MULTILINE
+    )
+    return {
+        name: " ".join(text.split())
+        for names, text in entries
+        for name in names.split(", ")
+    }
+
+
+def test_defaults_are_told_and_true():
+    wrong = []
+    for place, value in functions_and_methods().items():
+        texts = described_arguments(value)
+        for name, parameter in inspect.signature(value).parameters.items():
+            default, text = parameter.default, texts.get(name)
+            if text is None or default in (None, parameter.empty):
+                continue
+            is_elsewhere = re.search(r"\b(see|as (in|there|that))\b", text)
+            told = re.search("efaults? to `([^`]*)`", text)
+            is_true = "efault" in text or is_elsewhere
+            if told:
+                with contextlib.suppress(NameError, SyntaxError):
+                    is_true = eval(told[1]) == default
+            if not is_true:
+                wrong.append((place, name, default, text))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -12,6 +12,7 @@ DESCRIPTION = (
     "whose pictures are held against their texts, the Pareto curve."
 )
 SETTINGS = ("preset", "data", "protocol")
+_EMOJI_SPLITS = ("test_pair", "test_concept")
 
 
 def add_arguments(command):
@@ -80,7 +81,8 @@ def add_arguments(command):
     command.add_argument(
         "--split",
         nargs="+",
-        help="rows to draw (test_pair and test_concept of the emoji)",
+        help="rows to draw (of the emoji test_pair and test_concept, of other "
+        "data those whose split is not 'train', or all)",
     )
     command.add_argument(
         "--num-prompts", type=int, help="rows of a split, evenly spread"
@@ -217,18 +219,29 @@ def _load_collections(options, protocol):
     """The rows to draw, by split."""
     from keras_muse import data
 
+    common = {"image_size": _image_size(options, protocol), "shuffle": False}
     if _is_emoji(options.data):
-        load, splits = data.load_emoji, ("test_pair", "test_concept")
-        common = {"directory": _directory(options.data), "prompts": "styled"}
+        load, splits = data.load_emoji, options.split or _EMOJI_SPLITS
+        common["directory"] = _directory(options.data)
+        common["prompts"] = "styled"
     else:
-        load, splits = data.load_image_text, (None,)
-        common = {"path": options.data}
-    common["image_size"] = _image_size(options, protocol)
-    collections = {}
-    for split in options.split or splits:
-        pairs = load(split=split, shuffle=False, **common)
-        collections[split or "all"] = pairs
-    return collections
+        load, splits = data.load_image_text, options.split
+        common["path"] = options.data
+    if not splits:
+        return _not_trained_on(load(**common))
+    return {split: load(split=split, **common) for split in splits}
+
+
+def _not_trained_on(pairs):
+    """All rows; where some have the split 'train', the others alone."""
+    trained, others = pairs.hold_out(0)
+    if not trained.num_examples or not others.num_examples:
+        return {"all": pairs}
+    print(
+        f"Those {others.num_examples} of {pairs.num_examples} rows are drawn "
+        "whose split is not 'train'; --split draws others"
+    )
+    return {"held out": others}
 
 
 def _is_emoji(name):
@@ -263,9 +276,14 @@ def _load_training_pairs(options, protocol):
     pairs = data.load_image_text(
         options.training_data, image_size=image_size, shuffle=False
     )
-    rows = pairs.rows
-    trained = [i for i, row in enumerate(rows) if row.get("split") == "train"]
-    return pairs.select(trained) if trained else pairs
+    trained, others = pairs.hold_out(0)
+    if not trained.num_examples:
+        raise ValueError(
+            "`--training-data` must have rows of the split 'train', where rows "
+            f"have a split. Received: {others.num_examples} rows of other "
+            "splits"
+        )
+    return trained
 
 
 def _check_statistics(options):

@@ -339,7 +339,7 @@ class ImageTextDataset(BatchStream):
 
         Args:
             all_captions: bool. Whether a picture is repeated for each of its
-                captions; otherwise the first one is used.
+                captions; otherwise the first one is used. Defaults to `False`.
         """
         for index, captions in enumerate(self._captions):
             image = self._image(index, self.image_size)

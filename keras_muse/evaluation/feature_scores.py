@@ -4,12 +4,11 @@ import os
 
 from keras_muse.evaluation.reference_statistics import read_statistics
 from keras_muse.evaluation.reference_statistics import write_statistics
+from keras_muse.evaluation.rows import BATCH_SIZE
 from keras_muse.evaluation.rows import picture_batches
 from keras_muse.metrics.feature_moments import FeatureMoments
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.runtime.messages import say
-
-BATCH_SIZE = 32  # of pictures that the network looks at at once
 
 
 class FeatureScores:
@@ -44,7 +43,7 @@ class FeatureScores:
         """Makes the true half of the state, and the file that was asked for."""
         moments = FeatureMoments()
         self.num_references = 0
-        for images, _ in picture_batches(references, BATCH_SIZE):
+        for images, _ in picture_batches(references):
             self.num_references += len(images)
             features = self._network(images)
             for metric in self.metrics:
@@ -99,7 +98,7 @@ class FeatureScores:
     def results_of_others(self, others):
         """Distances of the references and other true pictures."""
         self.reset()
-        for images, _ in picture_batches(others, BATCH_SIZE):
+        for images, _ in picture_batches(others):
             self.update(images)
         found = self.results()
         self.reset()
@@ -113,17 +112,18 @@ class FeatureScores:
         """
         metrics = []
         for metric in self.metrics:
-            if metric.is_unbiased and not self.is_from_file:
+            least = 2 * metric.least_pictures
+            if not metric.is_unbiased:
+                _say_no_ceiling(metric, "there are not as many others")
+            elif rows.num_examples < least:
+                why = f"two halves need {least}, here are {rows.num_examples}"
+                _say_no_ceiling(metric, why)
+            else:
                 metric.reset_state()
                 metrics.append(metric)
-            else:
-                say(
-                    f"{metric.name} of true pictures is left out: there are "
-                    "not as many others"
-                )
-        if not metrics or rows.num_examples < 2 * metrics[0].least_pictures:
+        if not metrics:
             return {}
-        for images, _ in picture_batches(rows, BATCH_SIZE):
+        for images, _ in picture_batches(rows):
             features = self._network(images)
             for metric in metrics:
                 metric.update_state(features[::2], None)
@@ -132,3 +132,12 @@ class FeatureScores:
         found = {metric.name: metric.result() for metric in metrics}
         self.reset()
         return found
+
+    def say_no_ceiling(self, why):
+        """Says of each metric why it is not taken of true pictures."""
+        for metric in self.metrics:
+            _say_no_ceiling(metric, why)
+
+
+def _say_no_ceiling(metric, why):
+    say(f"{metric.name} of true pictures is left out: {why}")

@@ -71,7 +71,8 @@ def evaluate(
             `pairs`: how near drawn pictures are to one of them, in
             `"nearest_distance"` and `"nearer_than_true"`, tells copies from
             drawings. Defaults to `None`.
-        verbose: 0 or 1. Whether to draw a progress bar a setting.
+        verbose: 0 or 1. Whether to draw a progress bar a setting. Defaults to
+            `1`.
 
     Returns:
         List of dicts, one per setting: `"guidance_scale"`, `"num_steps"`,
@@ -120,9 +121,6 @@ def evaluate(
         guidance_scale = own.guidance_scale
     if num_steps is None:
         num_steps = own.num_steps
-    settings = list(
-        itertools.product(*map(_as_list, (guidance_scale, num_steps, seed)))
-    )
     common = {
         "super_res_num_steps": super_res_num_steps,
         "batch_size": batch_size,
@@ -130,27 +128,31 @@ def evaluate(
         "super_res_sampler": super_res_sampler,
         "verbose": 0,
     }
+    settings = [
+        ({"guidance_scale": scale, "num_steps": steps, **common}, first_seed)
+        for scale, steps, first_seed in itertools.product(
+            *map(_as_list, (guidance_scale, num_steps, seed))
+        )
+    ]
     # What is wrong of the last setting shows before the first is drawn.
     num_candidates = 1
     if (best_of, scorer) != (None, None):
         num_candidates = check_best_of(best_of, scorer, 1, {"prompts": ()})
     _check_seeds(_as_list(seed), pairs.num_examples * num_candidates)
-    for scale, steps, _ in settings:
-        options = {"guidance_scale": scale, "num_steps": steps, **common}
+    for options, _ in settings:
         DrawOptions.of(muse.generation_defaults, **options)
     _check_each_once(_as_list(guidance_scale), "guidance_scale")
     _check_each_once(_as_list(num_steps), "num_steps")
     evaluator = Evaluator(pairs, protocol, reference_statistics, training_pairs)
     rows = []
-    for scale, steps, first_seed in settings:
+    for options, first_seed in settings:
         setting = {
-            "guidance_scale": scale,
-            "num_steps": steps,
+            "guidance_scale": options["guidance_scale"],
+            "num_steps": options["num_steps"],
             "seed": first_seed,
         }
         if verbose:
             print(", ".join(f"{k}={value}" for k, value in setting.items()))
-        options = {"guidance_scale": scale, "num_steps": steps, **common}
         row = _draw_and_score(
             muse, evaluator, first_seed, options, best_of, scorer, verbose
         )
@@ -161,18 +163,19 @@ def evaluate(
 def _check_seeds(seeds, num_images):
     for one in seeds:
         check_int(one, "seed", low=0, high=NUM_SEEDS - num_images)
-    _check_each_once(seeds, "seed")
+    why = ": the spread over seeds would be too small"
+    _check_each_once(seeds, "seed", why)
 
 
-def _check_each_once(values, argument):
+def _check_each_once(values, argument, why=""):
     if not values:
         raise ValueError(
             f"`{argument}` must not be empty. Received: {argument}={values}"
         )
     if len(set(values)) < len(values):
         raise ValueError(
-            f"`{argument}` must not contain duplicates: the spread over seeds "
-            f"would be too small. Received: {argument}={values}"
+            f"`{argument}` must not contain duplicates{why}. Received: "
+            f"{argument}={values}"
         )
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from keras_muse.evaluation.rows import BATCH_SIZE
 from keras_muse.evaluation.rows import picture_batches
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.metrics.networks import PerceptualFeatures
 from keras_muse.metrics.picture_batches import PictureBatches
 from keras_muse.runtime.checks import check_int
 
-BATCH_SIZE = 32
 # Drawn pictures are counted that are nearer to a training picture than all but
 # this part of the true ones, which were never trained on.
 PART = 0.05
@@ -46,7 +46,7 @@ class NearestPictures:
         self.num_candidates = min(num_candidates, self.pairs.num_examples)
         self._look = PictureBatches(PerceptualFeatures("alexnet"), BATCH_SIZE)
         self._lpips = PictureBatches(LPIPS("alexnet"), BATCH_SIZE)
-        batches = picture_batches(self.pairs, BATCH_SIZE)
+        batches = picture_batches(self.pairs)
         features = [self._directions(images) for images, _ in batches]
         self._features = np.concatenate(features)  # (num_rows, feature_dim)
 
@@ -113,7 +113,7 @@ class Copies:
                 "`training_pairs` must be of the size of `pairs`, "
                 f"{size}. Received: {_size(nearest.pairs)}"
             )
-        batches = picture_batches(rows, BATCH_SIZE)
+        batches = picture_batches(rows)
         found = [nearest(images)[0] for images, _ in batches]
         self._of_true = np.concatenate(found)
         self._bound = np.quantile(self._of_true, PART)

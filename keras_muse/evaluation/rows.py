@@ -4,8 +4,7 @@ import collections
 
 import numpy as np
 
-from keras_muse.runtime.checks import check_int
-
+BATCH_SIZE = 32  # of pictures that are looked at at once
 # Of the draw of prompts, so that it is always the same.
 _SEED = 0
 
@@ -32,9 +31,9 @@ def other_rows(pairs, protocol):
 
 
 def _chosen(there, protocol):
-    if protocol.num_prompts is None:
+    wanted = protocol.num_prompts
+    if wanted is None:
         return list(range(there))
-    wanted = check_int(protocol.num_prompts, "num_prompts")
     if there < wanted:
         raise ValueError(
             f"`pairs` must have the {wanted} rows that `protocol` asks for. "
@@ -46,7 +45,7 @@ def _chosen(there, protocol):
     return np.sort(draws.choice(there, wanted, replace=False)).tolist()
 
 
-def picture_batches(pairs, batch_size):
+def picture_batches(pairs, batch_size=BATCH_SIZE):
     """Yields uint8 pictures and their texts, those that can be decoded."""
     for start in range(0, pairs.num_examples, batch_size):
         stop = min(start + batch_size, pairs.num_examples)

@@ -3,11 +3,11 @@
 import numpy as np
 
 from keras_muse.evaluation.feature_scores import FeatureScores
+from keras_muse.evaluation.rows import BATCH_SIZE
 from keras_muse.evaluation.rows import by_another_hand
 from keras_muse.evaluation.rows import picture_batches
 from keras_muse.runtime.messages import say
 
-BATCH_SIZE = 32  # of pictures that are compared at once
 SECOND = "second_"
 
 
@@ -94,16 +94,18 @@ class Scores:
         self.reset()
         found, enough = {}, self._rows.num_examples
         for scores in self._of_sets:
-            if others is None or scores.is_from_file:
-                continue
-            if others.num_examples >= enough:
+            if others is None:
+                scores.say_no_ceiling("no others than the references are known")
+            elif scores.is_from_file:
+                scores.say_no_ceiling("others may be among those of the file")
+            elif others.num_examples >= enough:
                 others = others.select_evenly(enough)
                 found.update(scores.results_of_others(others))
             else:
                 found.update(scores.results_of_halves(self._rows))
         found.update(self._of_hands(pools))
         if self._of_texts:
-            for images, texts in picture_batches(self._rows, BATCH_SIZE):
+            for images, texts in picture_batches(self._rows):
                 for metric in self._of_texts:
                     metric.update_state(images, texts)
             for metric in self._of_texts:

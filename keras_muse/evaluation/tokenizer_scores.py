@@ -1,10 +1,10 @@
 """`evaluate_tokenizer`: what is left of pictures that were tokens."""
 
 from keras_muse import metrics
+from keras_muse.evaluation.rows import BATCH_SIZE
+from keras_muse.evaluation.rows import picture_batches
 from keras_muse.evaluation.scores import with_value
 from keras_muse.ops.images import to_pixels
-
-BATCH_SIZE = 32
 
 
 def evaluate_tokenizer(tokenizer, pairs, feature_network):
@@ -51,9 +51,7 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
         metrics.CodebookUsage(tokenizer.codebook_size),
         metrics.CodebookPerplexity(tokenizer.codebook_size),
     ]
-    for start in range(0, pairs.num_examples, BATCH_SIZE):
-        rows = range(start, min(start + BATCH_SIZE, pairs.num_examples))
-        images, _ = pairs.select(rows).as_arrays()
+    for images, _ in picture_batches(pairs):
         token_ids = tokenizer.encode(images, batch_size=BATCH_SIZE)
         restored = tokenizer.decode(token_ids, batch_size=BATCH_SIZE)
         for metric in of_pictures:

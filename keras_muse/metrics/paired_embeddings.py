@@ -3,8 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_muse.metrics.picture_batches import check_pictures
-from keras_muse.runtime.checks import check_texts
+from keras_muse.metrics.picture_batches import check_captioned
 from keras_muse.runtime.checks import show
 
 
@@ -31,18 +30,12 @@ def paired_embeddings(scorer, images, texts):
         Two float64 arrays of shape `(batch, embedding_dim)`, and the texts as
         a list.
     """
-    images = check_pictures(images, "images")
     if isinstance(texts, str):
         raise ValueError(
             "`texts` must be a list of strings, one per picture. "
             f"Received: texts={texts!r}"
         )
-    texts = check_texts(texts, "texts")
-    if len(texts) != len(images):
-        raise ValueError(
-            "`texts` must be one per picture. Received: "
-            f"{len(texts)} texts, {len(images)} pictures"
-        )
+    images, texts = check_captioned(images, texts)
     of_images = _unit_length(scorer.image_embeddings(images))
     of_texts = _unit_length(scorer.text_embeddings(texts))
     if of_images.shape != of_texts.shape or len(of_images) != len(texts):

@@ -9,6 +9,7 @@ from keras_muse.runtime.batches import map_batches
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_image_shape
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_texts
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import compile_function
 from keras_muse.runtime.compiled import fetchable
@@ -24,6 +25,18 @@ def check_pictures(images, argument):
     images = check_array(images, argument)
     check_image_shape(images, argument)
     return images
+
+
+def check_captioned(images, texts):
+    """Returns pictures as `check_pictures` does, and a text for each."""
+    images = check_pictures(images, "images")
+    texts = check_texts(texts, "texts")
+    if len(texts) != len(images):
+        raise ValueError(
+            "`texts` must be one per picture. Received: "
+            f"{len(texts)} texts, {len(images)} pictures"
+        )
+    return images, texts
 
 
 def check_same_shape(y_true, y_pred):

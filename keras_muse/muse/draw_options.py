@@ -25,6 +25,7 @@ KEPT = (
     "sampler",
     "super_res_sampler",
 )
+SAMPLERS = ("sampler", "super_res_sampler")
 # What `Muse.edit` has of its own: no preset keeps it.
 OF_ROUNDS = ("num_rounds", "mask_ratio", "top_k", "guidance_scale")
 
@@ -49,13 +50,22 @@ class DrawOptions:
 
     @classmethod
     def of(cls, defaults, **given):
-        """Options that are given, then `defaults`, then those above."""
+        """Options that are given, then `defaults`, then those above.
+
+        A temperature suits a model and not a sampler: one that is given by its
+        name draws at the temperature of the model's own, one that is given as
+        a `Sampler` as it is.
+        """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(given) - set(known)):
             raise TypeError(
                 f"There are no options but {known}. Received: {unknown}"
             )
         given = {name: x for name, x in given.items() if x is not None}
+        own = cls(**defaults)
+        for name in SAMPLERS:
+            if isinstance(given.get(name), str):
+                given[name] = own._sampler(name, given[name])
         return cls(**{**defaults, **given})
 
     @classmethod
@@ -73,11 +83,8 @@ class DrawOptions:
     def other_samplers(self, sampler=None, temperature=None):
         """The samplers of both stages, where others are asked for.
 
-        A temperature suits a model and not a sampler: another sampler draws at
-        that of the model's own, unless told otherwise.
-
         Args:
-            sampler: string or `None`. Its name.
+            sampler: string or `None`. Its name; see `of`.
             temperature: float or `None`.
 
         Returns:
@@ -86,9 +93,17 @@ class DrawOptions:
         if sampler is None and temperature is None:
             return {}
         return {
-            name: _changed(getattr(self, name), sampler, temperature)
-            for name in ("sampler", "super_res_sampler")
+            name: self._sampler(name, sampler, temperature) for name in SAMPLERS
         }
+
+    def _sampler(self, name, sampler=None, temperature=None):
+        """The sampler of a stage, but for what is told otherwise."""
+        own = getattr(self, name)
+        if temperature is None:
+            temperature = own.temperature
+        if sampler is None:
+            return dataclasses.replace(own, temperature=temperature)
+        return samplers.get(sampler, name, temperature=temperature)
 
     def __post_init__(self):
         checked = {
@@ -100,7 +115,7 @@ class DrawOptions:
         for name in ("guidance_scale", "super_res_guidance_scale"):
             if getattr(self, name) is not None:
                 checked[name] = check_guidance_scale(getattr(self, name), name)
-        for name in ("sampler", "super_res_sampler"):
+        for name in SAMPLERS:
             if not isinstance(getattr(self, name), Sampler):
                 checked[name] = samplers.get(getattr(self, name), name)
         if self.super_res_guidance_scale is None:
@@ -109,14 +124,6 @@ class DrawOptions:
         check_verbose(self.verbose)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-
-
-def _changed(own, sampler, temperature):
-    if temperature is None:
-        temperature = own.temperature
-    if sampler is None:
-        return dataclasses.replace(own, temperature=temperature)
-    return samplers.get(sampler, temperature=temperature)
 
 
 def of_task(muse, task, defaults, given):

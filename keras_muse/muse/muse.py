@@ -192,7 +192,8 @@ class Muse:
             scorer: function of `(images, prompts)`, a prompt an image, that
                 returns a number per image, such as CLIP's similarity.
             sampler: a `keras_muse.samplers.Sampler`, or its name, as
-                `"halton"`. Defaults to `"confidence"`.
+                `"halton"`; else `"confidence"`. One by name draws at the
+                temperature of the model's default for that stage.
             super_res_sampler: the same for the super-resolution model.
             batch_size: int or `None`. Images made at once. Defaults to all,
                 up to 16.
@@ -201,7 +202,8 @@ class Muse:
                 `"super_res"`, `token_ids` the grids of the images from number
                 `start` on. If it returns `True` and nothing is masked,
                 decoding ends.
-            verbose: `"auto"`, 0 or 1. Whether to draw progress bars.
+            verbose: `"auto"`, 0 or 1. Whether to draw progress bars. Defaults
+                to `"auto"`.
 
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.

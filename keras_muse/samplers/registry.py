@@ -27,7 +27,7 @@ def get(sampler, argument="sampler", **arguments):
     Args:
         sampler: string, `"amused"`, `"confidence"`, `"halton"`, `"remdm"` or
             `"resampling"`; or a `Sampler`, which is returned as it is.
-        argument: string. What the caller calls it.
+        argument: string. What the caller calls it. Defaults to `"sampler"`.
         **arguments: of the class that a name stands for.
 
     Returns:

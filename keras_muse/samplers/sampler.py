@@ -254,7 +254,8 @@ class Sampler:
             logits: float tensor of shape `(batch, num_positions,
                 codebook_size)`, guided; a part of the tokens.
             step: a `Step`.
-            first_position: int. Where in the row the part begins.
+            first_position: int. Where in the row the part begins. Defaults to
+                `0`.
 
         Returns:
             int32 tensor and float32 tensor of shape `(batch, num_positions)`:

@@ -5,6 +5,7 @@ import keras_hub
 import numpy as np
 from PIL import Image
 
+from keras_muse.metrics.picture_batches import check_captioned
 from keras_muse.metrics.picture_batches import check_pictures
 from keras_muse.ops import images as image_ops
 from keras_muse.runtime.checks import check_int
@@ -119,13 +120,7 @@ class CLIPScorer:
         Raises:
             ValueError: if there are not as many texts as images.
         """
-        images = check_pictures(images, "images")
-        texts = check_texts(texts, "texts")
-        if len(images) != len(texts):
-            raise ValueError(
-                "`texts` must hold one text per image. Received: "
-                f"{len(images)} images, {len(texts)} texts"
-            )
+        images, texts = check_captioned(images, texts)
         return np.sum(
             self.image_embeddings(images) * self.text_embeddings(texts), axis=-1
         )

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_muse.metrics.networks import EfficientNetLite0
 from keras_muse.metrics.picture_batches import PictureBatches
+from keras_muse.metrics.picture_batches import check_captioned
 from keras_muse.metrics.picture_batches import check_pictures
 from keras_muse.models.muse_model import MuseModel
 from keras_muse.models.text_encoders.minilm_text_encoder import (
@@ -231,13 +232,7 @@ class PictureTextScorer(MuseModel):
         Returns:
             float32 numpy array of shape `(num_images,)`: cosines.
         """
-        images = check_pictures(images, "images")
-        texts = check_texts(texts, "texts")
-        if len(images) != len(texts):
-            raise ValueError(
-                "`texts` must have one text per image. Received: "
-                f"{len(texts)} texts and {len(images)} images"
-            )
+        images, texts = check_captioned(images, texts)
         return (
             self.image_embeddings(images) * self.text_embeddings(texts)
         ).sum(axis=1)

@@ -1,5 +1,6 @@
 """`keras-muse evaluate` on the bundled drawings, with a tiny model."""
 
+import argparse
 import dataclasses
 import json
 import types
@@ -179,17 +180,13 @@ def test_the_emoji_protocol_knows_true_drawings():
 
 def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
     """Ten classes of a user's own: the scorer of emoji knows none of them."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for i, image in enumerate(tiny_images(10, size=16)):
-        Image.fromarray(image).save(folder / f"{i}.png")
-        (folder / f"{i}.txt").write_text(f"class {i}")
+    folder = write_pictures(tmp_path / "pictures", [None] * 10)
     options = ("--num-steps", "1", "--super-res-num-steps", "1")
     statistics = tmp_path / "true.npz"
     evaluate(
-        *(preset, tmp_path / "all", "--data", str(folder), *options),
+        *(preset, tmp_path / "all", "--data", folder, *options),
         *("--reference-statistics", str(statistics)),
-        *("--training-data", str(folder)),
+        *("--training-data", folder),
     )
     with np.load(statistics) as file:
         assert file["mu"].shape == (1280,) and file["count"] == 10
@@ -203,7 +200,7 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
     assert (tmp_path / "all" / "nearest.png").exists()
     assert row["frechet_distance"] > 0 and row["perceptual_distance"] > 0
     evaluate(
-        *(preset, tmp_path / "one", "--data", str(folder)),
+        *(preset, tmp_path / "one", "--data", folder),
         *("--num-prompts", "1", "--protocol", "emoji", *options),
     )
     (row,) = json.loads((tmp_path / "one/scores.json").read_text())["scores"]
@@ -215,6 +212,74 @@ def test_a_few_pictures_of_anything_are_scored(preset, tmp_path, capsys):
         "rfid is left out: it needs 2 pictures, here are 1",
     ):
         assert line in said
+
+
+# === Which rows ===
+
+
+def write_pictures(folder, splits):
+    """A picture a split; those of folders lie in these, `None` in none."""
+    for i, image in enumerate(tiny_images(len(splits), size=16)):
+        place = folder / (splits[i] or "")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")
+        (place / f"{i}.txt").write_text(f"class {i}")
+    return str(folder)
+
+
+def write_table(folder, splits):
+    """The same in a table with a column `split`."""
+    write_pictures(folder, [None] * len(splits))
+    rows = [f"{i}.png,class {i},{split}" for i, split in enumerate(splits)]
+    table = "\n".join(["file_name,text,split", *rows])
+    (folder / "metadata.csv").write_text(table)
+    return str(folder)
+
+
+def parsed(*options):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(["muse_emoji", "--output", "report", *options])
+
+
+def test_rows_that_are_trained_on_are_drawn_where_they_are_named_only(
+    tmp_path, capsys
+):
+    folder = write_pictures(tmp_path, ["train"] * 5 + ["test"] * 2)
+
+    def load(*options):
+        options = parsed("--data", folder, *options)
+        return command._load_collections(options, CHEAP)
+
+    (pairs,) = load().values()
+    assert pairs.texts == ["class 5", "class 6"]
+    assert "2 of 7 rows" in capsys.readouterr().out
+    assert load("--split", "train")["train"].num_examples == 5
+    assert load("--split", "test")["test"].num_examples == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("split", ["train", "test", None])
+def test_rows_of_one_split_or_of_none_are_all_drawn(tmp_path, capsys, split):
+    folder = write_pictures(tmp_path / "data", [split] * 3)
+    options = parsed("--data", folder)
+    pairs = command._load_collections(options, CHEAP)["all"]
+    assert pairs.num_examples == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_rows_that_are_held_out_are_no_training_data(tmp_path):
+    def load(name, splits):
+        folder = write_table(tmp_path / name, splits)
+        options = parsed("--training-data", folder)
+        return command._load_training_pairs(options, CHEAP)
+
+    assert load("mixed", ["train", "test", "train"]).texts == [
+        "class 0",
+        "class 2",
+    ]
+    with pytest.raises(ValueError, match="`--training-data`.*4 rows"):
+        load("held_out", ["test"] * 4)
 
 
 @pytest.mark.parametrize(

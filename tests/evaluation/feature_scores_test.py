@@ -64,3 +64,46 @@ def test_true_pictures_half_against_half(pairs, capsys):
     assert found == {"kernel_distance": pytest.approx(metric.result())}
     said = capsys.readouterr().out
     assert "frechet_distance of true pictures is left out" in said
+
+
+def test_too_few_true_pictures_for_two_halves_are_said_to_be(pairs, capsys):
+    """Each metric by itself: some need more pictures than others."""
+
+    class Hungry(metrics.KernelDistance):
+        least_pictures = 6
+
+    protocol = dataclasses.replace(
+        DRAWN,
+        num_prompts=None,
+        feature_metrics=lambda: [
+            Hungry(name="hungry"),
+            metrics.KernelDistance(),
+        ],
+    )
+
+    def ceiling(number):
+        few = pairs.select(range(number))
+        others = other_rows(few, protocol)
+        found = Scores(protocol, few).true_results(others)
+        return set(found), capsys.readouterr().out
+
+    names, said = ceiling(10)
+    assert names == {"kernel_distance"}
+    assert "hungry of true pictures is left out" in said
+    assert "kernel_distance" not in said
+    assert ceiling(12) == ({"hungry", "kernel_distance"}, "")
+    names, said = ceiling(3)
+    assert names == set()
+    assert "kernel_distance of true pictures is left out: two halves" in said
+
+
+def test_statistics_of_a_file_are_said_to_give_no_ceiling(
+    pairs, tmp_path, capsys
+):
+    rows, others = rows_to_draw(pairs, DRAWN), other_rows(pairs, DRAWN)
+    path = tmp_path / "true.npz"
+    assert Scores(DRAWN, rows, None, path).true_results(others)
+    assert "of true pictures is left out" not in capsys.readouterr().out
+    assert Scores(DRAWN, rows, None, path).true_results(others) == {}
+    said = capsys.readouterr().out
+    assert "frechet_distance of true pictures is left out: others may" in said

@@ -93,7 +93,7 @@ def test_seeds_are_settings_too(muse, pairs):
         ({"guidance_scale": ()}, "`guidance_scale` must not be empty"),
         ({"verbose": "x"}, "`verbose`"),
         ({"seed": [0, 2**32 - 6]}, "`seed`.*seed=4294967290"),
-        ({"seed": [3, 0, 3]}, r"`seed`.*duplicates.*\[3, 0, 3\]"),
+        ({"seed": [3, 0, 3]}, r"`seed`.*duplicates: the spread.*\[3, 0, 3\]"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_drawn(
@@ -199,7 +199,8 @@ def test_what_is_no_protocol_and_what_are_no_pairs_are_named(muse, pairs):
 )
 def test_no_setting_is_drawn_twice(muse, pairs, twice):
     (name,) = twice
-    with pytest.raises(ValueError, match=f"`{name}` must not contain dup"):
+    # No word of seeds: there is one.
+    with pytest.raises(ValueError, match=f"`{name}` .* duplicates. Received"):
         evaluate(muse, pairs, PROTOCOL, **{**OPTIONS, **twice})
 
 

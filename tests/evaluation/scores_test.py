@@ -69,9 +69,12 @@ def test_true_pictures_against_as_many_others(pairs):
     )
 
 
-def test_references_that_may_hold_the_others_give_no_ceiling(pairs):
+def test_references_that_may_hold_the_others_give_no_ceiling(pairs, capsys):
     rows = rows_to_draw(pairs, ALL)
     assert Scores(ALL, rows, pairs).true_results(None) == {}
+    said = capsys.readouterr().out
+    for name in ("frechet_distance", "kernel_distance"):
+        assert f"{name} of true pictures is left out: no others" in said
 
 
 def test_true_pictures_and_their_texts(pairs, drawn):

@@ -37,11 +37,46 @@ def test_without_any_they_are_the_papers():
 def test_what_is_given_comes_before_the_defaults():
     options = DrawOptions.of(DEFAULTS, guidance_scale=4, sampler="halton")
     assert options.num_steps == 2 and options.guidance_scale == 4
-    assert options.sampler == samplers.HaltonSampler()
+    assert options.sampler == samplers.HaltonSampler(temperature=0.6)
     # The second scale follows the first, unless it has its own.
     assert options.super_res_guidance_scale == 4
     own = {**DEFAULTS, "super_res_guidance_scale": 1}
     assert DrawOptions.of(own, guidance_scale=4).super_res_guidance_scale == 1
+
+
+def test_a_sampler_by_name_draws_at_the_temperature_of_the_models_own():
+    """As `--sampler` does: the temperature suits the model's stage."""
+    own = {
+        "sampler": samplers.HaltonSampler(temperature=0.6),
+        "super_res_sampler": samplers.ConfidenceSampler(
+            temperature=0.5, top_k=3
+        ),
+    }
+    options = DrawOptions.of(own, sampler="confidence")
+    assert options.sampler == samplers.ConfidenceSampler(temperature=0.6)
+    assert options.super_res_sampler == own["super_res_sampler"]
+    for name in samplers.registry.DRAWING:
+        both = DrawOptions.of(own).other_samplers(name)
+        by_name = DrawOptions.of(own, sampler=name, super_res_sampler=name)
+        assert by_name == DrawOptions.of(own, **both)
+    # A value is taken as it is, and so are names where there is nothing else.
+    told = samplers.ConfidenceSampler()
+    assert DrawOptions.of(own, sampler=told).sampler == told
+    named = DrawOptions.of({"sampler": "halton"}, super_res_sampler="remdm")
+    assert named.sampler == samplers.HaltonSampler()
+    assert named.super_res_sampler == samplers.ReMDMSampler()
+
+
+def test_the_rounds_of_editing_are_drawn_at_their_own_temperature():
+    own = {"super_res_sampler": samplers.HaltonSampler(temperature=0.5)}
+    options = DrawOptions.of_rounds(
+        {**own, "sampler": samplers.HaltonSampler(temperature=0.6)},
+        **{"num_rounds": 3, "mask_ratio": 0.1, "top_k": 3},
+        super_res_sampler="confidence",
+    )
+    assert options.sampler.temperature == 1
+    expected = samplers.ConfidenceSampler(temperature=0.5)
+    assert options.super_res_sampler == expected
 
 
 def test_generate_uses_them(muse):

@@ -210,7 +210,7 @@ def test_config_round_trip(scorer):
 
 def test_refuses_what_it_cannot_score(scorer):
     images = noisy_pictures(40, 40)
-    with pytest.raises(ValueError, match="Received: 2 images, 1 texts"):
+    with pytest.raises(ValueError, match="Received: 1 texts, 2 pictures"):
         scorer.score(images, ["cat"])
     with pytest.raises(ValueError, match=r"shape=\(40, 40, 3\)"):
         scorer.image_embeddings(images[0])

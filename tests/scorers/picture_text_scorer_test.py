@@ -121,7 +121,7 @@ def test_preset_has_the_towers_only(tmp_path):
 
 
 def test_texts_that_are_not_one_a_picture_raise():
-    with pytest.raises(ValueError, match="2 texts and 3 images"):
+    with pytest.raises(ValueError, match="Received: 2 texts, 3 pictures"):
         small_scorer().score(pictures(), ["a", "b"])
 
 

@@ -43,10 +43,12 @@ def read_token_shards(
         directory: string. Where the shards are.
         batch_size: int. Rows of a batch, over all processes together.
         stage: `"base"` or `"super_res"`. Whose training the batches are for.
+            Defaults to `"base"`.
         shuffle: bool. Whether to shuffle over all shards, anew in every pass.
             With `False` the records come in the order in which they were
-            written, and each pass is the same: for evaluation.
-        seed: int in [0, 2**32).
+            written, and each pass is the same: for evaluation. Defaults to
+            `True`.
+        seed: int in [0, 2**32). Defaults to `0`.
         steps_per_epoch: int. Batches an epoch; the next epoch goes on where
             the last one stopped. Defaults to one pass over the records.
         drop_remainder: bool. Whether to leave out the records that are left

@@ -96,11 +96,12 @@ def write_token_shards(
         store: `"text_embeddings"`, or `"text_ids"` to store only the ids of
             the captions and run the encoder while training (the states of
             T5-XXL are up to 1 MiB a caption), not under a distribution over
-            several processes.
-        seed: int. The seed of the random views.
+            several processes. Defaults to `"text_embeddings"`.
+        seed: int. The seed of the random views. Defaults to `0`.
         overwrite: bool. Whether the shards of another run in `directory` may
             be replaced; finished ones stay until the new ones are done.
-        verbose: 0 or 1. Whether to show a progress bar.
+            Defaults to `False`.
+        verbose: 0 or 1. Whether to show a progress bar. Defaults to `1`.
 
     Returns:
         The report, also kept in the metadata: a dict of `"num_rows"`,

@@ -165,7 +165,7 @@ class TextEncoder(keras_hub.models.Backbone):
             batch_size: int. Rows of every batch; a short one is padded, so
                 that one compiled shape serves. Defaults to 64, or for fewer
                 texts to the next power of two.
-            verbose: 0 or 1. Whether to show a progress bar.
+            verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
 
         Returns:
             Two numpy arrays: `text_embeddings`, float32 of shape

@@ -391,6 +391,7 @@ class MaskedTokenModel(MuseModel):
                 images from number `start` on; undecided tokens are [MASK]. If
                 it returns `True` and nothing is masked, these images are done.
             verbose: `"auto"`, 0 or 1. Whether to draw a progress bar.
+                Defaults to `"auto"`.
 
         Returns:
             int32 numpy array of shape `(batch, height, width)`.

@@ -209,7 +209,7 @@ class MuseSuperRes(MuseTransformer):
             sampler: a `keras_muse.samplers.Sampler`.
             batch_size: int or `None`.
             callback: function of `(step, start, token_ids)` or `None`.
-            verbose: `"auto"`, 0 or 1.
+            verbose: `"auto"`, 0 or 1. Defaults to `"auto"`.
 
         Returns:
             int32 numpy array of shape `(batch, height, width)`.

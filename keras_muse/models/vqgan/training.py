@@ -79,17 +79,19 @@ class TokenizerTraining(MuseModel):
                 course: up to 1e-4 in 10,000 steps, or in a tenth of them if
                 they are fewer than 100,000; from there to zero along a cosine.
                 `None` keeps them constant. Defaults to `None`.
-            reconstruction: string. `"l2"` or `"l1"`.
+            reconstruction: string. `"l2"` or `"l1"`. Defaults to `"l2"`.
             perceptual: `"alexnet"` (bundled), `"vgg16"`, a
-                `keras_muse.losses.LPIPS` or `None`.
-            perceptual_weight: float.
+                `keras_muse.losses.LPIPS` or `None`. Defaults to `"alexnet"`.
+            perceptual_weight: float. Defaults to `0.05`.
             adversarial_weight: float. `0` trains without a discriminator.
+                Defaults to `0.1`.
             adversarial_start: int. Steps before the adversarial losses
-                count: too early, they ruin the reconstructions.
+                count: too early, they ruin the reconstructions. Defaults to
+                `10_000`.
             discriminator: a `keras_muse.Discriminator`, or `None` for a
                 default one.
             regularization: `"lecam"`, `"r1"` or `None`. Regularization of
-                the discriminator.
+                the discriminator. Defaults to `"lecam"`.
             regularization_weight: float or `None` for its usual weight.
             commitment_weight: float. Defaults to the quantizer's, `0.25`.
             entropy_weight: float. `0` saves time where codes are many.
