@@ -33,6 +33,12 @@ def check(options):
     if not options.prompts and options.source is None:
         options.usage.error("a PROMPT is required, or `--from PICTURE`")
     picture_files.check(options)
+    best_of, num_images = options.best_of, options.num_images
+    if best_of is not None and best_of < num_images:
+        raise ValueError(
+            "`--best-of` must be at least `--num-images`. Received: --best-of "
+            f"{best_of}, --num-images {num_images}"
+        )
 
 
 def run(options):
@@ -47,7 +53,7 @@ def run(options):
     rows, preset = redraw.rows_and_preset(options)
     picture_files.check_output(options, len(rows) * options.num_images)
     drawing.check_given(options)
-    seeds = _seeds(rows, options)
+    seeds = redraw.seeds_of(rows, options)
     muse = Muse.from_preset(preset)
     images, made = [None] * len(rows), [None] * len(rows)
     for numbers in redraw.alike(rows):
@@ -57,19 +63,6 @@ def run(options):
             part = slice(k * options.num_images, (k + 1) * options.num_images)
             images[i], made[i] = (x[part] for x in drawn)
     picture_files.save(sum(map(list, images), []), sum(made, []), options)
-
-
-def _seeds(rows, options):
-    """A seed for each candidate, of shape `(num_rows, num_candidates)`."""
-    import numpy as np
-
-    from keras_muse.samplers.seeds import image_seeds
-
-    count = options.best_of or options.num_images
-    if options.seed is None and options.source is not None:
-        return np.stack([image_seeds(row.seed, count) for row in rows])
-    seeds = image_seeds(options.seed, len(rows) * count)
-    return seeds.reshape(len(rows), count)
 
 
 def _draw(muse, rows, seeds, preset, options):

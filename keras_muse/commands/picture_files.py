@@ -36,6 +36,8 @@ def read_mask(path, picture):
 
 
 def _read(path, decode):
+    from PIL.Image import DecompressionBombError
+
     from keras_muse.data.sources.limits import Limits
     from keras_muse.files.damage import reading
 
@@ -48,7 +50,12 @@ def _read(path, decode):
             f"{os.path.getsize(path)}"
         )
     with reading(path), open(path, "rb") as file:
-        return decode(file.read())
+        try:
+            return decode(file.read())
+        except (ValueError, DecompressionBombError) as error:  # it is whole
+            # No command has an argument of this name.
+            words = str(error).replace("max_pixels=", "")
+            raise ValueError(f"`{path}` cannot be used: {words}") from error
 
 
 # === Pictures that go out ===

@@ -44,8 +44,21 @@ def rows_and_preset(options):
                 f"`{options.source}`, a sheet of {len(rows)}"
             )
         rows = [dataclasses.replace(rows[0], prompt=x) for x in options.prompts]
-    _show(rows, preset, made, options)
+    _show(rows, seeds_of(rows, options)[:, 0], preset, made, options)
     return rows, preset
+
+
+def seeds_of(rows, options):
+    """A seed for each candidate, of shape `(num_rows, num_candidates)`."""
+    import numpy as np
+
+    from keras_muse.samplers.seeds import image_seeds
+
+    count = options.best_of or options.num_images
+    if options.seed is None and options.source is not None:
+        return np.stack([image_seeds(row.seed, count) for row in rows])
+    seeds = image_seeds(options.seed, len(rows) * count)
+    return seeds.reshape(len(rows), count)
 
 
 def alike(rows):
@@ -135,7 +148,7 @@ def _is_directory(path):
     return "\0" not in path and os.path.isdir(path)
 
 
-def _show(rows, preset, made, options):
+def _show(rows, seeds, preset, made, options):
     """What is about to be drawn, and what may make it come out otherwise."""
     import keras
 
@@ -143,8 +156,8 @@ def _show(rows, preset, made, options):
     from keras_muse.version import __version__
 
     print(f"From {options.source}, with the preset {show(preset)}:")
-    for row in rows[:NUM_SHOWN]:
-        print(f"  {show(row.prompt)}, seed {row.seed}")
+    for row, seed in list(zip(rows, seeds, strict=True))[:NUM_SHOWN]:
+        print(f"  {show(row.prompt)}, seed {seed}")
     if len(rows) > NUM_SHOWN:
         print(f"  and {len(rows) - NUM_SHOWN} more")
     here = {"version": __version__, "backend": keras.config.backend()}

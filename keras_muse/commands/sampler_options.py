@@ -21,7 +21,8 @@ def check(options):
     from keras_muse.runtime.checks import check_choice
     from keras_muse.samplers.registry import DRAWING
 
-    check_choice(options.sampler, "sampler", (None, *DRAWING))
+    if options.sampler is not None:
+        check_choice(options.sampler, "sampler", DRAWING)
     arguments = {}
     if options.temperature is not None:
         arguments["temperature"] = options.temperature

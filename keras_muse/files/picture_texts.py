@@ -7,8 +7,10 @@ Reference:
     - [The PNG specification, 11.3.4](https://www.w3.org/TR/png-3/#11textinfo)
 """
 
+import contextlib
 import json
 import os
+import struct
 import warnings
 
 from PIL import Image
@@ -20,6 +22,10 @@ from keras_muse.runtime.checks import show
 OWN = "keras_muse"  # the key of what this package reads
 COMMON = "parameters"  # of what web pages for pictures write and read
 MAX_CHARACTERS = 2**22
+# Of a PNG: how it begins, its chunks of text, and the bytes that end a chunk.
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+CHECKSUM = 4
 
 
 def png_texts(parameters, size):
@@ -135,4 +141,21 @@ def _read_texts(path):
         # Of many pixels, none of which is unpacked.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=["PNG"]) as picture:
-            return dict(picture.info)
+            texts = dict(picture.info)
+        return texts if OWN in texts else {**_all_texts(path), **texts}
+
+
+def _all_texts(path):
+    """Those behind the pixels, too, where other programs may put them."""
+    with open(path, "rb") as file:
+        stream = PngImagePlugin.PngStream(file)
+        kind, end = None, len(SIGNATURE)
+        # A file that is cut short, or goes on as no PNG, has no more of them.
+        with contextlib.suppress(OSError, SyntaxError, struct.error):
+            while kind != b"IEND":
+                file.seek(end)
+                kind, begin, length = stream.read()
+                if kind in TEXTS:
+                    stream.call(kind, begin, length)
+                end = begin + length + CHECKSUM
+        return stream.im_text

@@ -81,13 +81,14 @@ def test_without_a_seed_one_is_drawn_and_printed(capsys):
         (("a", "--output", "pictures"), "ends in /.*--output pictures"),
         (
             ("a", "--num-images", 2, "--best-of", 1, "--output", "p/"),
-            "`best_of` must be at least",
+            "`--best-of` must be at least `--num-images`.*: --best-of 1, --num",
         ),
     ],
 )
-def test_what_cannot_be_is_said_before_it_is_drawn(arguments, words):
+def test_what_cannot_be_is_said_before_it_is_drawn(arguments, words, loaded):
     with pytest.raises(SystemExit, match=words):
         generate(*arguments)
+    assert loaded == []
     assert list(pathlib.Path().iterdir()) == []
 
 

@@ -69,7 +69,7 @@ INPAINT = ("inpaint", "in.png", "a cat", "--mask", "mask.png")
         ((*INPAINT, "--mask", "small.png"), "`--mask`.*16 x 16.*8 x 12"),
         ((*INPAINT, "--mask", "black.png"), "`--mask`.*`black.png`, in which"),
         ((*INPAINT, "--mask", "missing.png"), "`missing.png` must be the file"),
-        ((*INPAINT, "--mask", "text.png"), "`text.png` cannot be read"),
+        ((*INPAINT, "--mask", "text.png"), "`text.png` cannot be used"),
         ((*INPAINT, "--mask", "pipe"), "`pipe` must be the file.*is none"),
         ((*INPAINT, "--mask", "."), "`.` must be the file"),
         ((*INPAINT, "--sampler", "halten"), "sampler='halten'"),

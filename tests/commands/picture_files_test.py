@@ -1,11 +1,17 @@
 """Where pictures are written, what is there already, and what is left."""
 
 import pathlib
+import re
+import struct
+import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import keras_muse
+from keras_muse.commands.picture_files import read_mask
+from keras_muse.commands.picture_files import read_picture
 from keras_muse.muse.muse import Muse
 from tests.helpers import interrupts
 from tests.helpers.drawing_commands import generate
@@ -15,6 +21,55 @@ from tests.helpers.drawing_commands import said
 from tests.helpers.tiny_muse import shared_muse
 
 pytestmark = pytest.mark.usefixtures("loaded")
+
+
+def messages_of(make):
+    """What is said of a file that is no picture for a command."""
+    path = pathlib.Path("in.png")
+    Image.new("RGB", (64, 64)).save(path)
+    make(path)
+    messages = []
+    for read in (read_picture, lambda path: read_mask(path, None)):
+        with pytest.raises(ValueError, match=r"`in\.png`") as caught:
+            read("in.png")
+        messages.append(str(caught.value))
+    return messages
+
+
+def with_size(path, width, height):
+    """A PNG whose header says that it is larger."""
+    data = path.read_bytes()
+    header = data[12:16] + struct.pack(">II", width, height) + data[24:29]
+    check = struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(data[:12] + header + check + data[33:])
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (
+            lambda path: with_size(path, 40000, 4000),
+            "40000 x 4000 .* than 8947",
+        ),
+        (lambda path: with_size(path, 40000, 40000), "1600000000 pixels"),
+        (
+            lambda path: Image.fromarray(np.eye(8, dtype="float32")).save(
+                path, "TIFF"
+            ),
+            "floating|mode F|from F",
+        ),
+        (lambda path: path.write_text("{}"), "no picture of a known format"),
+    ],
+)
+def test_of_what_is_whole_no_damage_is_said(make, words):
+    for one in messages_of(make):
+        assert re.search(f"cannot be used: .*({words})", one), one
+        assert "damage" not in one and "max_pixels" not in one
+
+
+def test_what_is_cut_short_may_be_damaged():
+    for one in messages_of(lambda x: x.write_bytes(x.read_bytes()[:-30])):
+        assert "cannot be read; it may be damaged or cut short" in one
 
 
 def test_no_metadata_is_none():

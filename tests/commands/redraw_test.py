@@ -87,6 +87,26 @@ def test_what_is_said_takes_the_place_of_what_is_remembered():
         np.testing.assert_array_equal(pixels(path), image)
 
 
+def test_the_seeds_that_are_shown_are_those_of_what_is_drawn(capsys):
+    remember([VALID, {**VALID, "seed": 30}])
+    common = ("generate", "--from", "a.png", "--num-images", "2", "--output")
+
+    def shown(*arguments):
+        capsys.readouterr()
+        cli.main([*common, *arguments])
+        return [int(x.split()[-1]) for x in said(capsys) if ", seed " in x]
+
+    def first():
+        made = [keras_muse.read_parameters(path) for path in numbered("b")]
+        return [one["seed"] for one in made][::2]
+
+    assert shown("b/") == first() == [7, 30]
+    assert shown("b/", "--overwrite", "--seed", "5") == first() == [5, 7]
+    with pytest.raises(SystemExit, match="`seed` must be.*seed=-1"):
+        shown("c/", "--seed", "-1")
+    assert capsys.readouterr().out == ""
+
+
 def test_guidance_that_is_given_is_that_of_both_stages_where_one_was(
     monkeypatch,
 ):

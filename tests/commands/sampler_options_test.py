@@ -36,7 +36,7 @@ def test_the_samplers_of_the_help_are_those_that_pass():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (("--sampler", "halten"), "sampler='halten'"),
+        (("--sampler", "Halton"), r"one of \['amused'.*sampler='Halton'"),
         (("--sampler", "resampling"), "must be one of.*'halton', 'remdm'"),
         (("--temperature", "0"), "`temperature`.*=0"),
         (("--temperature", "nan"), "`temperature`.*nan"),

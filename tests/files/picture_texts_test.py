@@ -49,10 +49,53 @@ def with_chunk(path, kind, contents):
     return path
 
 
+def with_late_texts(path, cut=0):
+    """Moves all texts of a PNG behind its pixels, as other programs do."""
+    data, begin, early, late = path.read_bytes(), 8, b"", b""
+    while begin < len(data):
+        (length,) = struct.unpack(">I", data[begin : begin + 4])
+        chunk = data[begin : begin + length + 12]
+        begin += len(chunk)
+        if chunk[4:8] in (b"tEXt", b"zTXt", b"iTXt", b"IEND"):
+            late += chunk
+        else:
+            early += chunk
+    path.write_bytes((data[:8] + early + late)[: -cut or None])
+    return path
+
+
 def test_what_is_written_is_read(tmp_path):
     assert read_own(write(tmp_path / "a.png")) == PARAMETERS
     sheet = [PARAMETERS, {**PARAMETERS, "prompt": "яблоко 🍎 \0 \ud800"}]
     assert read_own(write(tmp_path / "b.png", sheet)) == sheet
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"zip": True}], ids=["plain", "compressed"]
+)
+@pytest.mark.parametrize("prompt", ["a cat", "яблоко 🍎"])
+def test_what_others_have_moved_behind_the_pixels_is_read(
+    prompt, options, tmp_path
+):
+    contents = {**PARAMETERS, "prompt": prompt}
+    text = json.dumps(contents, ensure_ascii=False)
+    path = with_text(tmp_path / "a.png", text, **options)
+    assert read_own(with_late_texts(path)) == contents
+    # The end of the file is of no use, and may be missing.
+    path = with_text(path, text, **options)
+    assert read_own(with_late_texts(path, cut=12)) == contents
+    path = with_text(path, text, **options)
+    with pytest.raises(ValueError, match="no text `keras_muse`"):
+        read_own(with_late_texts(path, cut=20))
+
+
+def test_what_stands_before_the_pixels_counts(tmp_path):
+    early = write(tmp_path / "a.png").read_bytes()
+    late = with_late_texts(with_text(tmp_path / "b.png", "{}")).read_bytes()
+    (tmp_path / "c.png").write_bytes(
+        early[:-12] + late[late.find(b"tEXt") - 4 :]
+    )
+    assert read_own(tmp_path / "c.png") == PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -123,6 +166,17 @@ def test_others_read_the_text_of_the_first_picture(tmp_path):
             "no text `keras_muse`",
         ),
         (lambda path: with_chunk(path, b"tEXt", b"keras_muse"), "no JSON"),
+        (lambda path: with_late_texts(with_text(path, "{")), "no JSON"),
+        (
+            lambda path: with_late_texts(with_text(path, "a", "parameters")),
+            "no text `keras_muse`.*another program, `parameters`",
+        ),
+        (
+            lambda path: with_late_texts(
+                with_text(path, "0" * 2**22, zip=True)
+            ),
+            "cannot be read as a PNG: .*[Tt]oo (much|large)|no text",
+        ),
         (lambda path: Image.new("L", (4, 4)).save(path, "JPEG"), "as a PNG"),
         (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "as a PNG"),
         (lambda path: path.mkdir(), "must be a file"),

@@ -120,6 +120,43 @@ def test_other_sizes_than_its_own_are_refused():
         tokenizer(revival_steps=7)
 
 
+def test_it_takes_the_place_of_the_quantizer_of_a_preset(tmp_path):
+    load = keras_muse.VQGANTokenizer.from_preset
+    named = load("vqgan_f4_tiny", load_weights=False, quantizer=FSQ(LEVELS))
+    assert (named.codebook_size, named.codebook_dim) == (160, 3)
+    with pytest.raises(ValueError, match="`codebook_size` must be left.*=17"):
+        load(
+            "vqgan_f4_tiny",
+            load_weights=False,
+            quantizer=FSQ(LEVELS),
+            codebook_size=17,
+        )
+    preset = str(tmp_path / "preset")
+    config = tokenizer().get_config()
+    others = {"codebook_size": 16, "codebook_dim": 3, "revival_steps": 7}
+    plain = keras_muse.VQGANTokenizer(**{**config, **others, "quantizer": None})
+    plain.save_to_preset(preset)
+    fresh = load(preset, load_weights=False, quantizer=FSQ(LEVELS))
+    assert fresh.codebook_size == 160 and fresh.quantizer.levels == LEVELS
+    # The second has as many codes, and as wide.
+    for levels in (LEVELS, (4, 2, 2)):
+        with pytest.raises(ValueError, match="`quantizer` must be.*: a FSQ"):
+            load(preset, quantizer=FSQ(levels))
+
+
+def test_with_its_weights_it_is_what_it_was(tmp_path):
+    model, preset = tokenizer(), str(tmp_path / "preset")
+    model.save_to_preset(preset)
+    load, images = type(model).from_preset, tiny_images(2)
+    given = keras.layers.serialize(FSQ(LEVELS))
+    for same in (FSQ(LEVELS), given):
+        ids = load(preset, quantizer=same).encode(images)
+        np.testing.assert_array_equal(ids, model.encode(images))
+    # As many codes, of which each means another vector.
+    with pytest.raises(ValueError, match=r"`quantizer`.*\(5, 8, 4\)"):
+        load(preset, quantizer=FSQ((5, 8, 4)))
+
+
 @pytest.mark.parametrize("levels", [(), 8, (8, 1), (8, 2.5), (0,)])
 def test_levels_must_be_two_or_more(levels):
     with pytest.raises(ValueError, match="`levels` must be.*Received: levels"):

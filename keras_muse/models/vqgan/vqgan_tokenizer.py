@@ -23,6 +23,14 @@ from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.compiled import fetchable
 
+# What is said of the VectorQuantizer that is made where none is given.
+QUANTIZER_DEFAULTS = {
+    "codebook_size": 8192,
+    "codebook_dim": 256,
+    "normalize_codes": False,
+    "revival_steps": 50,
+}
+
 
 @keras.saving.register_keras_serializable(package="keras_muse")
 class VQGANTokenizer(TokenizerTraining):
@@ -124,8 +132,8 @@ class VQGANTokenizer(TokenizerTraining):
         base_channels=128,
         channel_multipliers=(1, 1, 2, 2, 4),
         num_res_blocks=2,
-        codebook_size=8192,
-        codebook_dim=256,
+        codebook_size=QUANTIZER_DEFAULTS["codebook_size"],
+        codebook_dim=QUANTIZER_DEFAULTS["codebook_dim"],
         decoder_base_channels=None,
         decoder_num_res_blocks=None,
         num_groups=32,
@@ -135,8 +143,8 @@ class VQGANTokenizer(TokenizerTraining):
         use_middle_attention=False,
         use_quant_conv=False,
         latent_dim=None,
-        normalize_codes=False,
-        revival_steps=50,
+        normalize_codes=QUANTIZER_DEFAULTS["normalize_codes"],
+        revival_steps=QUANTIZER_DEFAULTS["revival_steps"],
         pixel_range=(-1, 1),
         freeze_tokens=False,
         quantizer=None,
@@ -165,14 +173,13 @@ class VQGANTokenizer(TokenizerTraining):
                 name="quantizer",
             )
         else:
-            if isinstance(quantizer, dict):
-                quantizer = keras.layers.deserialize(quantizer)
+            quantizer = _as_quantizer(quantizer)
             _check_quantizer(
                 quantizer,
-                codebook_size=(codebook_size, 8192),
-                codebook_dim=(codebook_dim, 256),
-                revival_steps=(revival_steps, 50),
-                normalize_codes=(normalize_codes, False),
+                codebook_size=codebook_size,
+                codebook_dim=codebook_dim,
+                revival_steps=revival_steps,
+                normalize_codes=normalize_codes,
             )
         codebook_size = quantizer.codebook_size
         codebook_dim = quantizer.codebook_dim
@@ -415,7 +422,30 @@ class VQGANTokenizer(TokenizerTraining):
             f"trains a tokenizer. Received: {type(self).__name__}"
         )
 
-    # === Saving ===
+    # === Loading and saving ===
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Loads a tokenizer; see `MuseModel.from_preset`.
+
+        With weights, a `quantizer` can only be the one that they are of.
+        """
+        if kwargs.get("quantizer") is None:
+            return super().from_preset(preset, load_weights, **kwargs)
+        kwargs["quantizer"] = quantizer = _as_quantizer(kwargs["quantizer"])
+        if not load_weights:  # what the preset says is of its own quantizer
+            kwargs = {**QUANTIZER_DEFAULTS, **kwargs}
+            return super().from_preset(preset, load_weights, **kwargs)
+        del kwargs["quantizer"]
+        tokenizer = super().from_preset(preset, **kwargs)
+        own, other = map(_in_words, (tokenizer.quantizer, quantizer))
+        if own != other:
+            raise ValueError(
+                f"`quantizer` must be that of the weights, a {own}; with "
+                f"`load_weights=False` all are random. Received: a {other}, "
+                f"preset={preset!r}"
+            )
+        return tokenizer
 
     def _copy(self, **changes):
         """A tokenizer without training attachments and with these weights."""
@@ -481,13 +511,10 @@ def _int_or(value, argument, default):
     return default if value is None else check_int(value, argument)
 
 
-def _check_quantizer(quantizer, **given):
-    """Refuses no quantizer, and arguments that say otherwise than it does.
-
-    Args:
-        quantizer: a layer.
-        **given: pairs of a value and its default, by the argument's name.
-    """
+def _as_quantizer(quantizer):
+    """A quantizer, which a file has as a dict."""
+    if isinstance(quantizer, dict):
+        quantizer = keras.layers.deserialize(quantizer)
     if not isinstance(quantizer, keras.layers.Layer) or not hasattr(
         quantizer, "codebook_size"
     ):
@@ -495,7 +522,18 @@ def _check_quantizer(quantizer, **given):
             "`quantizer` must be a layer as VectorQuantizer or FSQ. Received: "
             f"quantizer={show(quantizer)}"
         )
-    for argument, (value, default) in given.items():
+    return quantizer
+
+
+def _check_quantizer(quantizer, **given):
+    """Refuses arguments that say otherwise than a quantizer does.
+
+    Args:
+        quantizer: a layer.
+        **given: values of `QUANTIZER_DEFAULTS`.
+    """
+    for argument, value in given.items():
+        default = QUANTIZER_DEFAULTS[argument]
         own = getattr(quantizer, argument, default)
         if value not in (own, default):
             raise ValueError(
@@ -504,6 +542,16 @@ def _check_quantizer(quantizer, **given):
                 "is of the VectorQuantizer that is made without one. "
                 f"Received: {argument}={value}"
             )
+
+
+def _in_words(quantizer):
+    """The class of a quantizer, with all that tells it from others."""
+    arguments = {
+        name: value
+        for name, value in quantizer.get_config().items()
+        if name not in ("name", "trainable", "dtype")
+    }
+    return f"{type(quantizer).__name__} with {arguments}"
 
 
 def _change_range(images, old, new):
