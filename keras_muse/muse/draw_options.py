@@ -53,8 +53,8 @@ class DrawOptions:
         """Options that are given, then `defaults`, then those above.
 
         A temperature suits a model and not a sampler: one that is given by its
-        name draws at the temperature of the model's own, one that is given as
-        a `Sampler` as it is.
+        name draws at the temperature of the model's own, and is that one if it
+        is of that name; one that is given as a `Sampler` draws as it is.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(given) - set(known)):
@@ -101,9 +101,11 @@ class DrawOptions:
         own = getattr(self, name)
         if temperature is None:
             temperature = own.temperature
-        if sampler is None:
-            return dataclasses.replace(own, temperature=temperature)
-        return samplers.get(sampler, name, temperature=temperature)
+        if sampler is not None:
+            other = samplers.get(sampler, name, temperature=temperature)
+            if type(other) is not type(own):
+                return other
+        return dataclasses.replace(own, temperature=temperature)
 
     def __post_init__(self):
         checked = {
@@ -162,7 +164,15 @@ def check_defaults(defaults):
             f"`generation_defaults` may have {list(KEPT)}. Received: "
             f"{', '.join(unknown)}"
         )
+    defaults = {name: x for name, x in defaults.items() if x is not None}
     options = DrawOptions.of(defaults)
+    for name in SAMPLERS:
+        if isinstance(getattr(options, name), ResamplingSampler):
+            raise ValueError(
+                f"`{name}` of `generation_defaults` must draw whole pictures. "
+                f"Received: {name}={show(getattr(options, name))}, which is "
+                "that of `edit`"
+            )
     return {name: getattr(options, name) for name in defaults}
 
 

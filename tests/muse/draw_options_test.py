@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -67,6 +68,25 @@ def test_a_sampler_by_name_draws_at_the_temperature_of_the_models_own():
     assert named.super_res_sampler == samplers.ReMDMSampler()
 
 
+def test_the_name_of_the_models_own_sampler_is_that_sampler():
+    own = {
+        "sampler": samplers.ConfidenceSampler(choice_temperature=0.0, top_k=5),
+        "super_res_sampler": samplers.HaltonSampler(temperature=0.5),
+    }
+    options = DrawOptions.of(own, sampler="confidence")
+    assert options == DrawOptions.of(own)
+    colder = options.other_samplers("confidence", temperature=0.3)["sampler"]
+    assert colder == dataclasses.replace(own["sampler"], temperature=0.3)
+
+
+def test_a_default_of_none_is_none():
+    """Guidance of the second stage goes on to follow that of the first."""
+    defaults = draw_options.check_defaults({"super_res_guidance_scale": None})
+    assert defaults == {}
+    options = DrawOptions.of(defaults, guidance_scale=5)
+    assert options.super_res_guidance_scale == 5
+
+
 def test_the_rounds_of_editing_are_drawn_at_their_own_temperature():
     own = {"super_res_sampler": samplers.HaltonSampler(temperature=0.5)}
     options = DrawOptions.of_rounds(
@@ -121,6 +141,7 @@ def test_the_bundled_model_has_its_own():
         ({"num_steps": 0}, "num_steps=0"),
         ({"guidance_scale": float("nan")}, "guidance_scale=nan"),
         ({"super_res_sampler": "none"}, "super_res_sampler='none'"),
+        ({"sampler": "resampling"}, "sampler=Resampling.*`edit`"),
     ],
 )
 def test_what_is_no_default_raises(defaults, words):
