@@ -15,9 +15,9 @@ class MuseBase(MuseTransformer):
 
     The defaults are a base of 632 million weights, the smallest size of which
     the paper speaks, for pictures of 256 pixels, T5-XXL and an accelerator;
-    it does not give that size's shape. For less there are sizes by name, with `load_weights=False`:
-    `"muse_base_tiny"` and `"muse_base_small"` for 8 x 8 tokens,
-    `"muse_base_medium"` for 16 x 16.
+    it does not give that size's shape. For less there are sizes by name, with
+    `load_weights=False`: `"muse_base_tiny"` and `"muse_base_small"` for 8 x 8
+    tokens, `"muse_base_medium"` for 16 x 16.
 
     Args:
         codebook_size: int. Number of codes of the image tokenizer.
