@@ -243,3 +243,22 @@ def test_what_is_no_array_is_named(models):
                 message = refusal(model, verb, {**good, first: bad})
                 assert f"`{first}` must be an array. Received" in message
                 assert f"of type {type(bad).__name__}" in message
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_what_is_optional_may_be_none(models):
+    model, good = models["uvit"]
+    nothing = {**good, "micro_conditions": None}
+    expected = model.predict(good, verbose=0), model.evaluate(good, verbose=0)
+    np.testing.assert_array_equal(
+        model.predict(nothing, verbose=0), expected[0]
+    )
+    for data in (nothing, iter_of(nothing)):
+        np.testing.assert_allclose(
+            model.evaluate(data, verbose=0), expected[1], rtol=1e-5
+        )
+    assert np.isfinite(model.test_on_batch(nothing)).all()
+
+
+def iter_of(*batches):
+    yield from batches

@@ -171,10 +171,21 @@ def float_pixels_dataset():
     return tf.data.Dataset.from_tensors(FLOAT_PIXELS)
 
 
+def float_pixels_loader():
+    torch = pytest.importorskip("torch")
+    rows = torch.utils.data.TensorDataset(torch.tensor(FLOAT_PIXELS))
+    return torch.utils.data.DataLoader(rows, batch_size=2)
+
+
 @pytest.mark.parametrize(
     "pictures",
-    [lambda: FLOAT_PIXELS, FloatPixels, float_pixels_dataset],
-    ids=["array", "PyDataset", "tf.data"],
+    [
+        lambda: FLOAT_PIXELS,
+        FloatPixels,
+        float_pixels_dataset,
+        float_pixels_loader,
+    ],
+    ids=["array", "PyDataset", "tf.data", "DataLoader"],
 )
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
 def test_floats_that_are_pixels_are_refused(trained, pictures, verb):
@@ -268,6 +279,11 @@ def test_fit_takes_datasets_and_validation_data():
     ).history
     assert int(tokenizer.quantizer.num_updates) == 2
     assert history["val_reconstruction_loss"][0] > 0
+    rows = list(IMAGES[:4])
+    again = tokenizer.fit(rows, validation_data=rows, verbose=0).history
+    assert again["val_loss"][0] == pytest.approx(
+        tokenizer.evaluate(IMAGES[:4], verbose=0)[0]
+    )
 
 
 def losses(tokenizer, images=IMAGES):
