@@ -1,14 +1,20 @@
 """The arguments of `compile`, `fit` and `evaluate`, as our losses take them."""
 
+import copy
+import dataclasses
 import inspect
+import itertools
 import types
+from collections.abc import Callable
 
 import keras
 
 from keras_muse.callbacks.nan_guard import NaNGuard
+from keras_muse.runtime.batches import is_loader
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.inputs import as_native
+from keras_muse.runtime.inputs import without_none
 
 # What Keras offers for losses between an output and a target. The losses here
 # know no target and no weights of rows.
@@ -46,8 +52,9 @@ def by_name(method, args, kwargs):
 def looked_at(x, argument):
     """Data as Keras takes them, and what of them can be checked.
 
-    Keras wants tuples of a generator; batches alone become such. Its first
-    one is looked at, and put back.
+    Keras wants tuples of a generator and of a loader of Torch; batches alone
+    become such. The first one of a generator is looked at, and put back. What
+    is `None` in a dict is left out.
 
     Args:
         x: what somebody gave to `fit`, `evaluate` or `predict`.
@@ -62,8 +69,10 @@ def looked_at(x, argument):
             f"`{argument}` must not be empty. Received: a "
             f"{type(x).__name__} without a batch"
         )
+    if is_loader(x):
+        x = _in_tuples(x)
     if not isinstance(x, types.GeneratorType):
-        return x, x
+        return without_none(x), x
     batches = (b if isinstance(b, tuple) else (as_native(b),) for b in x)
     first = next(batches, None)
     if first is None:
@@ -75,8 +84,27 @@ def looked_at(x, argument):
 
 
 def _chain(first, others):
-    yield first
-    yield from others
+    for inputs, *targets in itertools.chain([first], others):
+        yield without_none(inputs), *targets
+
+
+def _in_tuples(loader):
+    """A loader of the same batches as tuples; Keras takes the keys of dicts."""
+    loader = copy.copy(loader)
+    loader.collate_fn = _InTuples(loader.collate_fn)
+    loader._iterator = None  # workers that persist have the other function
+    return loader
+
+
+@dataclasses.dataclass
+class _InTuples:
+    """Makes batches as `collate_fn` does; a class, which workers can get."""
+
+    collate_fn: Callable
+
+    def __call__(self, rows):
+        batch = self.collate_fn(rows)
+        return batch if isinstance(batch, tuple | list) else (batch,)
 
 
 def check_no_target_losses(model, options):
@@ -111,6 +139,16 @@ def check_no_targets(model, options):
                 f"are {data} alone, without `{name}`. Received: a `{name}` of "
                 f"type {type(options[name]).__name__}"
             )
+
+
+def validation_parts(data):
+    """Inputs, targets and weights of what is given to validate with.
+
+    Keras takes a list for these three, though `x` may be a list of rows.
+    """
+    if isinstance(data, list) and len(data) > 3:
+        return as_native(data), None, None
+    return keras.utils.unpack_x_y_sample_weight(data)
 
 
 def is_stream(x):

@@ -22,6 +22,7 @@ from keras_muse.models.keras_arguments import check_not_shared
 from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.keras_arguments import looked_at
+from keras_muse.models.keras_arguments import validation_parts
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -495,7 +496,7 @@ class MuseModel(keras.Model):
         x = options["x"] = self._looked_at(options["x"], "x")
         x_val = options.get("validation_data")
         if x_val is not None:
-            x_val, *others = keras.utils.unpack_x_y_sample_weight(x_val)
+            x_val, *others = validation_parts(x_val)
             check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
             x_val = self._looked_at(x_val, "validation_data")
             options["validation_data"] = x_val
@@ -540,6 +541,7 @@ class MuseModel(keras.Model):
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate`, without targets."""
+        self._assert_compile_called("evaluate")
         options = by_name(keras.Model.evaluate, (x, *args), kwargs)
         check_no_targets(self, options)
         # `fit` looks at its validation data once, and Keras keeps them: of a

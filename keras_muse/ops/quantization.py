@@ -24,7 +24,8 @@ def squared_distances(vectors, codebook):
 
 def straight_through(vectors, quantized):
     """The value of `quantized` with the gradient of `vectors`."""
-    return vectors + ops.stop_gradient(quantized - vectors)
+    # Zero is added: `vectors + (quantized - vectors)` would round.
+    return ops.stop_gradient(quantized) + (vectors - ops.stop_gradient(vectors))
 
 
 def entropy_loss(distances, temperature=0.01):

@@ -165,6 +165,8 @@ def first_batch(x):
         batch = x[0] if x.num_batches != 0 else None
     elif hasattr(x, "element_spec"):  # of `tf.data`
         batch = next(iter(x), None)
+    elif is_loader(x):
+        batch = _first_of_loader(x)
     else:
         return None
     inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -172,6 +174,26 @@ def first_batch(x):
         lambda x: keras.ops.convert_to_numpy(x) if hasattr(x, "shape") else x,
         inputs,
     )
+
+
+def is_loader(x):
+    """Whether `x` is a `DataLoader` of Torch, known by what it has."""
+    return hasattr(x, "collate_fn") and hasattr(x, "dataset")
+
+
+def _first_of_loader(loader):
+    """The first row as a batch, or `None` where rows have no numbers.
+
+    Not the first batch: to iterate would draw from the random numbers of the
+    training, and start the workers.
+    """
+    if loader.batch_sampler is None:  # the dataset makes batches itself
+        return None
+    try:
+        row = loader.dataset[0]
+    except (NotImplementedError, LookupError):
+        return None
+    return loader.collate_fn([row])
 
 
 def dataset_inputs(x):

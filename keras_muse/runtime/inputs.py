@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from keras_muse.runtime.batches import first_batch
@@ -18,12 +19,14 @@ class Input:
         high: int or `None`. Of ids, integers in `[0, high)`.
         what: string. What ids are.
         is_optional: bool. Whether a batch may lack it.
+        is_flag: bool. Whether it is bool, or the numbers 0 and 1.
     """
 
     shapes: tuple
     high: int | None = None
     what: str = "integers"
     is_optional: bool = False
+    is_flag: bool = False
 
 
 def check_data(x, inputs, argument):
@@ -39,7 +42,28 @@ def check_data(x, inputs, argument):
         check_names(dict.fromkeys(names, True), inputs, argument)
     batch = first_batch(x)
     if batch is not None or x is None:
-        check_inputs(as_native(batch), inputs, argument)
+        batch = _with_values(as_native(batch), inputs)
+        check_inputs(batch, inputs, argument)
+
+
+def _with_values(batch, inputs):
+    """A batch whose ids and flags are numpy's, so that they are looked at."""
+
+    def fetched(name, x):
+        spec = inputs.get(name)
+        if (
+            spec is None
+            or not (spec.is_flag or spec.high is not None)
+            or not hasattr(x, "shape")
+            # Of many processes, each of which has a part of the array.
+            or not getattr(x, "is_fully_addressable", True)
+        ):
+            return x
+        return keras.ops.convert_to_numpy(x)
+
+    if not isinstance(batch, dict):
+        return batch
+    return {name: fetched(name, x) for name, x in batch.items()}
 
 
 def check_inputs(batch, inputs, argument):
@@ -55,7 +79,13 @@ def check_inputs(batch, inputs, argument):
         ValueError: that names what is missing, unknown or wrong.
     """
     check_names(batch, inputs, argument)
-    given = {name: x for name, x in batch.items() if x is not None}
+    given = without_none(batch)
+    for name, x in given.items():
+        if not hasattr(x, "shape"):
+            raise ValueError(
+                f"`{name}` must be an array. Received: {name} of type "
+                f"{type(x).__name__}"
+            )
     if any(0 in tuple(x.shape)[:1] for x in given.values()):
         raise ValueError(
             f"`{argument}` must not be empty. Received: shapes {_shapes(given)}"
@@ -157,6 +187,17 @@ def _check_kind(name, x, spec):
             f"`{name}` must be {spec.what} in [0, {spec.high}). "
             f"Received: values from {x.min()} to {x.max()}"
         )
+    if spec.is_flag:
+        check_flags(x, name)
+
+
+def check_flags(values, argument):
+    """Refuses a numpy array of other numbers than 0 and 1."""
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(
+            f"`{argument}` must be bool, or 0 and 1. Received: values from "
+            f"{values.min()} to {values.max()}"
+        )
 
 
 def _is_in(ids, high):
@@ -164,6 +205,13 @@ def _is_in(ids, high):
 
 
 # === Arrays of any kind ===
+
+
+def without_none(batch):
+    """A dict without what is `None` in it; anything else as it is."""
+    if not isinstance(batch, dict):
+        return batch
+    return {name: x for name, x in batch.items() if x is not None}
 
 
 def as_native(data):

@@ -150,6 +150,21 @@ def test_outputs():
     np.testing.assert_array_equal(to_numpy(layer.lookup(ids)), codebook[ids])
 
 
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_codes_are_exact_in_mixed_precision(dtype):
+    layer = make(dtype=dtype)
+    layer.codebook.assign(random(*layer.codebook.shape, seed=1))
+    outputs = layer(8 * random(20, layer.codebook_dim))
+    quantized = outputs["quantized"]
+    expected = keras.ops.cast(
+        layer.lookup(outputs["token_ids"]), quantized.dtype
+    )
+    np.testing.assert_array_equal(
+        to_numpy(keras.ops.cast(quantized, "float32")),
+        to_numpy(keras.ops.cast(expected, "float32")),
+    )
+
+
 def test_losses():
     layer, x = make(), random(2, 4, 5, DIM)
     names = ["commitment_loss", "entropy_loss"]

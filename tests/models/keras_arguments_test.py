@@ -3,6 +3,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import torch
 
 from keras_muse.data.batch_stream import BatchStream
 from tests.helpers import tiny
@@ -86,6 +87,70 @@ def test_the_first_batch_of_a_generator_is_checked(base):
         base.fit(batches(base, num_batches=0), verbose=0)
 
 
+class Rows(torch.utils.data.Dataset):
+    """The rows of a dict of arrays, for a `DataLoader`."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    def __len__(self):
+        return len(self.arrays["token_ids"])
+
+    def __getitem__(self, i):
+        return {name: x[i] for name, x in self.arrays.items()}
+
+
+def loader(rows):
+    return torch.utils.data.DataLoader(rows, batch_size=4)
+
+
+def test_a_loader_of_dicts_is_as_the_arrays(base):
+    data = tiny.tiny_data(base, 8)
+    rows = loader(Rows(data))
+    np.testing.assert_array_equal(
+        base.predict(rows, verbose=0), base.predict(data, 4, verbose=0)
+    )
+    np.testing.assert_allclose(
+        base.evaluate(rows, verbose=0),
+        base.evaluate(data, batch_size=4, verbose=0),
+        rtol=1e-6,
+    )
+    before = int(base.optimizer.iterations)
+    history = base.fit(
+        rows, validation_data=rows, epochs=2, shuffle=False, verbose=0
+    ).history
+    assert int(base.optimizer.iterations) == before + 4
+    assert np.isfinite(history["val_loss"]).all()
+    assert isinstance(next(iter(rows)), dict)  # the user's is as it was
+
+
+def test_the_first_row_of_a_loader_is_checked(base):
+    data = tiny.tiny_data(base, 8)
+    wrong = loader(Rows({**data, "token_ids": data["token_ids"] + 100}))
+    state = torch.get_rng_state()
+    for verb in (base.fit, base.evaluate, base.predict):
+        with pytest.raises(ValueError, match="`token_ids` must be .* Received"):
+            verb(wrong, verbose=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Endless(torch.utils.data.IterableDataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        while True:
+            yield from (self.rows[i] for i in range(len(self.rows)))
+
+
+def test_a_loader_that_has_no_rows_by_number_trains(base):
+    rows = loader(Endless(Rows(tiny.tiny_data(base, 8))))
+    history = base.fit(
+        rows, steps_per_epoch=2, shuffle=False, verbose=0
+    ).history
+    assert np.isfinite(history["loss"]).all()
+
+
 class Empty(keras.utils.PyDataset):
     def __len__(self):
         return 0
@@ -142,3 +207,11 @@ def test_those_of_any_library_are_taken(base):
         verbose=0,
     ).history
     assert len(history["loss"]) == 2
+
+
+def test_what_is_not_compiled_says_so():
+    model = tiny.tiny_base(num_layers=1)
+    data = tiny.tiny_data(model, 4)
+    for verb in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
+        with pytest.raises(ValueError, match=r"must call `compile\(\)` before"):
+            getattr(model, verb)(data)

@@ -28,13 +28,15 @@ def test_distances_of_half_precision_vectors_are_float32():
     np.testing.assert_allclose(to_numpy(actual), expected, atol=1e-5)
 
 
-def test_straight_through_has_the_value_of_the_codes():
-    vectors, quantized = random(3, 4), random(3, 4, seed=1)
-    actual = quantization.straight_through(
-        keras.ops.convert_to_tensor(vectors),
-        keras.ops.convert_to_tensor(quantized),
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_straight_through_has_the_value_of_the_codes(dtype):
+    vectors = keras.ops.cast(8 * random(64, 4), dtype)
+    quantized = keras.ops.cast(random(64, 4, seed=1), dtype)
+    actual = quantization.straight_through(vectors, quantized)
+    np.testing.assert_array_equal(
+        to_numpy(keras.ops.cast(actual, "float32")),
+        to_numpy(keras.ops.cast(quantized, "float32")),
     )
-    np.testing.assert_allclose(to_numpy(actual), quantized, atol=1e-6)
 
 
 def numpy_entropy_loss(distances, temperature):

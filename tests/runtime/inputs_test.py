@@ -199,3 +199,66 @@ def test_float_ids_are_refused_everywhere(models):
             assert "`token_ids` must be integers" in refusal(
                 model, verb, floats
             )
+
+
+def test_values_of_tensors_are_looked_at_too(models):
+    for name in ("base", "super_res", "uvit", "encoder"):
+        model, good = models[name]
+        ids = keras.ops.convert_to_tensor(good["token_ids"] + 5000)
+        for verb in verbs(model)[:-1]:
+            message = refusal(model, verb, {**good, "token_ids": ids})
+            assert "`token_ids` must be " in message and "in [0, " in message
+    base, good = models["base"]
+    masked = keras.ops.full((4, 16), base.mask_token_id, "int32")
+    assert "clean tokens" in refusal(base, "fit", {**good, "token_ids": masked})
+
+
+def test_a_mask_that_is_added_to_logits_is_refused(models):
+    for name in ("base", "super_res", "uvit", "encoder"):
+        model, good = models[name]
+        mask = "padding_mask" if name == "encoder" else "text_mask"
+        added = np.where(good[mask], 0.0, -1e9).astype("float32")
+        for verb in verbs(model)[:-1]:
+            for bad in (added, keras.ops.convert_to_tensor(added)):
+                message = refusal(model, verb, {**good, mask: bad})
+                assert f"`{mask}` must be bool, or 0 and 1. Rec" in message
+
+
+def test_masks_of_numbers_are_taken(models):
+    model, good = models["base"]
+    expected = model.predict(good, verbose=0)
+    for dtype in ("int32", "float32"):
+        mask = good["text_mask"].astype(dtype)
+        np.testing.assert_array_equal(
+            model.predict({**good, "text_mask": mask}, verbose=0), expected
+        )
+
+
+def test_what_is_no_array_is_named(models):
+    for name in OF_DICTS:
+        model, good = models[name]
+        first = next(iter(good))
+        for verb in verbs(model)[:-1]:
+            for bad in (5, "x", range(4)):
+                message = refusal(model, verb, {**good, first: bad})
+                assert f"`{first}` must be an array. Received" in message
+                assert f"of type {type(bad).__name__}" in message
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_what_is_optional_may_be_none(models):
+    model, good = models["uvit"]
+    nothing = {**good, "micro_conditions": None}
+    expected = model.predict(good, verbose=0), model.evaluate(good, verbose=0)
+    np.testing.assert_array_equal(
+        model.predict(nothing, verbose=0), expected[0]
+    )
+    for data in (nothing, iter_of(nothing)):
+        np.testing.assert_allclose(
+            model.evaluate(data, verbose=0), expected[1], rtol=1e-5
+        )
+    assert np.isfinite(model.test_on_batch(nothing)).all()
+
+
+def iter_of(*batches):
+    yield from batches

@@ -260,7 +260,7 @@ class TextEncoder(keras_hub.models.Backbone):
         num_ids = getattr(self, "vocabulary_size", None)
         return {
             "token_ids": Input(shapes, num_ids, "tokens"),
-            "padding_mask": Input(shapes),
+            "padding_mask": Input(shapes, is_flag=True),
         }
 
     def quantize(self, *args, **kwargs):

@@ -14,7 +14,7 @@ def accumulated_train_step(model, data):
     def add_micro_batch(i, gradients):
         part = {name: x[i] for name, x in inputs.items()}
         with tf.GradientTape() as tape:
-            loss = model.compute_loss(y_pred=model(part, training=True))
+            loss = model.compute_loss(part, y_pred=model(part, training=True))
             model.metrics[0].update_state(
                 loss, sample_weight=tf.shape(part["mask"])[0]
             )

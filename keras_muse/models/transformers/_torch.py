@@ -12,7 +12,7 @@ def accumulated_train_step(model, data):
     model.zero_grad()
     for i in range(num_parts):
         part = {name: x[i] for name, x in inputs.items()}
-        loss = model.compute_loss(y_pred=model(part, training=True))
+        loss = model.compute_loss(part, y_pred=model(part, training=True))
         model.metrics[0].update_state(loss, sample_weight=len(part["mask"]))
         # Frees the activations of this part, and adds to its gradients.
         (model.optimizer.scale_loss(loss) / num_parts).backward()

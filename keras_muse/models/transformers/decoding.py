@@ -25,6 +25,7 @@ from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_verbose
 from keras_muse.runtime.compiled import fetchable
+from keras_muse.runtime.inputs import check_flags
 from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.seeds import image_seeds
 from keras_muse.samplers.step import Step
@@ -335,11 +336,7 @@ def check_text(text_embeddings, text_mask, text_dim, prefix=""):
             f"`{prefix}text_mask` must be of shape (batch, text_length) = "
             f"{embeddings.shape[:2]}. Received: shape={mask.shape}"
         )
-    if not np.isin(mask, (0, 1)).all():
-        raise ValueError(
-            f"`{prefix}text_mask` must be bool, or 0 and 1. Received: values "
-            f"from {mask.min()} to {mask.max()}"
-        )
+    check_flags(mask, f"{prefix}text_mask")
     return {"text_embeddings": embeddings, "text_mask": mask.astype("bool")}
 
 

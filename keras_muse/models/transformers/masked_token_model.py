@@ -140,7 +140,7 @@ class MaskedTokenModel(MuseModel):
         return {
             **inputs,
             "text_embeddings": Input((("text_length", "text_dim"),)),
-            "text_mask": Input((("text_length",),)),
+            "text_mask": Input((("text_length",),), is_flag=True),
         }
 
     def _id_ranges(self):

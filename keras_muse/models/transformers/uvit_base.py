@@ -119,7 +119,10 @@ class UViTBase(MaskedTokenModel):
         dtype=None,
         **kwargs,
     ):
-        super().__init__(codebook_size, grid_size, text_dim, dtype, **kwargs)
+        # Layers cast for themselves; in bfloat16 a width of 515 would be 516.
+        super().__init__(
+            codebook_size, grid_size, text_dim, dtype, autocast=False, **kwargs
+        )
         check_bool(downsample, "downsample")
         if downsample and any(side % 2 for side in self.grid_size):
             raise ValueError(
@@ -134,7 +137,12 @@ class UViTBase(MaskedTokenModel):
         self.stage_dim = check_int(stage_dim, "stage_dim")
         self.stage_num_blocks = check_int(stage_num_blocks, "stage_num_blocks")
         self.stage_num_heads = check_int(stage_num_heads, "stage_num_heads")
-        self.condition_dim = check_int(condition_dim, "condition_dim")
+        self.condition_dim = check_int(condition_dim, "condition_dim", low=2)
+        if self.condition_dim % 2:
+            raise ValueError(
+                "`condition_dim` must be even: a cosine and a sine make a "
+                f"wave. Received: condition_dim={condition_dim}"
+            )
         self.downsample = downsample
         policy = self.dtype_policy
 

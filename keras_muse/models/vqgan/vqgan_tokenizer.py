@@ -183,7 +183,9 @@ class VQGANTokenizer(TokenizerTraining):
             )
         codebook_size = quantizer.codebook_size
         codebook_dim = quantizer.codebook_dim
-        super().__init__(quantizer, dtype=dtype, **kwargs)
+        # Layers cast for themselves; in bfloat16 pixels would be rounded
+        # before they are in the range of the encoder.
+        super().__init__(quantizer, dtype=dtype, autocast=False, **kwargs)
         self.has_default_quantizer = is_default
         if latent_dim is not None and not use_quant_conv:
             raise ValueError(

@@ -73,3 +73,22 @@ def test_a_step_in_parts_is_that_of_the_whole_batch(average, visible):
         same_loss, same_change = step(num_parts)
         assert same_loss == pytest.approx(loss, rel=1e-5)
         np.testing.assert_allclose(same_change, change, atol=1e-5)
+
+
+def test_what_is_shown_counts_rows_as_without_parts():
+    """Also where the last batch has fewer of them."""
+
+    def history(num_parts):
+        model = tiny_base(num_layers=1)
+        model.compile(
+            keras.optimizers.SGD(0.0),
+            visible_loss_weight=0.5,
+            gradient_accumulation_steps=num_parts,
+        )
+        data = tiny_data(model, 10)
+        fit = model.fit(data, batch_size=8, shuffle=False, verbose=0)
+        return {name: values[0] for name, values in fit.history.items()}
+
+    whole = history(1)
+    assert {"masked_token_loss", "visible_token_loss"} < set(whole)
+    assert history(2) == pytest.approx(whole, rel=1e-5)

@@ -97,6 +97,15 @@ def test_numbers_of_each_picture_and_of_all():
     np.testing.assert_allclose(logits(model)[2], of_each[2], atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_given_numbers_are_as_exact_as_assigned_ones(dtype):
+    model = tiny_uvit(dtype=dtype)
+    numbers = np.array([515, 771, 37, 129, 6.27], "float32")
+    given = logits(model, micro_conditions=np.tile(numbers, (3, 1)))
+    model.micro_conditions.assign(numbers)
+    np.testing.assert_array_equal(given, logits(model))
+
+
 def test_assigned_numbers_count_in_compiled_programs():
     model, tokens = tiny_uvit(), []
     for numbers in ([64, 64, 0, 0, 6], [9, 9, 0, 0, 2]):
@@ -140,6 +149,11 @@ def test_downsampling_halves_what_the_transformer_sees(monkeypatch):
 def test_odd_grid_cannot_be_halved():
     with pytest.raises(ValueError, match=r"grid_size=\(3, 4\)"):
         tiny_uvit(grid_size=(3, 4))
+
+
+def test_waves_come_in_pairs():
+    with pytest.raises(ValueError, match="`condition_dim`.*condition_dim=5"):
+        tiny_uvit(condition_dim=5)
 
 
 # === At work ===

@@ -9,6 +9,7 @@ import pytest
 import keras_muse
 from keras_muse.losses import LPIPS
 from keras_muse.losses.tokenizer_loss import TokenizerLoss
+from keras_muse.runtime.compiled import compile_function
 from tests.helpers import tiny
 from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_discriminator
@@ -170,10 +171,21 @@ def float_pixels_dataset():
     return tf.data.Dataset.from_tensors(FLOAT_PIXELS)
 
 
+def float_pixels_loader():
+    torch = pytest.importorskip("torch")
+    rows = torch.utils.data.TensorDataset(torch.tensor(FLOAT_PIXELS))
+    return torch.utils.data.DataLoader(rows, batch_size=2)
+
+
 @pytest.mark.parametrize(
     "pictures",
-    [lambda: FLOAT_PIXELS, FloatPixels, float_pixels_dataset],
-    ids=["array", "PyDataset", "tf.data"],
+    [
+        lambda: FLOAT_PIXELS,
+        FloatPixels,
+        float_pixels_dataset,
+        float_pixels_loader,
+    ],
+    ids=["array", "PyDataset", "tf.data", "DataLoader"],
 )
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
 def test_floats_that_are_pixels_are_refused(trained, pictures, verb):
@@ -267,6 +279,11 @@ def test_fit_takes_datasets_and_validation_data():
     ).history
     assert int(tokenizer.quantizer.num_updates) == 2
     assert history["val_reconstruction_loss"][0] > 0
+    rows = list(IMAGES[:4])
+    again = tokenizer.fit(rows, validation_data=rows, verbose=0).history
+    assert again["val_loss"][0] == pytest.approx(
+        tokenizer.evaluate(IMAGES[:4], verbose=0)[0]
+    )
 
 
 def losses(tokenizer, images=IMAGES):
@@ -764,6 +781,21 @@ def test_pixel_range_is_what_encoder_and_decoder_see(images):
     np.testing.assert_allclose(to_numpy(tokenizer(images)), pixels, atol=1e-4)
     outputs = tokenizer.loss_inputs(images, training=False)
     np.testing.assert_allclose(to_numpy(outputs["images"]), pixels, atol=1e-4)
+
+
+def test_a_training_sees_the_tokens_of_encode_in_mixed_precision():
+    tokenizer = smallest_tokenizer(pixel_range=(0, 1), dtype="mixed_bfloat16")
+    randomize(tokenizer, 0.1)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3))
+
+    def token_ids(images):
+        with tokenizer._inside("test"):
+            return tokenizer(images)["token_ids"]
+
+    step = compile_function(tokenizer, token_ids)
+    np.testing.assert_array_equal(
+        to_numpy(step(images.astype("float32"))), tokenizer.encode(images)
+    )
 
 
 @pytest.mark.parametrize(
