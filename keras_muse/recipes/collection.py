@@ -61,7 +61,7 @@ class Collection:
         return digest.hexdigest()
 
 
-def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
+def read_collection(pictures, held_out=None, fewest=FEWEST):
     """Reads pictures, says what they are, and holds a part of them out.
 
     Rows whose `split` is not `train` are never trained on, however few they
@@ -71,7 +71,6 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         pictures: what `load_image_text` takes, or an `ImageTextDataset`.
         held_out: the same, of what is never trained on; `None` takes a part
             of `pictures`.
-        style: string or `None`. What is added to all captions.
         fewest: int. So many pictures there must be.
 
     Returns:
@@ -108,9 +107,6 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
     if held_out is not None:
         pairs = _without(pairs, held_out)
         _check_number(pairs, fewest)
-    if style is not None:
-        pairs = _styled(pairs, style)
-        held_out = held_out and _styled(held_out, style)
     collection = Collection(pairs, held_out, _median_side(pairs))
     print(_summary(collection, by_what, why_none))
     return collection
@@ -168,10 +164,6 @@ def _without(pairs, held_out):
             "not trained on."
         )
     return pairs.select(kept)
-
-
-def _styled(pairs, style):
-    return pairs.map_texts(lambda text: f"{text}, {style} style")
 
 
 def _read(pictures, argument):

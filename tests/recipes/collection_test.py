@@ -45,14 +45,6 @@ def test_a_folder_is_read_and_parted(tmp_path, capsys):
     assert read_collection(folder).fingerprint() != captioned
 
 
-def test_a_style_is_added_to_all_captions(tmp_path):
-    folder = write_pictures(tmp_path / "pictures", 10)
-    collection = read_collection(folder, style="woodcut", fewest=1)
-    assert collection.held_out is None  # ten are too few to part
-    assert len(collection.train.texts) == 10
-    assert all(t.endswith(", woodcut style") for t in collection.train.texts)
-
-
 def with_splits(folder, splits):
     lines = [
         json.dumps({"file_name": f"{i}.png", "text": f"{i}", "split": split})
@@ -175,14 +167,6 @@ def test_why_none_is_held_out(tmp_path, capsys):
     few = write_pictures(tmp_path / "few", 3)
     read_collection(few, fewest=1)
     assert "They are too few to hold any out" in capsys.readouterr().out
-
-
-def test_what_is_given_as_held_out_has_the_style_too(tmp_path):
-    folder = write_pictures(tmp_path / "pictures", 4, "a wall")
-    given = write_pictures(tmp_path / "given", 2, "a door", red=99)
-    collection = read_collection(folder, given, style="woodcut", fewest=1)
-    assert set(collection.train.texts) == {"a wall, woodcut style"}
-    assert set(collection.held_out.texts) == {"a door, woodcut style"}
 
 
 def test_a_long_caption_is_said_in_few_words(tmp_path, capsys):

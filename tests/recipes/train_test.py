@@ -30,15 +30,19 @@ def run(tmp_path_factory):
     given = tiny_muse(text_encoder=encoder)
     given.save_to_preset(str(here / "given"))
     pictures = write_pictures(here / "pictures", 10, size=(16, 16))
+    with small_training.tiny_sizes() as record:
+        muse = keras_muse.train(pictures, here / "out", **options_in(here))
+    return here, record, muse
+
+
+def options_in(here, **changes):
     options = {
         "preset": str(here / "given"),
         "lora_rank": 2,
         "style": "ink",
         "minutes": 0.05,
     }
-    with small_training.tiny_sizes() as record:
-        muse = keras_muse.train(pictures, here / "out", **options)
-    return here, record, muse
+    return {**options, **changes}
 
 
 def test_the_base_alone_is_trained(run):
@@ -80,6 +84,13 @@ def test_few_pictures_make_an_epoch_of_many_steps(run):
     tokens = str(here / "out" / "work" / "tokens")
     shards = read_token_shards(tokens, 8, steps_per_epoch=100)
     assert shards.num_records == 10 and len(shards) == 100
+
+
+def test_another_style_is_not_taken_for_other_pictures(run):
+    here, _, _ = run
+    options = options_in(here, style="oil")
+    with pytest.raises(ValueError, match="begun with other style$"):
+        keras_muse.train(here / "pictures", here / "out", **options)
 
 
 def test_the_card_says_what_it_is_made_of(run):
