@@ -7,6 +7,7 @@ from PIL import Image
 
 import keras_muse
 from keras_muse.data import hold_out
+from keras_muse.recipes.collection import FEWEST
 from keras_muse.recipes.collection import read_collection
 
 
@@ -126,6 +127,26 @@ def test_so_many_must_be_left_to_train_on(tmp_path):
         read_collection(folder, given, fewest=3)
 
 
+def test_what_is_held_out_by_a_hash_counts(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", FEWEST)
+    collection = read_collection(folder)
+    parts = [collection.train, collection.held_out]
+    assert sum(part.num_examples for part in parts) == FEWEST
+
+
+def test_augmented_pictures_are_refused_at_once(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 4)
+    plain = keras_muse.data.load_image_text(folder)
+    augmented = keras_muse.data.load_image_text(
+        folder, image_size=8, augment=True
+    )
+    with pytest.raises(ValueError, match="`held_out` must not be augmented"):
+        read_collection(plain, augmented, fewest=1)
+    with pytest.raises(ValueError, match="`pictures` must not .*enlarge"):
+        keras_muse.train(augmented, tmp_path / "out", preset="muse_emoji")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("pictures", [[1], b"abc", None, 5])
 def test_what_is_no_collection_is_named(pictures):
     with pytest.raises(ValueError, match="`pictures` must be"):
@@ -194,6 +215,11 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         caption.unlink()
     with pytest.raises(ValueError, match="Put a .txt.*no picture with a cap"):
         read_collection(few)
+    broken = write_pictures(tmp_path / "broken", 2)
+    for picture in broken.glob("*.png"):
+        picture.write_text("no picture")
+    with pytest.raises(ValueError, match="^`path` .*'broken picture': 2"):
+        read_collection(broken)
 
 
 def test_nothing_is_made_of_what_is_refused(tmp_path):
