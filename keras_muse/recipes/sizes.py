@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import typing
 
 import keras
 
@@ -35,6 +36,12 @@ class Sizes:
     base: str
     super_res: str | None
     trains_tokenizer: bool
+
+    @classmethod
+    def types(cls):
+        """Types by the names of what is kept in JSON, a dict."""
+        fields = dataclasses.fields(cls)
+        return {x.name: typing.get_args(x.type) or x.type for x in fields}
 
 
 def faster_backend():

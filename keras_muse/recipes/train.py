@@ -1,10 +1,10 @@
 """`train`: from captioned pictures to a `Muse` that draws them."""
 
 import dataclasses
-import os
 
 import keras
 
+from keras_muse.files.places import check_place
 from keras_muse.recipes.captions import fit_captions
 from keras_muse.recipes.choice import choose
 from keras_muse.recipes.collection import FEWEST
@@ -90,7 +90,8 @@ def train(
     Raises:
         ValueError: before any work, if there are no pictures with captions,
             or too few, of sizes that have no grid of tokens, or if `output`
-            is of another training.
+            is of another training, or one is at work there.
+        OSError: before any work, if `output` cannot be written.
 
     Example:
     ```python
@@ -121,7 +122,8 @@ def train(
         random_flip=random_flip,
         seed=seed,
     )
-    output = os.fspath(check_path(output, "output"))
+    output = check_path(output, "output")
+    check_place(output, is_directory=True)
     keras.utils.set_random_seed(options.seed)
     fewest = FEWEST if preset is None else 1
     collection = read_collection(pictures, held_out, fewest)
@@ -134,11 +136,14 @@ def train(
             f"KERAS_BACKEND={faster} trains longer in the same minutes."
         )
     sizes = work.once(
-        SIZES_FILE, lambda: dataclasses.asdict(choose(collection, options))
+        SIZES_FILE,
+        lambda: dataclasses.asdict(choose(collection, options)),
+        **Sizes.types(),
     )
-    recipe = Recipe(collection, Sizes(**sizes), options, work, text_encoder)
-    recipe.make_tokenizer()
-    recipe.write_tokens()
-    recipe.train_base()
-    recipe.train_super_res()
-    return recipe.finish()
+    with work.claimed():
+        recipe = Recipe(collection, Sizes(**sizes), options, work, text_encoder)
+        recipe.make_tokenizer()
+        recipe.write_tokens()
+        recipe.train_base()
+        recipe.train_super_res()
+        return recipe.finish()
