@@ -1,11 +1,13 @@
 """The perceptual distance: LPIPS on AlexNet or VGG16."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_muse.files.bundled import ASSETS
 from keras_muse.files.weight_files import SafetensorsFile
 from keras_muse.losses.perceptual_network import PerceptualNetwork
+from keras_muse.ops.images import check_range
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -50,7 +52,8 @@ class LPIPS(keras.layers.Layer):
     Raises:
         ValueError: if `network` is unknown, `min_size` is below 32, the file
             in `weights` does not hold the network, or the images are not
-            floats of shape `(batch, height, width, 3)`.
+            floats of shape `(batch, height, width, 3)`, or arrays of another
+            range.
 
     Example:
 
@@ -78,8 +81,6 @@ class LPIPS(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(dtype=dtype, **kwargs)
-        self.network = network
-        self.min_size = min_size
         self.perceptual_network = PerceptualNetwork(
             network,
             weights,
@@ -102,6 +103,16 @@ class LPIPS(keras.layers.Layer):
             initializer=lambda shape, dtype: ops.cast(array, dtype),
             trainable=False,
         )
+
+    def __call__(self, images, reconstructions, **kwargs):
+        # Here alone: what is inside of a compiled step has no values yet.
+        for name, values in (
+            ("images", images),
+            ("reconstructions", reconstructions),
+        ):
+            if isinstance(values, np.ndarray):
+                check_range(values, name)
+        return super().__call__(images, reconstructions, **kwargs)
 
     def call(self, images, reconstructions):
         if tuple(images.shape) != tuple(reconstructions.shape):
@@ -129,11 +140,10 @@ class LPIPS(keras.layers.Layer):
         return (images_shape[0],)
 
     def get_config(self):
+        own = self.perceptual_network.get_config()
         return {
             **super().get_config(),
-            "network": self.network,
-            "weights": self.perceptual_network.get_config()["weights"],
-            "min_size": self.min_size,
+            **{name: own[name] for name in ("network", "weights", "min_size")},
         }
 
 

@@ -35,8 +35,8 @@ def attend(query, key, value, mask=None, implementation=None):
             head_dim)`.
         key: float tensor of shape `(batch, num_keys, num_heads, head_dim)`.
         value: float tensor of the shape of `key`.
-        mask: bool tensor of shape `(batch, num_keys)`, true at keys that
-            exist, or `None` if all do.
+        mask: bool or int tensor of shape `(batch, num_keys)`, true at keys
+            that exist, or `None` if all do.
         implementation: `"plain"`, `"fused"` or `None`. Defaults to `None`,
             the fused kernel where there is one.
 
@@ -49,6 +49,8 @@ def attend(query, key, value, mask=None, implementation=None):
             no such kernel for these tensors.
     """
     query, key, value = (ops.convert_to_tensor(x) for x in (query, key, value))
+    if mask is not None:
+        mask = ops.cast(mask, "bool")
     if choose_implementation(query, key, mask, implementation) == "fused":
         return _leaf().fused_attention(query, key, value, mask)
     # Heads in front: a plain batch of matrices is what multiplies fastest.

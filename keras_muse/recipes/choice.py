@@ -29,6 +29,8 @@ def choose(collection, options):
     trains_tokenizer = True
     if not options.from_scratch and options.tokenizer is None:
         found = _try_bundled(collection, options, image_size, base_size)
+        if found[0] != image_size:
+            why = "those that the bundled model draws"
         image_size, base_size, trains_tokenizer, known = found
         start |= known
     print(f"Pictures of {image_size} pixels: {why}.")

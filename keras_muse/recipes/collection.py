@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import statistics
 import warnings
 
 from keras_muse.data.image_text import load_image_text
+from keras_muse.data.image_text_dataset import BROKEN
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
@@ -18,6 +20,7 @@ HELD_OUT_SHARE, MOST_HELD_OUT, FEWEST_TO_PART = 0.1, 512, 20
 FEWEST = 50  # to train a model from its beginnings
 NUM_SIZES = 64  # pictures whose headers are looked at
 NUM_NAMES = 3  # of those skipped for one reason
+ALL_BROKEN = rf"skipped={{'{BROKEN}': \d+}}"
 
 CAPTIONS_HELP = (
     "Put a .txt file with its caption beside each picture (cat.png, cat.txt), "
@@ -61,7 +64,7 @@ class Collection:
         return digest.hexdigest()
 
 
-def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
+def read_collection(pictures, held_out=None, fewest=FEWEST):
     """Reads pictures, says what they are, and holds a part of them out.
 
     Rows whose `split` is not `train` are never trained on, however few they
@@ -71,7 +74,6 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         pictures: what `load_image_text` takes, or an `ImageTextDataset`.
         held_out: the same, of what is never trained on; `None` takes a part
             of `pictures`.
-        style: string or `None`. What is added to all captions.
         fewest: int. So many pictures there must be.
 
     Returns:
@@ -106,11 +108,7 @@ def read_collection(pictures, held_out=None, style=None, fewest=FEWEST):
         if not others.num_examples:
             why_none = "They are copies of one picture: none is held out."
     if held_out is not None:
-        pairs = _without(pairs, held_out)
-        _check_number(pairs, fewest)
-    if style is not None:
-        pairs = _styled(pairs, style)
-        held_out = held_out and _styled(held_out, style)
+        pairs = _without(pairs, held_out, fewest)
     collection = Collection(pairs, held_out, _median_side(pairs))
     print(_summary(collection, by_what, why_none))
     return collection
@@ -152,7 +150,7 @@ def _readable(held_out):
         return None
 
 
-def _without(pairs, held_out):
+def _without(pairs, held_out, fewest):
     """The rows whose pictures are not among those held out."""
     known = set(held_out.digests) - {None}
     kept = [i for i, digest in enumerate(pairs.digests) if digest not in known]
@@ -167,16 +165,20 @@ def _without(pairs, held_out):
             f"{num_copies} pictures are among those held out, too: they are "
             "not trained on."
         )
-    return pairs.select(kept)
-
-
-def _styled(pairs, style):
-    return pairs.map_texts(lambda text: f"{text}, {style} style")
+        pairs = pairs.select(kept)
+        _check_number(pairs, fewest)
+    return pairs
 
 
 def _read(pictures, argument):
     """Pictures as a dataset; what was skipped is said."""
     if isinstance(pictures, ImageTextDataset):
+        if augment := pictures.identity["augment"]:
+            raise ValueError(
+                f"`{argument}` must not be augmented: of those to train on "
+                "views are taken anyway, and others are measured on. "
+                f"Received: {argument} with augment={augment}"
+            )
         return pictures
     path = check_path(pictures, argument)
     if not path.startswith("tfds:") and not any(c in path for c in "*{"):
@@ -195,8 +197,10 @@ def _read(pictures, argument):
         try:
             pairs = load_image_text(path)
         except ValueError as error:
-            if "no picture with a caption" not in str(error):
-                raise
+            words = str(error)
+            is_empty = "no picture with a caption" in words
+            if not is_empty or re.search(ALL_BROKEN, words):
+                raise  # captions would not help
             raise ValueError(f"{CAPTIONS_HELP}: {error}") from error
     for reason, names in pairs.report["skipped"].items():
         shown = ", ".join(names[:NUM_NAMES])
@@ -214,8 +218,8 @@ def _median_side(pairs):
     sides = [min(size) for size in sizes if size is not None]
     if not sides:
         raise ValueError(
-            "`pictures` must be readable. Received: the first "
-            f"{sample.num_examples} pictures are all broken"
+            "`pictures` must be readable. Received: all of the "
+            f"{sample.num_examples} that were looked at are broken"
         )
     return int(statistics.median_low(sides))
 

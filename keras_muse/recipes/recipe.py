@@ -47,24 +47,20 @@ class Recipe:
         sizes: `Sizes`.
         options: `Options`.
         work: `Work`.
+        text_encoder: what `load_text_encoder` returns.
     """
 
-    def __init__(self, collection, sizes, options, work):
+    def __init__(self, collection, sizes, options, work, text_encoder):
         self.collection, self.sizes = collection, sizes
         self.options, self.work = options, work
         self.shares = SHARES[
             sizes.trains_tokenizer, sizes.super_res is not None
         ]
-        self.parts = {"text_encoder": self._text_encoder()}
+        self.parts = {"text_encoder": text_encoder}
         self.results = {}  # losses and counts, by stage, for the card
         self.defaults = drawings.GENERATION_DEFAULTS
         if options.preset is not None:
             self.defaults = load_defaults(options.preset)
-
-    def _text_encoder(self):
-        if self.options.preset is not None:
-            return self._given("text_encoder")
-        return MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
 
     def _given(self, name):
         """A part of the preset that is started from, `None` if it has none."""
@@ -301,6 +297,14 @@ class Recipe:
             for name in ("super_res", "high_res_image_tokenizer"):
                 parts[name] = self._given(name)
         return Muse(**parts, generation_defaults=self.defaults)
+
+
+def load_text_encoder(options):
+    """The text encoder of a training, which is never trained itself."""
+    if options.preset is None:
+        return MiniLMTextEncoder.from_preset("all_minilm_l6_v2")
+    parts = load_parts(options.preset, names=("text_encoder",))
+    return parts["text_encoder"]
 
 
 def num_views(num_pictures, image_size):

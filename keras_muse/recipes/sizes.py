@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import typing
 
 import keras
 
@@ -35,6 +36,12 @@ class Sizes:
     base: str
     super_res: str | None
     trains_tokenizer: bool
+
+    @classmethod
+    def types(cls):
+        """Types by the names of what is kept in JSON, a dict."""
+        fields = dataclasses.fields(cls)
+        return {x.name: typing.get_args(x.type) or x.type for x in fields}
 
 
 def faster_backend():
@@ -122,11 +129,12 @@ def check_image_sizes(image_size, base_image_size, factor, block_size=1):
         ("image_size", image_size, unit),
         ("base_image_size", base_image_size, factor),
     ):
-        if size % of or size // factor < 2:
+        least = of * -(-2 * factor // of)  # two tokens a side
+        if size % of or size < least:
             raise ValueError(
-                f"`{name}` must be a multiple of {of} pixels, of which there "
-                f"is a grid of tokens, such as {max(of, size // of * of)}. "
-                f"Received: {name}={size}"
+                f"`{name}` must be a multiple of {of} pixels and at least "
+                f"{least}, of which there is a grid of tokens, such as "
+                f"{max(least, size // of * of)}. Received: {name}={size}"
             )
     if base_image_size > image_size:
         raise ValueError(

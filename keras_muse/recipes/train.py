@@ -1,15 +1,17 @@
 """`train`: from captioned pictures to a `Muse` that draws them."""
 
 import dataclasses
-import os
 
 import keras
 
+from keras_muse.files.places import check_place
+from keras_muse.recipes.captions import fit_captions
 from keras_muse.recipes.choice import choose
 from keras_muse.recipes.collection import FEWEST
 from keras_muse.recipes.collection import read_collection
 from keras_muse.recipes.options import Options
 from keras_muse.recipes.recipe import Recipe
+from keras_muse.recipes.recipe import load_text_encoder
 from keras_muse.recipes.sizes import Sizes
 from keras_muse.recipes.sizes import faster_backend
 from keras_muse.recipes.work import SIZES_FILE
@@ -74,7 +76,8 @@ def train(
         style: string. With `preset`: its name for what the pictures have in
             common; the captions become `"<caption>, <style> style"`, and so
             does a prompt for a picture of that style. The word "style" at its
-            end is left out: `"my style"` is `"my"`.
+            end is left out: `"my style"` is `"my"`. A caption is shortened
+            where the text encoder would not read the style after it.
         num_views: int. Views of each picture to train on: itself, and random
             parts. Defaults to more of few pictures than of many.
         random_flip: bool. Whether half of these are mirrored: not for
@@ -87,7 +90,8 @@ def train(
     Raises:
         ValueError: before any work, if there are no pictures with captions,
             or too few, of sizes that have no grid of tokens, or if `output`
-            is of another training.
+            is of another training, or one is at work there.
+        OSError: before any work, if `output` cannot be written.
 
     Example:
     ```python
@@ -118,22 +122,28 @@ def train(
         random_flip=random_flip,
         seed=seed,
     )
-    output = os.fspath(check_path(output, "output"))
+    output = check_path(output, "output")
+    check_place(output, is_directory=True)
     keras.utils.set_random_seed(options.seed)
     fewest = FEWEST if preset is None else 1
-    collection = read_collection(pictures, held_out, options.style, fewest)
+    collection = read_collection(pictures, held_out, fewest)
     work = Work(output, options.identity(collection))
+    text_encoder = load_text_encoder(options)
+    collection = fit_captions(collection, text_encoder, options.style)
     if faster := faster_backend():
         print(
             f"On a processor {faster} takes 0.5 to 0.9 of the time a step: "
             f"KERAS_BACKEND={faster} trains longer in the same minutes."
         )
     sizes = work.once(
-        SIZES_FILE, lambda: dataclasses.asdict(choose(collection, options))
+        SIZES_FILE,
+        lambda: dataclasses.asdict(choose(collection, options)),
+        **Sizes.types(),
     )
-    recipe = Recipe(collection, Sizes(**sizes), options, work)
-    recipe.make_tokenizer()
-    recipe.write_tokens()
-    recipe.train_base()
-    recipe.train_super_res()
-    return recipe.finish()
+    with work.claimed():
+        recipe = Recipe(collection, Sizes(**sizes), options, work, text_encoder)
+        recipe.make_tokenizer()
+        recipe.write_tokens()
+        recipe.train_base()
+        recipe.train_super_res()
+        return recipe.finish()

@@ -1,9 +1,11 @@
 """What a training keeps between its starts."""
 
+import contextlib
 import os
 
 from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import WRITING
+from keras_muse.files.whole import claimed
 from keras_muse.files.whole import write_json
 
 TRAINING_FILE = "training.json"
@@ -74,16 +76,32 @@ class Work:
     def has(self, *names):
         return os.path.exists(self.path(*names))
 
-    def once(self, name, make):
+    def once(self, name, make, **types):
         """A dict that is made once and kept, as JSON knows it.
 
         Args:
             name: string. The file's.
             make: function without arguments that returns the dict.
+            **types: types of its entries, as `read_object` takes them.
         """
         if not self.has(name):
             made = make()
             os.makedirs(self.directory, exist_ok=True)
             write_json(self.path(TRAINING_FILE), self._about)
             write_json(self.path(name), made)
-        return read_object(self.path(name))
+        return read_object(self.path(name), **types)
+
+    @contextlib.contextmanager
+    def claimed(self):
+        """Keeps other trainings away, until its end or that of the process.
+
+        Something must have been kept by `once`.
+        """
+        with claimed(self.directory) as is_alone:
+            if not is_alone:
+                raise ValueError(
+                    "`output` is being written by another training: wait for "
+                    "its end, or give another one. Received: "
+                    f"output={self.output!r}"
+                )
+            yield

@@ -22,6 +22,8 @@ import numpy as np
 from keras_muse.models import layouts
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_model
+from keras_muse.runtime.checks import show
 
 
 def initialize(job_addresses=None, num_processes=None, process_id=None):
@@ -55,10 +57,18 @@ def initialize(job_addresses=None, num_processes=None, process_id=None):
             "`num_processes` and `process_id` go together. Received: "
             f"num_processes={num_processes}, process_id={process_id}"
         )
-    if process_id is not None and not 0 <= process_id < num_processes:
+    if process_id is not None:
+        num_processes = check_int(num_processes, "num_processes")
+        process_id = check_int(process_id, "process_id", low=0)
+    if process_id is not None and process_id >= num_processes:
         raise ValueError(
             "`process_id` must be in [0, num_processes). Received: "
             f"num_processes={num_processes}, process_id={process_id}"
+        )
+    if not isinstance(job_addresses, str | None):
+        raise ValueError(
+            "`job_addresses` must be a string, host and port of process 0. "
+            f"Received: job_addresses={show(job_addresses)}"
         )
     _bypass_proxies(
         job_addresses or os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "")
@@ -245,6 +255,8 @@ def check_layout(model, min_bytes=2**20):
             matches no variable, or several match one; if the mesh does not
             divide the heads of the model or an axis of a variable.
     """
+    check_model(model, "model", "variables")
+    min_bytes = check_int(min_bytes, "min_bytes", low=0, high=2**62)
     distribution = keras.distribution.distribution()
     if distribution is None:
         raise ValueError(

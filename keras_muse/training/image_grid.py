@@ -79,4 +79,5 @@ class ImageGrid(keras.callbacks.Callback):
         )
         if self._events is not None:
             # Keras's own TensorBoard callback counts epochs from zero.
-            self._events.add_image(self.directory.name, sheet, step=epoch)
+            name = self.directory.resolve().name
+            self._events.add_image(name, sheet, step=epoch)

@@ -39,8 +39,9 @@ class TimeBudget(keras.callbacks.Callback):
         save_every: float. Seconds between two saves. Defaults to `60`.
 
     Raises:
-        ValueError: during `fit`, if what was saved is damaged, or if a
-            variable is not finite; what was saved is kept.
+        ValueError: during `fit`, if the optimizer has a schedule of its own,
+            what was saved is damaged, or a variable is not finite; what was
+            saved is kept.
 
     Example:
     ```python
@@ -100,6 +101,7 @@ class TimeBudget(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._has_trained = False
+        self._check_rates()
         if self.restore(self.model):
             # Not one step more: by it the codes of a tokenizer would move.
             self.model._initial_epoch = self.params["epochs"]
@@ -109,10 +111,7 @@ class TimeBudget(keras.callbacks.Callback):
         self._last = self._last_save = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        optimizer = self.model.optimizer
-        # That of mixed_float16, which scales the loss, is around another one.
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        for part in getattr(optimizer, "optimizers", [optimizer]):
+        for part in self._optimizers():
             part.learning_rate = self._rate_now()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -131,6 +130,24 @@ class TimeBudget(keras.callbacks.Callback):
         self.model._initial_epoch = None
         if self._has_trained:
             self._save()
+
+    def _optimizers(self):
+        """The one of a model, or those that it is made of."""
+        optimizer = self.model.optimizer
+        # That of mixed_float16, which scales the loss, is around another one.
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        return getattr(optimizer, "optimizers", [optimizer])
+
+    def _check_rates(self):
+        for part in self._optimizers():
+            # Of a schedule, and of a function, it is what they give now.
+            if not isinstance(part.learning_rate, keras.Variable):
+                raise ValueError(
+                    "`TimeBudget` sets the learning rate by the clock: leave "
+                    "`total_steps` away, and give the optimizer a number. "
+                    f"Received: {type(part).__name__} with a schedule or a "
+                    "function"
+                )
 
     def _show(self, logs):
         self._num_steps += 1

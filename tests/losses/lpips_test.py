@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -255,6 +257,8 @@ def test_config_round_trip():
         keras.saving.serialize_keras_object(lpips)
     )
     assert copy.get_config() == lpips.get_config()
+    sized = LPIPS(min_size=np.int64(48))
+    assert json.loads(json.dumps(sized.get_config()))["min_size"] == 48
     np.testing.assert_array_equal(
         ops.convert_to_numpy(lpips(waves(32), waves(32, 0.1))),
         ops.convert_to_numpy(copy(waves(32), waves(32, 0.1))),
@@ -288,6 +292,17 @@ def test_refuses_what_it_cannot_compare(alexnet, tmp_path):
         alexnet(np.zeros((1, 64, 64, 3), "uint8"), np.zeros((1, 64, 64, 3)))
     with pytest.raises(ValueError, match="shape.*Received"):
         alexnet(np.zeros((1, 64, 64, 1)), np.zeros((1, 64, 64, 1)))
+
+
+@pytest.mark.parametrize("place", ["images", "reconstructions"])
+def test_pixels_that_were_cast_to_float_are_refused(alexnet, place):
+    pictures = {name: waves(64) for name in ("images", "reconstructions")}
+    pictures[place] = (pictures[place] + 1) * 127.5
+    with pytest.raises(ValueError, match=f"`{place}` must be floats in"):
+        alexnet(**pictures)
+    # What a decoder overshoots is none of it.
+    pictures[place] = waves(64) * 1.5
+    assert (ops.convert_to_numpy(alexnet(**pictures)) > 0).all()
 
 
 def test_pictures_of_other_shapes_are_refused():

@@ -87,6 +87,16 @@ def with_gradients(implementation, query, key, value, mask=None):
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="no kernel on a processor"
 )
+@pytest.mark.parametrize("implementation", ["plain", None])
+def test_a_mask_of_integers_is_one_of_bools(tensors, implementation):
+    *tensors, mask = tensors
+    found = [
+        attention.attend(*tensors, x, implementation=implementation)
+        for x in (mask, mask.astype("int32"))
+    ]
+    np.testing.assert_array_equal(*map(to_numpy, found))
+
+
 @pytest.mark.parametrize("is_masked", [False, True])
 def test_fused_attention_equals_plain(tensors, is_masked):
     tensors = tensors if is_masked else tensors[:3]

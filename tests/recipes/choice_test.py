@@ -72,6 +72,18 @@ def test_the_bundled_model_is_asked(chosen):
     assert chosen(128, 500, knows, from_scratch=True)[2] == "vqgan_f8_tiny"
 
 
+def test_the_reason_of_a_size_is_that_of_who_chose_it(chosen, capsys):
+    known = Familiarity(0.05, GOOD)
+    chosen(90, 500, known)
+    said = capsys.readouterr().out
+    assert "Pictures of 128 pixels: those that the bundled model draws" in said
+    chosen(90, 500, Familiarity(0.05, DEAF))
+    said = capsys.readouterr().out
+    assert "Pictures of 64 pixels: the pictures have about 90 pixels" in said
+    chosen(90, 500, known, image_size=128)
+    assert "Pictures of 128 pixels: as asked for" in capsys.readouterr().out
+
+
 def test_what_is_fixed_stays(chosen):
     fixed = {
         "image_size": 64,

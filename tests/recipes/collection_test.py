@@ -7,6 +7,7 @@ from PIL import Image
 
 import keras_muse
 from keras_muse.data import hold_out
+from keras_muse.recipes.collection import FEWEST
 from keras_muse.recipes.collection import read_collection
 
 
@@ -43,14 +44,6 @@ def test_a_folder_is_read_and_parted(tmp_path, capsys):
     # So does another picture under a name that was there.
     (folder / "6.png").write_bytes((folder / "7.png").read_bytes())
     assert read_collection(folder).fingerprint() != captioned
-
-
-def test_a_style_is_added_to_all_captions(tmp_path):
-    folder = write_pictures(tmp_path / "pictures", 10)
-    collection = read_collection(folder, style="woodcut", fewest=1)
-    assert collection.held_out is None  # ten are too few to part
-    assert len(collection.train.texts) == 10
-    assert all(t.endswith(", woodcut style") for t in collection.train.texts)
 
 
 def with_splits(folder, splits):
@@ -134,6 +127,26 @@ def test_so_many_must_be_left_to_train_on(tmp_path):
         read_collection(folder, given, fewest=3)
 
 
+def test_what_is_held_out_by_a_hash_counts(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", FEWEST)
+    collection = read_collection(folder)
+    parts = [collection.train, collection.held_out]
+    assert sum(part.num_examples for part in parts) == FEWEST
+
+
+def test_augmented_pictures_are_refused_at_once(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 4)
+    plain = keras_muse.data.load_image_text(folder)
+    augmented = keras_muse.data.load_image_text(
+        folder, image_size=8, augment=True
+    )
+    with pytest.raises(ValueError, match="`held_out` must not be augmented"):
+        read_collection(plain, augmented, fewest=1)
+    with pytest.raises(ValueError, match="`pictures` must not .*enlarge"):
+        keras_muse.train(augmented, tmp_path / "out", preset="muse_emoji")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("pictures", [[1], b"abc", None, 5])
 def test_what_is_no_collection_is_named(pictures):
     with pytest.raises(ValueError, match="`pictures` must be"):
@@ -177,14 +190,6 @@ def test_why_none_is_held_out(tmp_path, capsys):
     assert "They are too few to hold any out" in capsys.readouterr().out
 
 
-def test_what_is_given_as_held_out_has_the_style_too(tmp_path):
-    folder = write_pictures(tmp_path / "pictures", 4, "a wall")
-    given = write_pictures(tmp_path / "given", 2, "a door", red=99)
-    collection = read_collection(folder, given, style="woodcut", fewest=1)
-    assert set(collection.train.texts) == {"a wall, woodcut style"}
-    assert set(collection.held_out.texts) == {"a door, woodcut style"}
-
-
 def test_a_long_caption_is_said_in_few_words(tmp_path, capsys):
     folder = write_pictures(tmp_path / "pictures", 3, "wall " * 1000)
     read_collection(folder, fewest=1)
@@ -210,6 +215,11 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         caption.unlink()
     with pytest.raises(ValueError, match="Put a .txt.*no picture with a cap"):
         read_collection(few)
+    broken = write_pictures(tmp_path / "broken", 2)
+    for picture in broken.glob("*.png"):
+        picture.write_text("no picture")
+    with pytest.raises(ValueError, match="^`path` .*'broken picture': 2"):
+        read_collection(broken)
 
 
 def test_nothing_is_made_of_what_is_refused(tmp_path):

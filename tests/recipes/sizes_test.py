@@ -71,7 +71,9 @@ def test_names_are_those_of_their_class():
     "arguments, words",
     [
         ((50, 50, 4), "`image_size` must be a multiple of 4.*48.*=50"),
-        ((4, 4, 4), "`image_size`.*such as 4.*=4"),
+        ((4, 4, 4), "`image_size`.*at least 8.*such as 8.*=4"),
+        ((8, 8, 8), "`image_size`.*at least 16.*such as 16.*=8"),
+        ((64, 4, 4, 4), "`base_image_size`.*such as 8.*=4"),
         ((64, 20, 8), "`base_image_size` must be a multiple of 8"),
         # Blocks count at two stages only.
         ((40, 20, 4, 4), "`image_size` must be a multiple of 16"),

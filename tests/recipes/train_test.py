@@ -4,6 +4,8 @@ The training of new models, and the end of one that was killed, is tested by
 the quick start.
 """
 
+import json
+import re
 import shlex
 import types
 
@@ -13,6 +15,7 @@ import pytest
 import keras_muse
 from keras_muse import cli
 from keras_muse.data.token_shards.read import read_token_shards
+from keras_muse.files.whole import claimed
 from keras_muse.recipes.card import card_of
 from keras_muse.recipes.work import LEFT
 from tests.helpers import small_training
@@ -30,15 +33,19 @@ def run(tmp_path_factory):
     given = tiny_muse(text_encoder=encoder)
     given.save_to_preset(str(here / "given"))
     pictures = write_pictures(here / "pictures", 10, size=(16, 16))
+    with small_training.tiny_sizes() as record:
+        muse = keras_muse.train(pictures, here / "out", **options_in(here))
+    return here, record, muse
+
+
+def options_in(here, **changes):
     options = {
         "preset": str(here / "given"),
         "lora_rank": 2,
         "style": "ink",
         "minutes": 0.05,
     }
-    with small_training.tiny_sizes() as record:
-        muse = keras_muse.train(pictures, here / "out", **options)
-    return here, record, muse
+    return {**options, **changes}
 
 
 def test_the_base_alone_is_trained(run):
@@ -80,6 +87,37 @@ def test_few_pictures_make_an_epoch_of_many_steps(run):
     tokens = str(here / "out" / "work" / "tokens")
     shards = read_token_shards(tokens, 8, steps_per_epoch=100)
     assert shards.num_records == 10 and len(shards) == 100
+
+
+def test_another_style_is_not_taken_for_other_pictures(run):
+    here, _, _ = run
+    options = options_in(here, style="oil")
+    with pytest.raises(ValueError, match="begun with other style$"):
+        keras_muse.train(here / "pictures", here / "out", **options)
+
+
+def test_what_is_damaged_or_at_work_is_refused(run):
+    here, _, _ = run
+    path = here / "out" / "work" / "sizes.json"
+    whole = path.read_text()
+
+    def again():
+        keras_muse.train(here / "pictures", here / "out", **options_in(here))
+
+    for damaged in ({}, {**json.loads(whole), "base": 3}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            again()
+    path.write_text(whole)
+    with claimed(path.parent):
+        with pytest.raises(ValueError, match="`output` is being written"):
+            again()
+
+
+def test_a_place_that_cannot_be_written_is_named_first(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="file/out"):
+        keras_muse.train(tmp_path / "no pictures", tmp_path / "file/out")
 
 
 def test_the_card_says_what_it_is_made_of(run):

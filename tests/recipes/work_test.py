@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 
 from keras_muse.recipes.work import Work
@@ -17,6 +20,28 @@ def test_a_directory_belongs_to_one_training(tmp_path):
     (tmp_path / "other" / "preset").mkdir(parents=True)
     with pytest.raises(ValueError, match="`output`.*something else"):
         Work(str(tmp_path / "other"), {})
+
+
+def test_two_trainings_do_not_write_at_once(tmp_path):
+    works = [Work(str(tmp_path), {"seed": 0}) for _ in range(2)]
+    works[0].once("sizes.json", dict)
+    with works[0].claimed():
+        with pytest.raises(ValueError, match="`output` is .* by another train"):
+            with works[1].claimed():
+                pass
+    with works[1].claimed():  # the first has ended
+        pass
+
+
+def test_what_is_kept_has_entries_of_its_types(tmp_path):
+    work = Work(str(tmp_path), {"seed": 0})
+    kept = work.once("sizes.json", lambda: {"side": 8}, side=int)
+    assert kept == {"side": 8}
+    path = tmp_path / "work" / "sizes.json"
+    for damaged in ({}, {"side": "8"}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            work.once("sizes.json", dict, side=int)
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,25 @@ def test_initialize_checks_its_arguments(arguments, monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="Received: num_processes="):
         distribution.initialize(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        (("host:1", "2", "0"), "num_processes"),
+        (("host:1", 2, "0"), "process_id"),
+        (("host:1", 2, -1), "process_id"),
+        ((7, 2, 0), "job_addresses"),
+    ],
+)
+def test_initialize_names_what_is_of_another_type(arguments, name, monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match=f"`{name}` must be.*Received: {name}"):
+        distribution.initialize(*arguments)
+
+
+def test_check_layout_names_what_is_of_another_type():
+    with pytest.raises(ValueError, match="`model` must be a model.*None"):
+        check_layout(None)
+    with pytest.raises(ValueError, match="`min_bytes`.*Received: min_bytes='1"):
+        check_layout(tiny.tiny_base(), "1")

@@ -101,6 +101,15 @@ def test_tensorboard_shows_the_sheets(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(path)), sheets[1])
 
 
+def test_the_working_directory_has_a_name_too(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    model = make_model()
+    fit(model, 1, [ImageGrid(drawer(model, []), ".", log_dir="logs")])
+    events = EventAccumulator("logs").Reload()
+    assert events.Tags()["images"] == ["here"]
+
+
 def test_tensorboard_needs_no_tensorflow(tmp_path):
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"

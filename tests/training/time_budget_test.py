@@ -69,6 +69,18 @@ def tiny_model(optimizer="adam", loss="mse"):
     return model
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [keras.optimizers.schedules.CosineDecay(1e-3, 9), lambda: 1e-3],
+    ids=["schedule", "function"],
+)
+def test_another_schedule_is_refused(train, rate, tmp_path):
+    model = tiny_model(keras.optimizers.Adam(rate))
+    with pytest.raises(ValueError, match="`TimeBudget`.*`total_steps`.*Adam"):
+        train(model, learning_rate=1e-3)
+    assert not (tmp_path / "state").exists()
+
+
 def state(model):
     weights = [*model.weights, *model.optimizer.variables]
     return {w.path: to_numpy(w) for w in weights if "rate" not in w.path}
