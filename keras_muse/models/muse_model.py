@@ -23,6 +23,7 @@ from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.keras_arguments import looked_at
 from keras_muse.models.keras_arguments import validation_parts
+from keras_muse.models.presets import frozen_layers
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
@@ -308,15 +309,20 @@ class MuseModel(keras.Model):
         }
         if quantization := weight_quantization.describe(self):
             config["quantization"] = quantization
+        # Low-rank additions freeze the rest, and are merged in a file.
+        if not lora.has_lora(self) and (frozen := frozen_layers.describe(self)):
+            config["frozen"] = frozen
         return config
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
         quantization = config.pop("quantization", ())
+        frozen = config.pop("frozen", ())
         model = super().from_config(config)
         # With random weights; the file holds them as integers.
         weight_quantization.restore(model, quantization)
+        frozen_layers.restore(model, frozen)
         return model
 
     # === Forward passes ===

@@ -20,7 +20,9 @@ def transfer(source, changes):
     Returns:
         A new model of the same class.
     """
-    target = source.from_config({**source.get_config(), **changes})
+    # What starts afresh is to be trained.
+    unfrozen = {**source.get_config(), "frozen": ()}
+    target = source.from_config({**unfrozen, **changes})
     pairs = list(zip(source.weights, target.weights, strict=True))
     fresh_layers = {
         _layer_path(new)

@@ -19,6 +19,7 @@ from keras_muse.runtime.batches import first_batch
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
+from keras_muse.runtime.checks import show
 
 WARMUP_STEPS = 10_000  # of the paper, Table 5
 
@@ -114,6 +115,19 @@ class TokenizerTraining(MuseModel):
             if weight is not None:
                 check_number(weight, name, low=0)
         check_int(adversarial_start, "adversarial_start", low=0)
+        check_choice(regularization, "regularization", ("lecam", "r1", None))
+        _check_of_use(
+            "adversarial_weight",
+            adversarial_weight,
+            discriminator=discriminator,
+            discriminator_optimizer=discriminator_optimizer,
+            regularization_weight=regularization_weight,
+        )
+        _check_of_use(
+            "regularization",
+            regularization,
+            regularization_weight=regularization_weight,
+        )
         weights = {
             "commitment_loss": commitment_weight,
             "entropy_loss": entropy_weight,
@@ -161,7 +175,9 @@ class TokenizerTraining(MuseModel):
                             or _default_optimizer(learning_rate)
                         )
                     },
-                )
+                ),
+                # One loss is scaled, for both.
+                loss_scale_factor=optimizer.loss_scale_factor,
             )
         super().compile(optimizer=optimizer, **kwargs)
 
@@ -229,6 +245,16 @@ class TokenizerTraining(MuseModel):
             inputs, outputs["images"], training=training
         )
         return {**terms, **outputs["losses"]}
+
+
+def _check_of_use(name, value, **given):
+    """Refuses arguments that are given where one is off that they go with."""
+    for argument, x in given.items():
+        if x is not None and not value:
+            raise ValueError(
+                f"`{argument}` is of use only with `{name}`. Received: "
+                f"{argument}={show(x)}, {name}={value}"
+            )
 
 
 def _weights_in_use(quantizer, given):

@@ -412,6 +412,8 @@ class VQGANTokenizer(TokenizerTraining):
             decoder_num_res_blocks=num_res_blocks,
             decoder_base_channels=base_channels,
             freeze_tokens=True,
+            trainable=True,
+            frozen=(),
         )
         if can_grow(self.decoder, tokenizer.decoder):
             grow_decoder(self.decoder, tokenizer.decoder)

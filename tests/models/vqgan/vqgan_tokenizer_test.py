@@ -520,6 +520,50 @@ def test_unusable_arguments_of_compile_raise(arguments):
         tiny_tokenizer().compile(**arguments)
 
 
+@pytest.mark.parametrize(
+    "off, argument, value",
+    [
+        ("adversarial_weight=0", "discriminator", tiny_discriminator()),
+        ("adversarial_weight=0", "discriminator_optimizer", "adam"),
+        ("adversarial_weight=0", "regularization_weight", 3.0),
+        ("regularization=None", "regularization_weight", 3.0),
+    ],
+)
+def test_arguments_that_would_do_nothing_are_refused(
+    knobs_tokenizer, off, argument, value
+):
+    name, _, _ = off.partition("=")
+    options = {name: 0 if off.endswith("0") else None, argument: value}
+    with pytest.raises(ValueError, match=f"`{argument}` is of use.*{off}"):
+        knobs_tokenizer.compile(perceptual=None, **options)
+
+
+def test_an_unknown_regularization_is_refused_without_a_critic(
+    knobs_tokenizer,
+):
+    with pytest.raises(ValueError, match="`regularization` must be one of"):
+        knobs_tokenizer.compile(adversarial_weight=0, regularization="r2")
+
+
+def test_a_scaled_loss_moves_the_tokenizer_as_an_unscaled_one():
+    moves = []
+    for factor in (None, 128.0):
+        tokenizer = smallest_tokenizer()
+        before = to_numpy(tokenizer.encoder.trainable_variables[0])
+        tokenizer.compile(
+            keras.optimizers.SGD(0.1, loss_scale_factor=factor),
+            keras.optimizers.SGD(0.1),
+            perceptual=None,
+            discriminator=tiny_discriminator(),
+        )
+        assert tokenizer.optimizer.loss_scale_factor == factor
+        tokenizer.train_on_batch(IMAGES[:4])
+        after = to_numpy(tokenizer.encoder.trainable_variables[0])
+        moves.append(after - before)
+    assert np.abs(moves[0]).max() > 1e-6
+    np.testing.assert_allclose(moves[1], moves[0], rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("scope", ["global", "own"])
 def test_mixed_precision(scope):
     dtype = "mixed_bfloat16"
