@@ -101,7 +101,8 @@ def check(directory, variables, may_have_more=False):
     with reading(directory):
         saved = {k: tuple(v.shape) for k, v in saved_shapes(directory).items()}
     wanted = {k: tuple(v.shape) for k, v in variables.items()}
-    if other := _other_name(wanted, saved):
+    # An optimizer of another name is another optimizer.
+    if directory.name == WEIGHTS and (other := _other_name(wanted, saved)):
         raise ValueError(
             "The model must have the name that it was saved under: pass "
             f"name={other!r} to it. Received: {str(directory)!r}, of a model "
