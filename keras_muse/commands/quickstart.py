@@ -17,9 +17,7 @@ def add_arguments(command):
 
 def run(options):
     from keras_muse.recipes.quickstart import quickstart
-    from keras_muse.runtime.checks import check_int
     from keras_muse.runtime.checks import check_number
 
     check_number(options.minutes, "--minutes", low=0, open_at="low")
-    check_int(options.seed, "--seed", low=0, high=2**32 - 1)
     quickstart(options.output, options.minutes, options.seed)

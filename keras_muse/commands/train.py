@@ -98,9 +98,7 @@ def _add_fine_tuning(group):
 
 def run(options):
     from keras_muse.recipes.train import train
-    from keras_muse.runtime.checks import check_number
 
-    check_number(options.minutes, "--minutes", low=0, open_at="low")
     if options.minutes < LEAST_MINUTES:
         raise ValueError(
             f"`--minutes` must be at least {LEAST_MINUTES}: of less, next to "

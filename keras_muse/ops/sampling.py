@@ -31,6 +31,8 @@ def guide(conditional, unconditional, guidance_scale):
 def filter_top_k(logits, top_k):
     """Keeps the `top_k` largest logits of each token.
 
+    Codes of equal logit stay together, or go.
+
     Args:
         logits: float tensor of shape `(..., num_codes)`.
         top_k: int, at least 1.
@@ -45,6 +47,8 @@ def filter_top_k(logits, top_k):
 
 def filter_top_p(logits, top_p):
     """Keeps the smallest set of codes whose probability reaches `top_p`.
+
+    Codes of equal logit stay together, or go.
 
     Args:
         logits: float tensor of shape `(..., num_codes)`.

@@ -175,9 +175,9 @@ def _read(pictures, argument):
     if isinstance(pictures, ImageTextDataset):
         if augment := pictures.identity["augment"]:
             raise ValueError(
-                f"`{argument}` must not be augmented: of those to train on "
-                "views are taken anyway, and others are measured on. "
-                f"Received: {argument} with augment={augment}"
+                f"`{argument}` must not be augmented: the training takes "
+                "its own random views of what it trains on. Received: "
+                f"{argument} with augment={augment}"
             )
         return pictures
     path = check_path(pictures, argument)

@@ -94,11 +94,9 @@ class Recipe:
             afresh, again = RATES["tokenizer"]
             stages.train_tokenizer(
                 tokenizer,
-                *stages.tokenizer_arrays(
-                    self.collection.train,
-                    sizes.image_size,
-                    sizes.base_image_size,
-                ),
+                self.collection.train,
+                sizes.image_size,
+                sizes.base_image_size,
                 self.budget(
                     "tokenizer",
                     again if sizes.tokenizer == PRESET else afresh,
@@ -217,12 +215,14 @@ class Recipe:
         found = losses.measure(
             model, rows, of_training, is_held_out=is_held_out
         )
-        steps = int(model.optimizer.iterations)
-        print(f"\n{steps} steps; {found}.\n{losses.in_words(found)}")
+        counted = {}
+        if not has_lora(model):  # of which a later start counts its own alone
+            counted = {"steps": int(model.optimizer.iterations)}
+        shown = [f"{number} {name}; " for name, number in counted.items()]
+        print(f"\n{''.join(shown)}{found}.\n{losses.in_words(found)}")
         self.results[stage] = {
             "weights": model.count_params(),
-            # With LoRA a later start counts its own alone.
-            **({} if has_lora(model) else {"steps": steps}),
+            **counted,
             "minutes": budget.spent / 60,
             "loss": found.loss,
             "captions shuffled": found.shuffled,

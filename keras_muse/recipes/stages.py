@@ -46,19 +46,22 @@ def tokenizer_batch_size(size):
     return max(8, 64 * 32**2 // size**2 // 2 * 2)
 
 
-def train_tokenizer(tokenizer, small, large, budget, seed):
-    """Trains a tokenizer on `small` pictures and parts of `large` ones.
+def train_tokenizer(
+    tokenizer, pairs, image_size, base_image_size, budget, seed
+):
+    """Trains a tokenizer on small pictures and parts of larger ones.
 
     Args:
         tokenizer: a `VQGANTokenizer`.
-        small, large: what `tokenizer_arrays` returns.
+        pairs, image_size, base_image_size: as in `tokenizer_arrays`.
         budget: a `TimeBudget`.
         seed: int.
     """
-    compile_tokenizer(tokenizer, small.shape[1])
+    compile_tokenizer(tokenizer, base_image_size)
     if budget.restore(tokenizer):
         return
-    batch_size = tokenizer_batch_size(small.shape[1])
+    small, large = tokenizer_arrays(pairs, image_size, base_image_size)
+    batch_size = tokenizer_batch_size(base_image_size)
     tokenizer.fit(
         Patches(small, large, batch_size, STEPS, seed),
         epochs=FOREVER,

@@ -28,8 +28,8 @@ class Checkpoint(keras.callbacks.Callback):
     Saving goes on in the background. A checkpoint is a directory that appears
     when it is whole, named by the number of steps; each process writes the
     parts that its devices hold. It can be resumed on other devices and
-    another layout, and by another backend. More than one process needs JAX,
-    and a directory that all of them reach.
+    another layout, and by another backend, by a model of the same name. More
+    than one process needs JAX, and a directory that all of them reach.
 
     Where `dataset` is given, a training goes on with the very next batch, and
     the epoch ends where it would have ended; its metrics are those of the

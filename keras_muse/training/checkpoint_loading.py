@@ -14,7 +14,8 @@ def load_checkpoint(model, path):
     discriminator of a tokenizer, is left out, and so is the optimizer.
 
     Args:
-        model: a model that is built.
+        model: a model that is built, of the name that it was saved under:
+            where that was not its default, pass `name` to the model.
         path: string or path. A checkpoint: one of those that
             `keras_muse.training.Checkpoint` wrote, as `"run/3000"`, or what
             `average_checkpoints` made of them. The directory of a training,

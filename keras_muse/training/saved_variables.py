@@ -101,6 +101,13 @@ def check(directory, variables, may_have_more=False):
     with reading(directory):
         saved = {k: tuple(v.shape) for k, v in saved_shapes(directory).items()}
     wanted = {k: tuple(v.shape) for k, v in variables.items()}
+    # An optimizer of another name is another optimizer.
+    if directory.name == WEIGHTS and (other := _other_name(wanted, saved)):
+        raise ValueError(
+            "The model must have the name that it was saved under: pass "
+            f"name={other!r} to it. Received: {str(directory)!r}, of a model "
+            "of another name"
+        )
     if may_have_more:
         models = {name.split("/")[0] for name in wanted}
         saved = {k: s for k, s in saved.items() if k.split("/")[0] in models}
@@ -112,6 +119,25 @@ def check(directory, variables, may_have_more=False):
             f"{len(different)} differences (model and checkpoint): "
             + "; ".join(different[:10])
         )
+
+
+def _other_name(wanted, saved):
+    """The name under which the same model is saved, if it is another one."""
+    wanted, saved = _by_model(wanted), _by_model(saved)
+    for model in wanted.keys() - saved.keys():
+        for other in saved.keys() - wanted.keys():
+            if wanted[model] == saved[other]:
+                return other
+    return None
+
+
+def _by_model(shapes):
+    """`{model: {rest of the name: shape}}`; each name begins with a model's."""
+    models = collections.defaultdict(dict)
+    for name, shape in shapes.items():
+        model, _, rest = name.partition("/")
+        models[model][rest] = shape
+    return models
 
 
 def differences(first, second):

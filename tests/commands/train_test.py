@@ -30,11 +30,16 @@ def test_train_passes_its_options_on(monkeypatch):
     }
 
 
-def test_minutes_that_are_too_few_are_said_before_the_work(tmp_path):
-    with pytest.raises(SystemExit, match="--minutes.*at least 3.*1"):
-        cli.main(
-            ["train", "x", "--output", str(tmp_path / "y"), "--minutes", "1"]
-        )
+@pytest.mark.parametrize(
+    "minutes, words",
+    [("1", "--minutes.*at least 3.*1"), ("nan", "minutes=nan")],
+)
+def test_minutes_that_are_too_few_are_said_before_the_work(
+    tmp_path, minutes, words
+):
+    output = str(tmp_path / "y")
+    with pytest.raises(SystemExit, match=words):
+        cli.main(["train", "x", "--output", output, "--minutes", minutes])
     assert not (tmp_path / "y").exists()
 
 

@@ -1,5 +1,7 @@
 """What each model of a cascade is trained with."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,13 @@ def test_no_more_pictures_than_there_is_memory_for(monkeypatch):
     pairs = ImageTextDataset(make_rows(9), image_size=4)
     small, _ = stages.tokenizer_arrays(pairs, 16, 8)
     assert small[:, 0, 0, 0].tolist() == [0, 3, 6]
+
+
+def test_pictures_are_not_decoded_for_a_tokenizer_that_is_done(monkeypatch):
+    monkeypatch.setattr(stages, "compile_tokenizer", lambda *arguments: None)
+    budget = types.SimpleNamespace(restore=lambda tokenizer: True)
+    pairs = None  # nothing is asked of them
+    stages.train_tokenizer(None, pairs, 16, 8, budget, seed=0)
 
 
 def test_larger_pictures_make_smaller_batches(processor):

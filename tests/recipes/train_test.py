@@ -4,6 +4,8 @@ The training of new models, and the end of one that was killed, is tested by
 the quick start.
 """
 
+import contextlib
+import io
 import json
 import re
 import shlex
@@ -33,8 +35,11 @@ def run(tmp_path_factory):
     given = tiny_muse(text_encoder=encoder)
     given.save_to_preset(str(here / "given"))
     pictures = write_pictures(here / "pictures", 10, size=(16, 16))
+    said = io.StringIO()
     with small_training.tiny_sizes() as record:
-        muse = keras_muse.train(pictures, here / "out", **options_in(here))
+        with contextlib.redirect_stdout(said):
+            muse = keras_muse.train(pictures, here / "out", **options_in(here))
+    record.said = said.getvalue()
     return here, record, muse
 
 
@@ -121,7 +126,7 @@ def test_a_place_that_cannot_be_written_is_named_first(tmp_path):
 
 
 def test_the_card_says_what_it_is_made_of(run):
-    here, _, _ = run
+    here, record, _ = run
     card = (here / "out" / "preset" / "README.md").read_text()
     for words in (
         "pipeline_tag: text-to-image",
@@ -133,7 +138,8 @@ def test_the_card_says_what_it_is_made_of(run):
         "| base | weights |",
     ):
         assert words in card
-    assert "| base | steps |" not in card  # a later start knows its own alone
+    # A later start knows its own alone.
+    assert "| base | steps |" not in card and " steps; " not in record.said
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ BATCH_SIZE, STEPS_PER_EPOCH = 8, 5
 class Line(MuseModel):
     """Two layers and some noise: what a step needs a state for."""
 
-    def __init__(self, units=3, num_layers=2):
-        super().__init__(name="line")
+    def __init__(self, units=3, num_layers=2, name="line"):
+        super().__init__(name=name)
         self.units = units
         self.hidden = [keras.layers.Dense(units) for _ in range(num_layers)]
         self.seed_generator = keras.random.SeedGenerator(0)

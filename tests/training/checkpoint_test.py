@@ -296,6 +296,25 @@ def test_another_architecture_is_refused(tmp_path, changes, message):
         np.testing.assert_array_equal(value, tiny.to_numpy(weight))
 
 
+def test_a_model_of_another_name_is_told_what_to_be_called(tmp_path):
+    fit(tmp_path, epochs=1)
+    line, dataset = make_line(name="mine"), Stream()
+    words = "the name that it was saved under: pass name='line' to it"
+    with pytest.raises(ValueError, match=words):
+        line.fit(dataset, verbose=0, callbacks=[Checkpoint(tmp_path, dataset)])
+    with pytest.raises(ValueError, match=words):
+        load_checkpoint(line, tmp_path)
+    load_checkpoint(make_line(name="line"), tmp_path)
+
+
+def test_an_optimizer_of_another_name_is_another_one(tmp_path):
+    fit(tmp_path, epochs=1)
+    line, dataset = make_line(), Stream()
+    line.compile(keras.optimizers.AdamW(1e-2))
+    with pytest.raises(ValueError, match="architecture and optimizer.*adam_w/"):
+        line.fit(dataset, verbose=0, callbacks=[Checkpoint(tmp_path, dataset)])
+
+
 def test_another_optimizer_is_refused(tmp_path):
     fit(tmp_path, epochs=1)
     line = make_line()
