@@ -38,6 +38,7 @@ from keras_muse.ops import sampling
 from keras_muse.ops import schedules
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import show
 from keras_muse.samplers.settings import check_filters
 from keras_muse.samplers.settings import check_guidance
 from keras_muse.samplers.step import Step
@@ -193,7 +194,7 @@ class Sampler:
                 steps[begin:end],
                 scales[begin:end] if guided[begin] else None,
             )
-            if callback is not None and callback(end - 1, token_ids):
+            if callback is not None and _is_true(callback(end - 1, token_ids)):
                 if not np.any(ops.convert_to_numpy(token_ids) == mask_token_id):
                     break
             if end == num_steps:
@@ -361,6 +362,17 @@ class Sampler:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def _is_true(answer):
+    """What a callback returned, as Python's `if` takes it."""
+    try:
+        return bool(answer)
+    except Exception as error:  # each library has its own
+        raise ValueError(
+            "`callback` must return True, False or None. Received: "
+            f"{show(answer)}"
+        ) from error
 
 
 def _guided_steps(guidance_scales):

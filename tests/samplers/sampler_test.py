@@ -156,6 +156,13 @@ def test_a_callback_ends_the_decoding_only_when_nothing_is_masked():
         assert (result != MASK).all()
 
 
+def test_what_a_callback_returns_must_be_true_or_false_for_python():
+    for answer in (None, 0, "words", np.bool_(False), np.zeros(1)):
+        decode(LeftToRight(), callback=lambda step, ids, a=answer: a)
+    with pytest.raises(ValueError, match=r"`callback` must.*shape \(2,\)"):
+        decode(LeftToRight(), callback=lambda step, ids: np.array([1, 2]))
+
+
 def test_temperature_divides_the_logits():
     logits = np.array([[0.0, 1.0, 2.0]], "float32")
     cold, plain, hot = (

@@ -430,9 +430,26 @@ class VQGANTokenizer(TokenizerTraining):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Loads a tokenizer; see `MuseModel.from_preset`.
+        """Loads a tokenizer.
 
-        With weights, a `quantizer` can only be the one that they are of.
+        Args:
+            preset: string. A directory or handle (`hf://`, `kaggle://`) of a
+                tokenizer, of this package or of `diffusers`, or of a whole
+                `Muse`; a local file of taming, LlamaGen or MaskGIT; the name
+                of a bundled model, or, without weights, of a size.
+            load_weights: bool. `False` leaves the weights random. Defaults to
+                `True`.
+            **kwargs: arguments of the constructor to override. With another
+                `codebook_size` the codebook starts afresh, as a message says.
+                A `quantizer` comes in the place of all that the preset says of
+                its own; with weights it must be the one that they are of.
+
+        Returns:
+            A `VQGANTokenizer`.
+
+        Raises:
+            ValueError: if there is no tokenizer, or one whose files are
+                damaged, or arguments do not fit its weights.
         """
         if kwargs.get("quantizer") is None:
             return super().from_preset(preset, load_weights, **kwargs)
