@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_muse.layers.dense import dense
+from keras_muse.runtime.checks import check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -39,12 +40,7 @@ class ConditionalNorm(keras.layers.Layer):
 
     def __init__(self, norm_type="rms", **kwargs):
         super().__init__(**kwargs)
-        if norm_type not in ("rms", "layer"):
-            raise ValueError(
-                '`norm_type` must be "rms" or "layer". Received: '
-                f"norm_type={norm_type!r}"
-            )
-        self.norm_type = norm_type
+        self.norm_type = check_choice(norm_type, "norm_type", ("rms", "layer"))
 
     def build(self, input_shape):
         hidden_dim = input_shape[-1]

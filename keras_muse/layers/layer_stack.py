@@ -17,11 +17,12 @@ class LayerStack(keras.layers.Layer):
         num_groups: int. Groups of the normalizations.
         use_bias: bool. Whether convolutions have a bias.
         attention_levels: tuple of ints. Levels whose residual blocks are
-            followed by attention.
+            followed by attention. Defaults to none.
         use_middle_attention: bool. Whether there is attention between the
-            two middle blocks.
+            two middle blocks. Defaults to `False`.
         latent_dim: int or `None`. Channels between the 1 x 1 convolution at
-            the codebook and the rest; `None` is without such a convolution.
+            the codebook and the rest; `None`, the default, is without such a
+            convolution.
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
@@ -32,9 +33,9 @@ class LayerStack(keras.layers.Layer):
         num_res_blocks,
         num_groups,
         use_bias,
-        attention_levels,
-        use_middle_attention,
-        latent_dim,
+        attention_levels=(),
+        use_middle_attention=False,
+        latent_dim=None,
         **kwargs,
     ):
         super().__init__(**kwargs)

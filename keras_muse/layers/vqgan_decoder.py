@@ -50,30 +50,6 @@ class VQGANDecoder(LayerStack):
         - [Muse, section 2.2 and appendix A.2](https://arxiv.org/abs/2301.00704)
     """
 
-    def __init__(
-        self,
-        base_channels,
-        channel_multipliers,
-        num_res_blocks,
-        num_groups,
-        use_bias,
-        attention_levels=(),
-        use_middle_attention=False,
-        latent_dim=None,
-        **kwargs,
-    ):
-        super().__init__(
-            base_channels,
-            channel_multipliers,
-            num_res_blocks,
-            num_groups,
-            use_bias,
-            attention_levels,
-            use_middle_attention,
-            latent_dim,
-            **kwargs,
-        )
-
     def _make_stages(self):
         dtype = self.dtype_policy
         channels = self.base_channels * self.channel_multipliers[-1]

@@ -5,6 +5,7 @@ import keras
 from keras_muse.layers.layer_stack import LayerStack
 from keras_muse.layers.resnet_block import conv
 from keras_muse.layers.resnet_block import group_norm
+from keras_muse.runtime.checks import check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -79,13 +80,10 @@ class VQGANEncoder(LayerStack):
             latent_dim,
             **kwargs,
         )
-        if downsampling not in ("avg_pool", "conv"):
-            raise ValueError(
-                '`downsampling` must be "avg_pool" or "conv". Received: '
-                f"downsampling={downsampling}"
-            )
         self.output_channels = output_channels
-        self.downsampling = downsampling
+        self.downsampling = check_choice(
+            downsampling, "downsampling", ("avg_pool", "conv")
+        )
 
     def _make_stages(self):
         dtype = self.dtype_policy

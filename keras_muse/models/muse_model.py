@@ -179,7 +179,9 @@ class MuseModel(keras.Model):
         Nothing changes yet: the additions start at zero. `compile` the model
         again before it is trained. A quantized model can be trained so, too.
         Saved as a preset or a `.keras` file, the model has the additions
-        merged into its weights.
+        merged into its weights. In a quantized model that is saved so, what
+        is merged is rounded to integers anew: it differs a little from the
+        model that was tuned.
 
         Args:
             rank: int. Rank of the additions.

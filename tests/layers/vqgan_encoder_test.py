@@ -78,5 +78,5 @@ def test_config_round_trip():
 
 
 def test_unknown_downsampling_raises():
-    with pytest.raises(ValueError, match="Received: downsampling=max_pool"):
+    with pytest.raises(ValueError, match="Received: downsampling='max_pool'"):
         make(downsampling="max_pool")

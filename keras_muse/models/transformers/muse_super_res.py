@@ -1,5 +1,7 @@
 """MuseSuperRes: from a text and low-resolution tokens to a large picture."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -138,7 +140,7 @@ class MuseSuperRes(MuseTransformer):
         self.build()
 
     def build(self, input_shape=None):
-        num_tokens = self.low_res_grid_size[0] * self.low_res_grid_size[1]
+        num_tokens = math.prod(self.low_res_grid_size)
         self.low_res_embedding.build((None, num_tokens))
         for layer in (*self.low_res_layers, self.low_res_norm):
             layer.build((None, num_tokens, self.hidden_dim))
