@@ -549,7 +549,8 @@ class MuseModel(keras.Model):
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate`, without targets."""
-        self._assert_compile_called("evaluate")
+        if not self.compiled:
+            raise ValueError("You must call `compile()` before `evaluate()`.")
         options = by_name(keras.Model.evaluate, (x, *args), kwargs)
         check_no_targets(self, options)
         # `fit` looks at its validation data once, and Keras keeps them: of a
