@@ -1,6 +1,7 @@
 """The page over HTTP, as a browser and as somebody worse talks to it."""
 
 import concurrent.futures
+import contextlib
 import gc
 import io
 import json
@@ -462,6 +463,30 @@ def test_without_a_port_the_first_free_one_is_taken(monkeypatch):
         monkeypatch.setattr(server, "NUM_PORTS", 1)
         with pytest.raises(ValueError, match="No port of 127.0.0.1 can be"):
             server.free_port("127.0.0.1")
+
+
+@pytest.mark.parametrize("port, tried", [(None, [7860, 7861]), (7000, [7000])])
+def test_a_port_that_another_was_faster_to_take_is_chosen_anew(
+    monkeypatch, port, tried
+):
+    class Blocks:
+        launched = []
+
+        def queue(self, **kwargs):
+            pass
+
+        def launch(self, server_port, **kwargs):
+            self.launched.append(server_port)
+            if len(self.launched) == 1:
+                raise OSError(f"Cannot find empty port: {server_port}")
+
+    free = iter((port or 7860, 7861))
+    monkeypatch.setattr(server, "free_port", lambda *args: next(free))
+    monkeypatch.setattr("keras_muse.demo.page.build", lambda *args: Blocks())
+    Blocks.launched = []
+    with pytest.raises(OSError) if port else contextlib.nullcontext():
+        server._launched(None, "", "127.0.0.1", port, queue=1)
+    assert Blocks.launched == tried
 
 
 def test_the_package_itself_imports_no_gradio():
