@@ -105,7 +105,7 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         (("convert", "empty", "--output", "pictures"), "--output pictures"),
         (("convert", "empty", "--output", "pictures", "--overwrite"), "empty"),
         (("quickstart", "--output", "q", "--minutes", "nan"), "minutes=nan"),
-        (("quickstart", "--output", "q", "--seed", "-1"), "--seed=-1"),
+        (("quickstart", "--output", "q", "--seed", "-1"), "seed=-1"),
         (("quickstart", "--output", "file"), "'file'"),
     ],
 )

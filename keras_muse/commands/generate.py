@@ -34,7 +34,7 @@ def check(options):
         options.usage.error("a PROMPT is required, or `--from PICTURE`")
     picture_files.check(options)
     best_of, num_images = options.best_of, options.num_images
-    if best_of is not None and best_of < num_images:
+    if best_of is not None and 0 < best_of < num_images:
         raise ValueError(
             "`--best-of` must be at least `--num-images`. Received: --best-of "
             f"{best_of}, --num-images {num_images}"

@@ -88,6 +88,8 @@ class LPIPS(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="perceptual_network",
         )
+        self.network = self.perceptual_network.network
+        self.min_size = self.perceptual_network.min_size
         heads = ASSETS / f"lpips/{network}_heads.safetensors"
         with SafetensorsFile(heads) as file:
             self._heads = [
@@ -140,10 +142,11 @@ class LPIPS(keras.layers.Layer):
         return (images_shape[0],)
 
     def get_config(self):
-        own = self.perceptual_network.get_config()
         return {
             **super().get_config(),
-            **{name: own[name] for name in ("network", "weights", "min_size")},
+            "network": self.network,
+            "weights": self.perceptual_network.get_config()["weights"],
+            "min_size": self.min_size,
         }
 
 

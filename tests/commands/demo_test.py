@@ -115,7 +115,8 @@ def test_the_page_is_up_until_it_is_interrupted(tmp_path):
         rest, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130 and rest == ""
+    # Interrupted while it still prints, Python writes the line once more.
+    assert process.returncode == 130 and rest in ("", line)
     assert errors == "keras-muse: interrupted\n"
     # Not a file is left of it.
     assert [path.name for path in tmp_path.iterdir()] == ["preset"]

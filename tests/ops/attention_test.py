@@ -84,9 +84,6 @@ def with_gradients(implementation, query, key, value, mask=None):
     return [to_numpy(x) for x in (attended, *gradients)]
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="no kernel on a processor"
-)
 @pytest.mark.parametrize("implementation", ["plain", None])
 def test_a_mask_of_integers_is_one_of_bools(tensors, implementation):
     *tensors, mask = tensors
@@ -97,6 +94,9 @@ def test_a_mask_of_integers_is_one_of_bools(tensors, implementation):
     np.testing.assert_array_equal(*map(to_numpy, found))
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="no kernel on a processor"
+)
 @pytest.mark.parametrize("is_masked", [False, True])
 def test_fused_attention_equals_plain(tensors, is_masked):
     tensors = tensors if is_masked else tensors[:3]

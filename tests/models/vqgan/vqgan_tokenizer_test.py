@@ -587,9 +587,9 @@ def test_mixed_precision(scope):
         weights = getattr(tokenizer, part).get_weights()
         getattr(full, part).set_weights(weights)
     token_ids = full.encode(IMAGES[:2])
-    np.testing.assert_allclose(
-        tokenizer.decode(token_ids), full.decode(token_ids), atol=0.05
-    )
+    errors = np.abs(tokenizer.decode(token_ids) - full.decode(token_ids))
+    # Pixels up to 3, of which bfloat16 keeps 8 bits in each layer.
+    assert errors.mean() < 0.005 and errors.max() < 0.1
 
 
 # === The larger decoder ===
