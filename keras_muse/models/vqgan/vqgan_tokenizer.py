@@ -247,8 +247,13 @@ class VQGANTokenizer(TokenizerTraining):
         )
         self.build()
         if freeze_tokens:
-            self.encoder.trainable = False
-            self.quantizer.trainable = False
+            for layer in self._token_layers:
+                layer.trainable = False
+
+    @property
+    def _token_layers(self):
+        """What says which tokens a picture has."""
+        return self.encoder, self.quantizer
 
     def _check_num_groups(self):
         bases = self.base_channels, self.decoder_base_channels
@@ -486,8 +491,14 @@ class VQGANTokenizer(TokenizerTraining):
         super(VQGANTokenizer, self._copy()).save_to_preset(*args, **kwargs)
 
     def get_config(self):
+        config = super().get_config()
+        frozen = config.pop("frozen", [])
+        if self.freeze_tokens:  # which says it of these, and can be overridden
+            known = [layer.name for layer in self._token_layers]
+            frozen = [path for path in frozen if path not in known]
         return {
-            **super().get_config(),
+            **config,
+            **({"frozen": frozen} if frozen else {}),
             "base_channels": self.base_channels,
             "channel_multipliers": self.channel_multipliers,
             "num_res_blocks": self.num_res_blocks,

@@ -78,3 +78,17 @@ def test_a_larger_decoder_of_a_frozen_tokenizer_is_trained(part):
         v.path for v in larger.decoder.trainable_variables
     ]
     assert trained_paths(larger)
+
+
+def test_what_freeze_tokens_froze_it_can_free_again(tmp_path):
+    tokenizer = tiny.tiny_tokenizer(channel_multipliers=(1, 1))
+    larger = tokenizer.finetune_decoder(num_res_blocks=1, base_channels=8)
+    assert "frozen" not in larger.get_config()
+    larger.save_to_preset(tmp_path / "larger")
+    load = keras_muse.VQGANTokenizer.from_preset
+    kept = load(str(tmp_path / "larger"))
+    assert trained_paths(kept) == trained_paths(larger)
+    freed = load(str(tmp_path / "larger"), freeze_tokens=False)
+    assert freed.encoder.trainable and freed.quantizer.trainable
+    larger.decoder.trainable = False
+    assert larger.get_config()["frozen"] == ["decoder"]
