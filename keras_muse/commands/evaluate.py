@@ -12,7 +12,6 @@ DESCRIPTION = (
     "whose pictures are held against their texts, the Pareto curve."
 )
 SETTINGS = ("preset", "data", "protocol")
-_EMOJI_SPLITS = ("test_pair", "test_concept")
 
 
 def add_arguments(command):
@@ -218,10 +217,12 @@ def _draw_settings(muse, options, samplers):
 def _load_collections(options, protocol):
     """The rows to draw, by split."""
     from keras_muse import data
+    from keras_muse.data.emoji import SPLITS
 
     common = {"image_size": _image_size(options, protocol), "shuffle": False}
     if _is_emoji(options.data):
-        load, splits = data.load_emoji, options.split or _EMOJI_SPLITS
+        held_out = [split for split in SPLITS if split != "train"]
+        load, splits = data.load_emoji, options.split or held_out
         common["directory"] = _directory(options.data)
         common["prompts"] = "styled"
     else:

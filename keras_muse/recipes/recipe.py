@@ -215,11 +215,11 @@ class Recipe:
         found = losses.measure(
             model, rows, of_training, is_held_out=is_held_out
         )
-        counted = {}
+        counted, words = {}, f"{found}.\n{losses.in_words(found)}"
         if not has_lora(model):  # of which a later start counts its own alone
-            counted = {"steps": int(model.optimizer.iterations)}
-        shown = [f"{number} {name}; " for name, number in counted.items()]
-        print(f"\n{''.join(shown)}{found}.\n{losses.in_words(found)}")
+            counted["steps"] = steps = int(model.optimizer.iterations)
+            words = f"{steps} steps; {words}"
+        print(f"\n{words}")
         self.results[stage] = {
             "weights": model.count_params(),
             **counted,
