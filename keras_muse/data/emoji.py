@@ -75,7 +75,7 @@ def load_emoji(
 
     Raises:
         ValueError: for an unknown split, style or kind of prompt, or a
-            `directory` of other pictures.
+            `directory` of other pictures, or of none that is asked for.
 
     Example:
 
@@ -110,6 +110,13 @@ def load_emoji(
         if row.metadata["split"] == split
         and (skin_tones or SKIN_TONE not in row.metadata["text"])
     ]
+    if not rows:
+        counts = {reason: len(names) for reason, names in skipped.items()}
+        raise ValueError(
+            "`directory` holds no such drawing. Received: directory="
+            f"{str(directory or BUNDLED)!r}, split={split!r}, styles="
+            f"{show(styles)}, skipped={counts}"
+        )
     return ImageTextDataset(
         [_with_prompts(row, PROMPTS[prompts]) for row in rows],
         image_size=image_size,

@@ -116,6 +116,20 @@ def test_a_directory_of_other_pictures_is_refused(tmp_path):
         load_emoji(tmp_path)
 
 
+def test_a_directory_without_such_drawings_is_refused(tmp_path):
+    (tmp_path / "drawings.tar.gz").write_bytes(b"not read")
+    with pytest.raises(ValueError, match="'unread archive': 1"):
+        load_emoji(tmp_path)
+    row = {"text": "ox", "style": "noto", "split": "train"}
+    rows = json.dumps({"file_name": "ox.png", **row}).encode()
+    write_tar(
+        tmp_path / "noto.tar", {"ox.png": png("red"), "metadata.jsonl": rows}
+    )
+    assert load_emoji(tmp_path).num_examples == 1
+    with pytest.raises(ValueError, match="no such drawing.*'test_pair'"):
+        load_emoji(tmp_path, split="test_pair")
+
+
 def test_directory_of_tars(tmp_path):
     rows, files = [], {}
     for name, text in (("a", "hand"), ("b", "hand: dark skin tone")):
