@@ -17,6 +17,7 @@ def xla_flags(num_devices=None):
         "--xla_backend_optimization_level=0",
         # Each process of pytest-xdist has a core: threads would fight.
         "--xla_cpu_multi_thread_eigen=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
     ]
     version = importlib.metadata.version("jaxlib").split(".")
     if [int(part) for part in version[:2]] < [0, 11]:
