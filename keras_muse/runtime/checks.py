@@ -299,6 +299,15 @@ def check_finite_array(values, argument):
     return array
 
 
+def check_flags(values, argument):
+    """Refuses a numpy array of other numbers than 0 and 1."""
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(
+            f"`{argument}` must be bool, or 0 and 1. Received: values from "
+            f"{values.min()} to {values.max()}"
+        )
+
+
 # === Pictures ===
 
 

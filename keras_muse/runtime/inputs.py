@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_muse.runtime.batches import first_batch
+from keras_muse.runtime.checks import check_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,15 +190,6 @@ def _check_kind(name, x, spec):
         )
     if spec.is_flag:
         check_flags(x, name)
-
-
-def check_flags(values, argument):
-    """Refuses a numpy array of other numbers than 0 and 1."""
-    if not np.isin(values, (0, 1)).all():
-        raise ValueError(
-            f"`{argument}` must be bool, or 0 and 1. Received: values from "
-            f"{values.min()} to {values.max()}"
-        )
 
 
 def _is_in(ids, high):

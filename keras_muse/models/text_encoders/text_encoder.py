@@ -179,13 +179,13 @@ class TextEncoder(keras_hub.models.Backbone):
         """
         self._check_not_released()
         verbose = check_verbose(verbose)
+        if batch_size is not None:
+            batch_size = check_batch_size(batch_size)
         tokens = self.tokenize(texts)
         text_mask = self.embedding_mask(tokens["padding_mask"])
         num_texts = len(text_mask)
         if batch_size is None:
             batch_size = min(1 << max(num_texts - 1, 0).bit_length(), 64)
-        else:
-            batch_size = check_batch_size(batch_size)
         if num_texts == 0:
             shape = (*text_mask.shape, self.text_dim)
             return np.zeros(shape, "float32"), text_mask

@@ -16,16 +16,15 @@ from keras_muse import samplers
 from keras_muse.ops import sampling
 from keras_muse.ops.parts import map_parts
 from keras_muse.runtime.batches import full_batches
-from keras_muse.runtime.batches import round_up_to_devices
 from keras_muse.runtime.checks import check_array
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_finite_array
+from keras_muse.runtime.checks import check_flags
 from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_guidance_scale
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_verbose
 from keras_muse.runtime.compiled import fetchable
-from keras_muse.runtime.inputs import check_flags
 from keras_muse.samplers.sampler import Sampler
 from keras_muse.samplers.seeds import image_seeds
 from keras_muse.samplers.step import Step
@@ -76,29 +75,31 @@ def decode_tokens(
     if token_ids is None:
         shape = (num_images, model.num_tokens)
         token_ids = np.full(shape, model.mask_token_id, "int32")
-    rows = {
-        "inputs": inputs,
-        "negative_inputs": negative_inputs if guidance_scale != 1 else {},
-        "token_ids": check_token_ids(
+    else:
+        token_ids = check_token_ids(
             token_ids,
             num_images,
             model.grid_size,
             model.codebook_size + 1,
             "token_ids",
-        ),
+        )
+    rows = {
+        "inputs": inputs,
+        "negative_inputs": negative_inputs if guidance_scale != 1 else {},
+        "token_ids": token_ids,
         "seeds": image_seeds(seed, num_images).view("int32"),
     }
-    batch_size = round_up_to_devices(batch_size)
+    batches = list(full_batches(rows, batch_size))
     progress = None
     if verbose:
         progress = keras.utils.Progbar(
-            num_steps * -(-num_images // batch_size),
+            num_steps * len(batches),
             unit_name="step",
             verbose=1 if verbose == "auto" else verbose,
         )
-    is_watched = progress is not None
+    is_watched = progress is not None or callback is not None
     grids = []
-    for i, (images, batch) in enumerate(full_batches(rows, batch_size)):
+    for i, (images, batch) in enumerate(batches):
         num_rows = images.stop - images.start
 
         def on_run(step, token_ids, i=i, images=images, num_rows=num_rows):
@@ -118,7 +119,7 @@ def decode_tokens(
             num_steps,
             guidance_scale,
             first_index=model.first_noise_step,
-            callback=on_run,
+            callback=on_run if is_watched else None,
             grid_size=model.grid_size,
             run_lengths=_run_lengths(callback is not None, is_watched),
         )
@@ -128,7 +129,7 @@ def decode_tokens(
 
 def _run_lengths(one_by_one, is_watched):
     """How many steps may run at once: none that somebody asks for is hidden."""
-    length = 1 if one_by_one or is_watched else MAX_RUN
+    length = 1 if is_watched else MAX_RUN
     while True:
         begin = time.perf_counter()
         yield length
