@@ -62,10 +62,9 @@ class DrawOptions:
                 f"There are no options but {known}. Received: {unknown}"
             )
         given = {name: x for name, x in given.items() if x is not None}
-        own = cls(**defaults)
         for name in SAMPLERS:
             if isinstance(given.get(name), str):
-                given[name] = own._sampler(name, given[name])
+                given[name] = cls(**defaults)._sampler(name, given[name])
         return cls(**{**defaults, **given})
 
     @classmethod
