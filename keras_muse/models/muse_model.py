@@ -27,6 +27,7 @@ from keras_muse.models.presets import frozen_layers
 from keras_muse.models.presets import loading
 from keras_muse.models.presets import lora
 from keras_muse.models.presets import weight_quantization
+from keras_muse.models.presets.architectures import Presets
 from keras_muse.runtime.batches import DEFAULT_BATCH_SIZE
 from keras_muse.runtime.batches import are_arrays
 from keras_muse.runtime.batches import check_whole_batches
@@ -95,6 +96,8 @@ class MuseModel(keras.Model):
         self._loss_means = {}
 
     # === Presets ===
+
+    presets = Presets()
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):

@@ -24,6 +24,7 @@ is masked.
 import keras
 import numpy as np
 
+from keras_muse.models.presets.architectures import Presets
 from keras_muse.models.presets.weight_quantization import check_mode
 from keras_muse.models.presets.weight_quantization import is_quantized
 from keras_muse.models.transformers.decoding import DEFAULT_BATCH_SIZE
@@ -46,6 +47,7 @@ from keras_muse.muse.staged_parts import check_not_staged
 from keras_muse.muse.staged_parts import stage_parts
 from keras_muse.runtime.checks import check_batch_size
 from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
 from keras_muse.samplers.seeds import image_seeds
 
@@ -507,11 +509,10 @@ class Muse:
         """
         check_mode(mode)
         check_not_staged({"base": self.base})
-        names = ("text_encoder", "base", "super_res")
         parts = {
             name: part
-            for name in names
-            if (part := getattr(self, name)) is not None
+            for name, part in self._parts().items()
+            if name in ("text_encoder", "base", "super_res")
         }
         # All before the first, so that an error leaves them as they are.
         if quantized := [n for n, part in parts.items() if is_quantized(part)]:
@@ -522,7 +523,36 @@ class Muse:
         for part in parts.values():
             part.quantize(mode)
 
+    def summary(self, print_fn=None):
+        """Prints the parts, with their classes and numbers of weights.
+
+        Each part has a `summary` of its own, with its layers.
+
+        Args:
+            print_fn: function of a line, or `None` for `print`.
+
+        Raises:
+            ValueError: if the parts are `staged`: they are not loaded.
+        """
+        print_fn = check_function(print_fn, "print_fn") or print
+        parts = self._parts()
+        check_not_staged(parts)
+        rows = [
+            (name, type(part).__name__, part.count_params())
+            for name, part in parts.items()
+        ]
+        rows.append(("Muse", "", sum(count for _, _, count in rows)))
+        for name, class_name, count in rows:
+            print_fn(f"{name:<26}{class_name:<20}{count:>14,} weights")
+
+    def _parts(self):
+        """dict. The models that are there, by their names."""
+        parts = {name: getattr(self, name) for name in muse_preset.PART_CLASSES}
+        return {name: x for name, x in parts.items() if x is not None}
+
     # === Presets ===
+
+    presets = Presets()
 
     @classmethod
     def from_preset(cls, preset, dtype=None, staged=False):
@@ -569,11 +599,7 @@ class Muse:
         Raises:
             ValueError: if the parts are `staged`: copy their preset.
         """
-        parts = {
-            name: getattr(self, name)
-            for name in muse_preset.PART_CLASSES
-            if getattr(self, name) is not None
-        }
+        parts = self._parts()
         check_not_staged(parts)
         muse_preset.save(parts, self.generation_defaults, preset_dir)
 

@@ -26,14 +26,13 @@ def stage_parts(loaders):
 
 
 def check_not_staged(parts):
-    """Refuses to save or change what holds no weights of its own."""
+    """Refuses to save, change or count what holds no weights of its own."""
     for name, part in parts.items():
         if isinstance(part, StagedPart):
             raise ValueError(
-                "A `Muse` that was loaded with `staged=True` cannot be saved "
-                "or quantized; copy the preset it was loaded from, or load it "
-                "without. Received: a staged "
-                f"{name!r}"
+                "A `Muse` that was loaded with `staged=True` cannot be saved, "
+                "quantized or summed up; copy the preset it was loaded from, "
+                f"or load it without. Received: a staged {name!r}"
             )
 
 

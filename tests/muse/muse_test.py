@@ -1,4 +1,5 @@
 import copy
+import math
 
 import keras
 import numpy as np
@@ -279,6 +280,24 @@ def test_parts_that_do_not_fit_are_named(names, make_parts):
         tiny_muse(**make_parts())
     for name in names:
         assert name in str(caught.value)
+
+
+def test_summary_counts_the_weights_of_each_part(muse, capsys):
+    muse.summary()
+    lines = []
+    muse.summary(print_fn=lines.append)
+    assert capsys.readouterr().out.splitlines() == lines
+    parts = (muse.text_encoder, muse.base, muse.image_tokenizer)
+    parts += (muse.super_res,)
+    if muse.high_res_image_tokenizer is not None:
+        parts += (muse.high_res_image_tokenizer,)
+    counts = [sum(math.prod(w.shape) for w in part.weights) for part in parts]
+    assert [int(line.split()[-2].replace(",", "")) for line in lines] == [
+        *counts,
+        sum(counts),
+    ]
+    for part, line in zip(parts, lines, strict=False):
+        assert type(part).__name__ in line
 
 
 def test_config_round_trip():

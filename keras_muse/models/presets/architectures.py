@@ -17,6 +17,12 @@ BUNDLED = {
     "emoji_second_scorer": str(ASSETS / "emoji_second_scorer"),
     "muse_emoji": str(ASSETS / "muse_emoji"),
 }
+# The classes whose `from_preset` takes them.
+BUNDLED_CLASSES = {
+    "emoji_scorer": ("PictureTextScorer",),
+    "emoji_second_scorer": ("PictureTextScorer",),
+    "muse_emoji": ("Muse", "MuseBase", "MuseSuperRes", "VQGANTokenizer"),
+}
 
 PAPER_ARCHITECTURES = {
     "muse_base_632m": (
@@ -85,6 +91,9 @@ ARCHITECTURES = {**PAPER_ARCHITECTURES, **SMALL_ARCHITECTURES}
 
 # What each is for: the sides of the pictures, in pixels, and the machine.
 DESCRIPTIONS = {
+    "emoji_scorer": "emoji of 64 pixels against captions",
+    "emoji_second_scorer": "the same by networks that no loss has seen",
+    "muse_emoji": "bundled; draws emoji of 256 pixels",
     "muse_base_632m": "the paper's base, for pictures of 256 pixels",
     "muse_base_3b": "the paper's largest base, for pictures of 256 pixels",
     "muse_super_res_268m": "the paper's, from 256 to 512 pixels",
@@ -102,3 +111,29 @@ DESCRIPTIONS = {
     "muse_super_res_tiny": "from 8 x 8 to 16 x 16 tokens, on a processor",
     "muse_super_res_small": "from 16 x 16 to 32 x 32 tokens, on a GPU",
 }
+
+
+class Presets:
+    """The attribute `presets` of a class, a dict of names as KerasHub has it.
+
+    Each name has a `"metadata"` with a `"description"`, and in
+    `"has_weights"` whether `from_preset` loads weights or needs
+    `load_weights=False`.
+    """
+
+    def __get__(self, instance, owner):
+        names = [n for n in BUNDLED if owner.__name__ in BUNDLED_CLASSES[n]]
+        names += [
+            name
+            for name, (class_name, _) in ARCHITECTURES.items()
+            if class_name == owner.__name__
+        ]
+        return {
+            name: {
+                "metadata": {
+                    "description": DESCRIPTIONS[name],
+                    "has_weights": name in BUNDLED,
+                }
+            }
+            for name in names
+        }

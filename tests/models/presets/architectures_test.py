@@ -5,10 +5,14 @@ import math
 import keras
 import pytest
 
+from keras_muse import Muse
 from keras_muse import MuseBase
 from keras_muse import MuseSuperRes
+from keras_muse import UViTBase
 from keras_muse import VQGANTokenizer
+from keras_muse.models import PictureTextScorer
 from keras_muse.models.presets.architectures import ARCHITECTURES
+from keras_muse.models.presets.architectures import BUNDLED
 from keras_muse.models.presets.architectures import DESCRIPTIONS
 
 
@@ -196,7 +200,7 @@ def test_small_sizes_fit_together(tokenizer, base, super_res):
 
 
 def test_all_sizes_say_what_they_suit():
-    assert DESCRIPTIONS.keys() == ARCHITECTURES.keys()
+    assert DESCRIPTIONS.keys() == {*ARCHITECTURES, *BUNDLED}
     for name, _, size, _ in SMALL:
         words = DESCRIPTIONS[name]
         assert (
@@ -204,6 +208,34 @@ def test_all_sizes_say_what_they_suit():
             if isinstance(size, int)
             else (f"{size[0]} x {size[1]} tokens" in words)
         )
+
+
+CLASSES = (
+    *(Muse, MuseBase, MuseSuperRes, UViTBase),
+    *(PictureTextScorer, VQGANTokenizer),
+)
+
+
+def test_a_class_tells_the_presets_that_it_knows():
+    loaded = {}
+    for cls in CLASSES:
+        for name, preset in cls.presets.items():
+            loaded.setdefault(name, []).append(cls.__name__)
+            assert preset["metadata"]["description"] == DESCRIPTIONS[name]
+            assert preset["metadata"]["has_weights"] == (name in BUNDLED)
+    of_names = {name: [kind] for name, (kind, _) in ARCHITECTURES.items()}
+    of_names["muse_emoji"] = ["Muse", "MuseBase", "MuseSuperRes"]
+    of_names["muse_emoji"] += ["VQGANTokenizer"]
+    of_names["emoji_scorer"] = ["PictureTextScorer"]
+    of_names["emoji_second_scorer"] = ["PictureTextScorer"]
+    assert loaded == of_names
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_class_loads_its_bundled_presets(cls):
+    for name, preset in cls.presets.items():
+        if preset["metadata"]["has_weights"]:
+            assert type(cls.from_preset(name)) is cls
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
