@@ -126,5 +126,5 @@ def in_words(losses):
     return (
         f"Normal: {part:.0%} of guessing, and the right captions help by "
         f"{losses.shuffled - losses.loss:.2f}. Good models end at 20 % of "
-        "guessing, where grounds are plain, to 70 %; none comes near 0."
+        "guessing, where backgrounds are plain, to 70 %; none comes near 0."
     )
