@@ -244,8 +244,8 @@ class Handlers:
 
     def _restored(self, session, made):
         """Words, and values of the controls in their order on the page."""
+        session.own = None  # those of the picture before
         if made is None:
-            session.own = None
             return "A picture to draw on, without settings.", [gr.skip()] * 10
         shown, rounds = [gr.skip()] * 4, [gr.skip()] * 2
         own = settings.recalled(made)

@@ -168,6 +168,13 @@ def taken(visitor, **changes):
     return words, restored
 
 
+def take_plain(visitor):
+    """Brings a picture that remembers nothing."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG")
+    return visitor.call("take", visitor.upload("b.png", file.getvalue()))
+
+
 def test_what_is_beyond_the_page_is_brought_within_and_said(visitor):
     hot = {"sampler": "confidence", "temperature": 2.5}
     words, restored = taken(
@@ -208,11 +215,16 @@ def test_settings_that_are_not_seen_are_said_and_end_with_the_picture(visitor):
     *_, (image, *_) = draw(visitor, settings=restored[4:8])
     plain = expected([7])[0]
     assert (pixels(visitor, image) != plain).any()
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(file, "PNG")
-    visitor.call("take", visitor.upload("b.png", file.getvalue()))
-    *_, (image, *_) = draw(visitor, settings=restored[4:8])
-    np.testing.assert_array_equal(pixels(visitor, image), plain)
+    for take_next in (
+        lambda: take_plain(visitor),
+        lambda: taken(visitor, task="edit", sampler={"sampler": "resampling"}),
+        # One that the page lacks.
+        lambda: taken(visitor, sampler={"sampler": "resampling"}),
+    ):
+        taken(visitor, sampler=own)
+        take_next()
+        *_, (image, *_) = draw(visitor, settings=restored[4:8])
+        np.testing.assert_array_equal(pixels(visitor, image), plain)
 
 
 def test_painted_parts_are_drawn_anew_and_no_others(visitor):
