@@ -191,12 +191,7 @@ class Handlers:
     def _show(self, session, updates, seed, task, texts):
         """Yields the picture, the words, the gallery, the seed, the session."""
         nothing = gr.skip()
-        # A model reads so many tokens, which are fewer than the page takes.
-        cut = self.artist.cut(prompt=texts[0], negative_prompt=texts[1])
-        cut = "".join(
-            f" · The {name.replace('_', ' ')} is too long: its end is not read."
-            for name in cut
-        )
+        lost = self._lost(session, task, texts)
         begin = time.perf_counter()
         # The browser has seen them by now, but for the last.
         gallery.remove(session.unfinished[:-NUM_LATE])
@@ -215,9 +210,27 @@ class Handlers:
             kept = gallery.keep(session.gallery, update, self.folder)
             session.gallery, session.picture = kept, update.image
             seconds = time.perf_counter() - begin
-            words = f"Seed {update.made['seed']} · {seconds:.1f} s{cut}"
+            words = f"Seed {update.made['seed']} · {seconds:.1f} s{lost}"
             begin = time.perf_counter()
             yield kept[0].path, words, _shown(kept), seed, session
+
+    def _lost(self, session, task, texts):
+        """Sentences on what is given, and not drawn on."""
+        # A model reads so many tokens, which are fewer than the page takes.
+        cut = self.artist.cut(prompt=texts[0], negative_prompt=texts[1])
+        lost = [
+            f"The {name.replace('_', ' ')} is too long: its end is not read."
+            for name in cut
+        ]
+        # One that was extended, for example.
+        height, width = self.artist.image_size
+        is_fitted = task in ("inpaint", "edit")
+        if is_fitted and session.picture.shape[:2] != (height, width):
+            lost.append(
+                f"The picture was scaled and cut to {width} × {height} pixels "
+                "first."
+            )
+        return "".join(f" · {sentence}" for sentence in lost)
 
     # === Pictures that come back ===
 

@@ -258,8 +258,14 @@ def test_a_picture_is_extended_and_changed(visitor):
     after = pixels(visitor, image)
     assert after.shape == (24, 32, 3)
     np.testing.assert_array_equal(after[8:, :16], before)
-    *_, (image, *_) = visitor.call("change", "a red apple", "", 2, 5, 5, False)
+    change = "change", "a red apple", "", 2, 5, 5, False
+    *_, (image, words, *_) = visitor.call(*change)
     assert pixels(visitor, image).shape == (16, 16, 3)
+    assert words.endswith(
+        " · The picture was scaled and cut to 16 × 16 pixels first."
+    )
+    *_, (_, words, *_) = visitor.call(*change)
+    assert words.endswith(" s")
 
 
 # === What is said ===
