@@ -91,10 +91,10 @@ class Handlers:
 
     @said
     def repaint(
-        self, session, prompt, negative, editor, blends, seed, is_new, *shown
+        self, session, prompt, negative, layer, blends, seed, is_new, *shown
     ):
         picture = self._fitting(session)
-        mask = self._mask(editor)
+        mask = self._mask(layer)
         if not mask.any():
             raise ValueError(
                 "Paint over what is to be drawn anew: nothing is painted yet."
@@ -339,11 +339,11 @@ class Handlers:
         return value, None
 
     @said
-    def show_cells(self, session, editor):
+    def show_cells(self, session, layer):
         """What a mask touches."""
-        if session.picture is None or editor is None:
+        if session.picture is None:
             return None
-        mask = self._mask(editor)
+        mask = self._mask(layer)
         if not mask.any():
             return None
         picture = self._fitting(session)
@@ -367,9 +367,8 @@ class Handlers:
         """The picture at the size that the model draws."""
         return resize(_picture(session)[None], self.artist.image_size)[0]
 
-    def _mask(self, editor):
-        layers = [] if editor is None else editor["layers"]
-        return masks.mask_of_layers(layers, self.artist.image_size)
+    def _mask(self, layer):
+        return masks.mask_of_layer(layer, self.artist.image_size)
 
     def _padding(self, picture, padding):
         padding = [

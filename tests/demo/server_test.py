@@ -227,17 +227,44 @@ def test_settings_that_are_not_seen_are_said_and_end_with_the_picture(visitor):
         np.testing.assert_array_equal(pixels(visitor, image), plain)
 
 
-def test_painted_parts_are_drawn_anew_and_no_others(visitor):
-    *_, (image, *_) = draw(visitor)
-    before = pixels(visitor, image)
+def paint():
+    """What is painted over a picture: the mask, and as a PNG."""
     mask = np.zeros((16, 16), "bool")
     mask[2:7, 3:8] = True
     layer = np.zeros((16, 16, 4), "uint8")
     layer[mask] = 255
     encoded = io.BytesIO()
     Image.fromarray(layer).save(encoded, "PNG")
-    file = visitor.upload("layer.png", encoded.getvalue())
-    editor = {"background": None, "layers": [file], "composite": None}
+    return mask, encoded.getvalue()
+
+
+def editor_of(*layers, background=None):
+    return {"background": background, "layers": layers, "composite": None}
+
+
+def send_stroke(visitor, name, content, index=0, kind="layer"):
+    """Sends a part of what the editor shows, as a browser does at a stroke."""
+    (editor,) = [
+        one["id"]
+        for one in visitor.config["components"]
+        if one["type"] == "imageeditor"
+    ]
+    return visitor.http.post(
+        "/gradio_api/component_server",
+        data={
+            **{"id": name, "type": kind, "index": str(index)},
+            **{"component_id": str(editor), "fn_name": "accept_blobs"},
+            "session_hash": visitor.session,
+        },
+        files={"file": ("blob", content)},
+    )
+
+
+def test_painted_parts_are_drawn_anew_and_no_others(visitor):
+    *_, (image, *_) = draw(visitor)
+    before = pixels(visitor, image)
+    mask, layer = paint()
+    editor = editor_of(visitor.upload("layer.png", layer))
     assert visitor.call("show_cells", editor)[0][0] is not None
     *_, (image, _, gallery, *_) = visitor.call(
         "repaint", "a red apple", "", editor, True, 5, False, *SETTINGS
@@ -396,10 +423,10 @@ def test_no_file_of_the_machine_is_readable(visitor, path):
 )
 def test_no_file_or_address_is_taken_for_an_upload(visitor, path, words):
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    editor = {"background": None, "layers": [file], "composite": None}
+    take_plain(visitor)  # gradio makes parts of the page anew for this
     for call in (
         ("take", file),
-        ("show_cells", editor),
+        ("show_cells", editor_of(file)),
         # Nor by a part of the page that takes no files at all.
         ("draw", file, "", 1, 7, False, *SETTINGS),
     ):
@@ -420,10 +447,57 @@ def test_a_huge_upload_is_refused(visitor, address):
     with pytest.raises(PageError, match="400000000 pixels"):
         visitor.call("take", file)
     draw(visitor)
-    editor = {"background": None, "layers": [file], "composite": None}
-    with pytest.raises(PageError):
-        visitor.call("show_cells", editor)
-    assert Image.MAX_IMAGE_PIXELS == limits.MAX_PIXELS
+    with pytest.raises(PageError, match="400000000 pixels"):
+        visitor.call("show_cells", editor_of(file))
+
+
+def test_of_what_is_painted_one_layer_is_kept(visitor):
+    """Nothing else that the editor sends is asked for by the page."""
+    draw(visitor)
+    _, layer = paint()
+    for index, kind in (
+        *((1, "layer"), (50_000_000, "layer"), (-1, "layer"), ("", "layer")),
+        *(("null", "background"), ("null", "composite")),
+    ):
+        answer = send_stroke(visitor, "painted", b"nothing", index, kind)
+        assert answer.status_code == 200
+    painted = {**editor_of(), "id": "painted"}
+    assert visitor.call("show_cells", painted)[0][0] is None
+    assert send_stroke(visitor, "painted", layer).status_code == 200
+    assert visitor.call("show_cells", painted)[0][0] is not None
+    # It is not asked for twice.
+    assert visitor.call("show_cells", painted)[0][0] is None
+    much = b"x" * (limits.MAX_PAINT + 1)
+    assert send_stroke(visitor, "painted", much).status_code == 413
+    file = visitor.upload("layer.png", layer)
+    with pytest.raises(PageError, match="A mask is of one layer"):
+        visitor.call("show_cells", editor_of(file, file))
+
+
+def test_a_program_in_the_place_of_what_is_painted_is_not_run(
+    visitor, monkeypatch
+):
+    """Pillow would start Ghostscript for it."""
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(args)
+        raise OSError("no program is started here")
+
+    for name in ("Popen", "run", "call", "check_call", "check_output"):
+        monkeypatch.setattr(subprocess, name, start)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n"
+    eps += b"showpage\n%%EOF\n"
+    draw(visitor)
+    file = visitor.upload("x.png", eps)
+    with pytest.raises(PageError, match="no picture of a known format"):
+        visitor.call("show_cells", editor_of(file))
+    send_stroke(visitor, "program", eps)
+    with pytest.raises(PageError, match="no picture of a known format"):
+        visitor.call("show_cells", {**editor_of(), "id": "program"})
+    # Nor is a picture below opened.
+    visitor.call("show_cells", editor_of(background=file))
+    assert not started
 
 
 def test_it_listens_on_loopback_and_shares_nothing(visitor):
