@@ -195,7 +195,8 @@ class Handlers:
         begin = time.perf_counter()
         # The browser has seen them by now, but for the last.
         gallery.remove(session.unfinished[:-NUM_LATE])
-        session.unfinished = session.unfinished[-NUM_LATE:]
+        del session.unfinished[:-NUM_LATE]
+        place = session.place(self.folder)
         if not self.artist.is_ready(task):
             self.artist.prepare(task)
             words = "Getting ready: programs are compiled, this once …"
@@ -207,7 +208,7 @@ class Handlers:
                 words = f"{STAGES[update.stage]}, step {update.step} …"
                 yield path, words, nothing, nothing, nothing
                 continue
-            kept = gallery.keep(session.gallery, update, self.folder)
+            kept = gallery.keep(session.gallery, update, place)
             session.gallery, session.picture = kept, update.image
             seconds = time.perf_counter() - begin
             words = f"Seed {update.made['seed']} · {seconds:.1f} s{lost}"
@@ -237,6 +238,8 @@ class Handlers:
     @said
     def recall(self, session, event: gr.SelectData):
         """The settings of a picture of the gallery, and the picture."""
+        if not session.gallery:  # the session made room for another
+            raise ValueError("This picture is no longer kept.")
         number = limits.check_whole(
             event.index, "picture", 0, len(session.gallery) - 1
         )

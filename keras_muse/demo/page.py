@@ -29,11 +29,7 @@ def build(artist, folder):
     """
     handlers = Handlers(artist, folder)
     with gr.Blocks(title="Muse", analytics_enabled=False) as page:
-        parts = types.SimpleNamespace(
-            session=gr.State(
-                gallery.Session(), delete_callback=gallery.Session.forget
-            )
-        )
+        parts = types.SimpleNamespace(session=gr.State(gallery.Session()))
         lay_out(parts, artist)
         _connect(parts, handlers)
     _keep_to_paint(parts.editor)

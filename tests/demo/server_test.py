@@ -530,8 +530,20 @@ def test_memory_stays_flat_over_many_pictures(visitor):
     folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
     of_this = [one["image"]["path"] for one in draw(visitor)[-1][2]]
     assert len(of_this) == limits.MAX_KEPT
-    kept = {str(path) for path in (folder / "pictures").glob("*/*.png")}
+    kept = {str(path) for path in (folder / "pictures").rglob("*.png")}
     assert set(of_this) <= kept and len(kept) < 40 + 120
+
+
+def test_of_a_session_that_makes_room_for_another_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SESSIONS", 2)
+    with server.serving(shared_muse(cascade=False), "tiny") as address:
+        visitors = [Visitor(address) for _ in range(3)]
+        images = [draw(visitor)[-1][0]["path"] for visitor in visitors]
+        gc.collect()
+        assert [os.path.exists(path) for path in images] == [False, True, True]
+        with pytest.raises(PageError, match="picture is no longer kept"):
+            visitors[0].call("recall", {"index": 0, "value": None})
+        assert len(draw(visitors[0])[-1][2]) == 1
 
 
 def test_a_busy_port_is_named():
