@@ -58,7 +58,7 @@ def as_size(image_size, argument="image_size"):
 def check_header(source, max_pixels=MAX_PIXELS):
     """Raises where the header of a picture cannot be read, or says too much."""
     if not isinstance(source, np.ndarray):
-        with _open(source, max_pixels):
+        with open_picture(source, max_pixels):
             pass
 
 
@@ -72,13 +72,22 @@ def picture_size(source, max_pixels=MAX_PIXELS):
     """
     if isinstance(source, np.ndarray):
         return source.shape[:2]
-    with _open(source, max_pixels) as picture:
+    with open_picture(source, max_pixels) as picture:
         width, height = picture.size
         is_turned = picture.getexif().get(ORIENTATION) in TURNED
     return (width, height) if is_turned else (height, width)
 
 
-def _open(source, max_pixels):
+def open_picture(source, max_pixels):
+    """A picture of which only the header is read, by Pillow itself alone.
+
+    Args:
+        source: bytes of an image file.
+        max_pixels: int. Larger pictures are refused before they are unpacked.
+
+    Returns:
+        `PIL.Image.Image`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -116,7 +125,7 @@ def decode(source, image_size=None, max_pixels=MAX_PIXELS):
         grey = source.ndim == 3 and source.shape[-1] == 1
         picture = Image.fromarray(source[..., 0] if grey else source)
     else:
-        picture = _open(source, max_pixels)
+        picture = open_picture(source, max_pixels)
         if image_size and picture.format == "JPEG":
             # Lets libjpeg halve a far too large picture; the wanted size is
             # doubled so that the resampling below keeps its quality.
@@ -139,7 +148,7 @@ def decode_mask(source, max_pixels=MAX_PIXELS):
         bool array of shape `(height, width)`: True where it is nearer to
         white than to black. What is transparent is black: there is no paint.
     """
-    picture = ImageOps.exif_transpose(_open(source, max_pixels))
+    picture = ImageOps.exif_transpose(open_picture(source, max_pixels))
     alpha = _in_eight_bits(picture).convert("RGBA").getchannel("A")
     grey = _to_rgb(picture).convert("L")
     return (np.asarray(grey) > 127) & (np.asarray(alpha) > 127)

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import tempfile
+import weakref
 
 from PIL import Image
 
@@ -36,15 +38,13 @@ def keep(gallery, drawn, folder):
     Args:
         gallery: list of `Kept`; it is not changed.
         drawn: a `drawing.Drawn`.
-        folder: string. Where the page keeps its files.
+        folder: string, the `place` of the session.
 
     Returns:
         list of `Kept`.
     """
-    pictures = os.path.join(folder, PICTURES)
-    os.makedirs(pictures, exist_ok=True)
     # A name that nobody else guesses.
-    place = tempfile.mkdtemp(dir=pictures)
+    place = tempfile.mkdtemp(dir=folder)
     path = os.path.join(place, f"muse_{drawn.made['seed']}.png")
     save_picture(Image.fromarray(drawn.image), path, drawn.made, False)
     kept = [Kept(path, drawn.made), *gallery]
@@ -86,14 +86,28 @@ class Session:
         unfinished: list of strings, files that were seen for a moment.
         own: `DrawOptions` of the picture whose settings were restored, within
             the limits of the page, or `None`: those of the model.
+        folder: string, where the gallery's files are, or `None`: nowhere yet.
     """
 
     gallery: list = dataclasses.field(default_factory=list)
     picture: object = None
     unfinished: list = dataclasses.field(default_factory=list)
     own: object = None
+    folder: object = None
 
-    def forget(self):
-        """Removes all files of the session."""
-        forget(self.gallery)
-        remove(self.unfinished)
+    def place(self, folder):
+        """The folder for its gallery, which is gone with the session.
+
+        gradio calls nobody when it lets go of a session to make room.
+        """
+        if self.folder is None:
+            pictures = os.path.join(folder, PICTURES)
+            os.makedirs(pictures, exist_ok=True)
+            self.folder = tempfile.mkdtemp(dir=pictures)
+            weakref.finalize(self, _forget_all, self.folder, self.unfinished)
+        return self.folder
+
+
+def _forget_all(folder, unfinished):
+    remove(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -51,6 +51,8 @@ class Guard:
             await _refuse(send, 404, "There is nothing here.")
         elif self._is_local and not _is_loopback(headers.get(b"host", b"")):
             await _refuse(send, 403, "The page is for this machine only.")
+        elif not _is_own_page(headers):
+            await _refuse(send, 403, "The page is not for other sites.")
         elif _length(headers) > MAX_BODY:
             await _refuse(send, 413, f"More than {MAX_BODY} bytes.")
         else:
@@ -70,6 +72,19 @@ def is_open(path):
 def _is_loopback(host):
     name = host.decode("latin-1").lower()
     return re.sub(r":\d*$", "", name) in LOOPBACK
+
+
+def _is_own_page(headers):
+    """Whether no page asks, which is to say a program, or ours does.
+
+    A page of elsewhere reaches whatever its reader's browser does. The name
+    that a proxy has it cannot forge: a browser lets it add no header here.
+    """
+    if b"origin" not in headers:
+        return True
+    site = headers[b"origin"].lower().partition(b"://")[2]
+    names = headers.get(b"host", b""), headers.get(b"x-forwarded-host", b"")
+    return site != b"" and site in [name.lower() for name in names]
 
 
 def _length(headers):

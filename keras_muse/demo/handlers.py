@@ -91,10 +91,10 @@ class Handlers:
 
     @said
     def repaint(
-        self, session, prompt, negative, editor, blends, seed, is_new, *shown
+        self, session, prompt, negative, layer, blends, seed, is_new, *shown
     ):
         picture = self._fitting(session)
-        mask = self._mask(editor)
+        mask = self._mask(layer)
         if not mask.any():
             raise ValueError(
                 "Paint over what is to be drawn anew: nothing is painted yet."
@@ -191,16 +191,12 @@ class Handlers:
     def _show(self, session, updates, seed, task, texts):
         """Yields the picture, the words, the gallery, the seed, the session."""
         nothing = gr.skip()
-        # A model reads so many tokens, which are fewer than the page takes.
-        cut = self.artist.cut(prompt=texts[0], negative_prompt=texts[1])
-        cut = "".join(
-            f" · The {name.replace('_', ' ')} is too long: its end is not read."
-            for name in cut
-        )
+        lost = self._lost(session, task, texts)
         begin = time.perf_counter()
         # The browser has seen them by now, but for the last.
         gallery.remove(session.unfinished[:-NUM_LATE])
-        session.unfinished = session.unfinished[-NUM_LATE:]
+        del session.unfinished[:-NUM_LATE]
+        place = session.place(self.folder)
         if not self.artist.is_ready(task):
             self.artist.prepare(task)
             words = "Getting ready: programs are compiled, this once …"
@@ -212,18 +208,38 @@ class Handlers:
                 words = f"{STAGES[update.stage]}, step {update.step} …"
                 yield path, words, nothing, nothing, nothing
                 continue
-            kept = gallery.keep(session.gallery, update, self.folder)
+            kept = gallery.keep(session.gallery, update, place)
             session.gallery, session.picture = kept, update.image
             seconds = time.perf_counter() - begin
-            words = f"Seed {update.made['seed']} · {seconds:.1f} s{cut}"
+            words = f"Seed {update.made['seed']} · {seconds:.1f} s{lost}"
             begin = time.perf_counter()
             yield kept[0].path, words, _shown(kept), seed, session
+
+    def _lost(self, session, task, texts):
+        """Sentences on what is given, and not drawn on."""
+        # A model reads so many tokens, which are fewer than the page takes.
+        cut = self.artist.cut(prompt=texts[0], negative_prompt=texts[1])
+        lost = [
+            f"The {name.replace('_', ' ')} is too long: its end is not read."
+            for name in cut
+        ]
+        # One that was extended, for example.
+        height, width = self.artist.image_size
+        is_fitted = task in ("inpaint", "edit")
+        if is_fitted and session.picture.shape[:2] != (height, width):
+            lost.append(
+                f"The picture was scaled and cut to {width} × {height} pixels "
+                "first."
+            )
+        return "".join(f" · {sentence}" for sentence in lost)
 
     # === Pictures that come back ===
 
     @said
     def recall(self, session, event: gr.SelectData):
         """The settings of a picture of the gallery, and the picture."""
+        if not session.gallery:  # the session made room for another
+            raise ValueError("This picture is no longer kept.")
         number = limits.check_whole(
             event.index, "picture", 0, len(session.gallery) - 1
         )
@@ -244,8 +260,8 @@ class Handlers:
 
     def _restored(self, session, made):
         """Words, and values of the controls in their order on the page."""
+        session.own = None  # those of the picture before
         if made is None:
-            session.own = None
             return "A picture to draw on, without settings.", [gr.skip()] * 10
         shown, rounds = [gr.skip()] * 4, [gr.skip()] * 2
         own = settings.recalled(made)
@@ -326,11 +342,11 @@ class Handlers:
         return value, None
 
     @said
-    def show_cells(self, session, editor):
+    def show_cells(self, session, layer):
         """What a mask touches."""
-        if session.picture is None or editor is None:
+        if session.picture is None:
             return None
-        mask = self._mask(editor)
+        mask = self._mask(layer)
         if not mask.any():
             return None
         picture = self._fitting(session)
@@ -354,9 +370,8 @@ class Handlers:
         """The picture at the size that the model draws."""
         return resize(_picture(session)[None], self.artist.image_size)[0]
 
-    def _mask(self, editor):
-        layers = [] if editor is None else editor["layers"]
-        return masks.mask_of_layers(layers, self.artist.image_size)
+    def _mask(self, layer):
+        return masks.mask_of_layer(layer, self.artist.image_size)
 
     def _padding(self, picture, padding):
         padding = [

@@ -16,6 +16,7 @@ MAX_SESSIONS = 100
 # A picture that comes in, as a file and unpacked.
 MAX_BYTES = 2**23
 MAX_PIXELS = 2**24
+MAX_PAINT = 2**20  # bytes of what is painted, a picture of one colour
 QUEUE = 64  # clicks that wait
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from keras_muse.data.decoding import open_picture
+from keras_muse.demo import limits
+from keras_muse.files.damage import reading
 from keras_muse.ops.pixel_masks import touched_cells
 
 # Of what is seen: the mask, and the lines around the cells that it touches. A
@@ -11,33 +14,35 @@ STRENGTH = 0.45
 SHOWN_SIDE = 512  # pixels, about
 
 
-def mask_of_layers(layers, size):
+def mask_of_layer(layer, size):
     """Where anything was painted.
 
     Args:
-        layers: list of uint8 arrays of shape `(height, width, 4)`, on which
-            paint is what is not transparent. They may be larger than the
-            picture by a whole number, as a canvas that is easier to paint on.
+        layer: bytes of an image file, on which paint is what is not
+            transparent, or `None`: there is none. It is as large as the
+            picture, or `scale_of(size)` times that, as what is painted on is.
         size: pair of ints, height and width of the picture.
 
     Returns:
         bool array of shape `size`: True where any pixel has paint on it.
 
     Raises:
-        ValueError: if a layer is of another size.
+        ValueError: if the layer is of another size, or no picture.
     """
-    mask = np.zeros(size, "bool")
-    for layer in layers:
-        scale = layer.shape[0] // size[0]
-        if layer.shape != (scale * size[0], scale * size[1], 4):
+    if layer is None:
+        return np.zeros(size, "bool")
+    height, width = size
+    sizes = [(k * width, k * height) for k in (1, scale_of(size))]
+    with reading("mask"), open_picture(layer, limits.MAX_PIXELS) as picture:
+        if picture.size not in sizes:
             raise ValueError(
                 "The mask must be of the picture's size, "
-                f"{size[1]} x {size[0]} pixels. Received: "
-                f"{layer.shape[1]} x {layer.shape[0]}"
+                f"{width} x {height} pixels. Received: "
+                f"{picture.width} x {picture.height}"
             )
-        painted = layer[..., 3] > 0
-        mask |= painted.reshape(size[0], scale, size[1], scale).any((1, 3))
-    return mask
+        painted = np.asarray(picture.convert("RGBA"))[..., 3] > 0
+    scale = len(painted) // height
+    return painted.reshape(height, scale, width, scale).any((1, 3))
 
 
 def show_cells(picture, mask, grid_size):

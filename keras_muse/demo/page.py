@@ -1,8 +1,11 @@
 """The page: what is on it, and which click calls what."""
 
+import pathlib
 import types
 
 import gradio as gr
+from gradio.components.base import server
+from starlette.exceptions import HTTPException
 
 from keras_muse.demo import gallery
 from keras_muse.demo import limits
@@ -26,33 +29,73 @@ def build(artist, folder):
     """
     handlers = Handlers(artist, folder)
     with gr.Blocks(title="Muse", analytics_enabled=False) as page:
-        parts = types.SimpleNamespace(
-            session=gr.State(
-                gallery.Session(), delete_callback=gallery.Session.forget
-            )
-        )
+        parts = types.SimpleNamespace(session=gr.State(gallery.Session()))
         lay_out(parts, artist)
         _connect(parts, handlers)
-    # What a browser sends at each stroke, and mostly does not come back for.
-    parts.editor.blob_storage = Newest(limits.MAX_SESSIONS)
-    for block in page.blocks.values():
-        _keep_local(block)
+    _keep_to_paint(parts.editor)
+    _keep_local(page)
     return page
 
 
-def _keep_local(block):
-    """Lets a part of the page fetch nothing that a browser names."""
-    move = block.async_move_resource_to_block_cache
+def _keep_to_paint(editor):
+    """Lets the editor hand on its one layer of paint, as it came, or `None`.
 
-    async def move_file(path):
-        if path is not None and "://" in str(path):
+    A browser also sends the picture below and both in one, which the page
+    knows. gradio would open all that comes, also with another program.
+    """
+    # What is sent at each stroke, and mostly not come back for.
+    layers = Newest(limits.MAX_SESSIONS)
+
+    @server
+    def accept_blobs(given):
+        if (given.data["type"], given.data["index"]) != ("layer", "0"):
+            return
+        ((_, layer),) = given.files
+        if len(layer) > limits.MAX_PAINT:
+            raise HTTPException(413, f"More than {limits.MAX_PAINT} bytes.")
+        layers[given.data["id"]] = layer
+
+    def preprocess(payload):
+        if payload is None:
+            return None
+        if payload.id is not None:
+            return layers.pop(payload.id, None)
+        if len(payload.layers) > 1:
+            raise gr.Error("A mask is of one layer.", print_exception=False)
+        for file in payload.layers:
+            return pathlib.Path(file.path).read_bytes()
+        return None
+
+    editor.accept_blobs = accept_blobs
+    editor.preprocess = preprocess
+
+
+def _keep_local(page):
+    """Lets a page fetch nothing that a browser names.
+
+    It is asked of the page, not of its parts: gradio makes a part anew for
+    each session in which it was changed.
+    """
+    preprocess = page.preprocess_data
+
+    async def preprocess_local(block_fn, inputs, *args, **kwargs):
+        _check_local(inputs)
+        return await preprocess(block_fn, inputs, *args, **kwargs)
+
+    page.preprocess_data = preprocess_local
+
+
+def _check_local(given):
+    if isinstance(given, dict):
+        if "://" in str(given.get("path")):
             raise gr.Error(
                 "A picture must come as a file, not as an address.",
                 print_exception=False,
             )
-        return await move(path)
-
-    block.async_move_resource_to_block_cache = move_file
+        given = list(given.values())
+    if isinstance(given, list):
+        for part in given:
+            _check_local(part)
 
 
 # === What it does ===

@@ -48,7 +48,7 @@ def serving(muse, preset, host="127.0.0.1", port=None, queue=limits.QUEUE):
     artist.prepare()
     try:
         with tempfile.TemporaryDirectory(prefix="keras_muse_demo_") as folder:
-            with _environment(folder), _small_pictures(), sweeping(folder):
+            with _environment(folder), sweeping(folder):
                 blocks = _launched(artist, folder, host, port, queue)
                 try:
                     # Listened on everywhere, it is to be had here, too.
@@ -174,16 +174,3 @@ def _environment(folder):
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _small_pictures():
-    """Pillow, as gradio uses it, unpacks no picture of twice the limit."""
-    from PIL import Image
-
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = limits.MAX_PIXELS
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before

@@ -1,5 +1,6 @@
 """The pictures of a session, and what is left of them."""
 
+import gc
 import os
 import pathlib
 
@@ -51,9 +52,16 @@ def test_no_more_are_kept_than_there_is_room_for(tmp_path):
 
 
 def test_of_a_session_that_has_ended_nothing_is_left(tmp_path):
-    session = gallery.Session(gallery.keep([], drawn(1), tmp_path))
-    seen = Unfinished(drawn(1).image, "base", 1)
-    session.unfinished.append(gallery.keep_unfinished(seen, tmp_path))
+    session, other = gallery.Session(), gallery.Session()
+    for one in (session, other):
+        place = one.place(tmp_path)
+        assert one.place(tmp_path) == place
+        one.gallery = gallery.keep(one.gallery, drawn(1), place)
+        seen = Unfinished(drawn(1).image, "base", 1)
+        one.unfinished.append(gallery.keep_unfinished(seen, tmp_path))
     os.remove(session.gallery[0].path)  # whoever was faster
-    session.forget()
-    assert not files(tmp_path)
+    del session, one
+    gc.collect()
+    left = {other.gallery[0].path, *other.unfinished}
+    assert {str(path) for path in files(tmp_path)} == left
+    assert len(os.listdir(tmp_path / "pictures")) == 1

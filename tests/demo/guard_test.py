@@ -80,6 +80,30 @@ def test_on_loopback_no_page_of_elsewhere_asks():
     assert ask("/", (b"host", b"studio.lan"), host="0.0.0.0") == 200
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_no_page_of_another_site_asks(host):
+    """A browser says whose page asks; a program says nothing."""
+
+    def of(origin, *headers):
+        asked = (b"origin", origin), *headers
+        return ask(f"{API}/upload", *asked, host=host)
+
+    for origin in (
+        *(b"http://evil.example", b"null", b"", b"http://[", b"127.0.0.1:7860"),
+        *(b"http://127.0.0.1", b"http://127.0.0.1:8000", b"file://"),
+        *(b"http://127.0.0.1:7860.evil.example", b"http://127.0.0.1:7860@a.b"),
+    ):
+        assert of(origin) == 403
+    for origin in (b"http://127.0.0.1:7860", b"https://127.0.0.1:7860"):
+        assert of(origin) == 200
+    # The other end of a tunnel, and a proxy that has a name of its own.
+    tunnel = b"host", b"LocalHost:8000"
+    assert of(b"http://localhost:8000", tunnel) == 200
+    proxy = b"x-forwarded-host", b"muse.example"
+    assert of(b"https://muse.example", proxy) == 200
+    assert of(b"http://evil.example", proxy) == 403
+
+
 def test_whoever_sends_too_much_is_not_listened_to():
     length = str(guard.MAX_BODY + 1).encode()
     upload = f"{API}/upload"

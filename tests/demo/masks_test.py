@@ -1,7 +1,10 @@
 """Masks from paint, and the cells that they touch."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_muse.demo import masks
 
@@ -10,41 +13,60 @@ def layer(size, *painted):
     paint = np.zeros((*size, 4), "uint8")
     for rows, columns in painted:
         paint[rows, columns] = (230, 60, 90, 255)
-    return paint
+    return encoded(paint)
 
 
-def test_what_is_painted_on_any_layer_is_masked():
-    layers = [
-        layer((4, 6), (slice(0, 1), slice(0, 2))),
-        layer((4, 6), (slice(3, 4), slice(5, 6))),
-    ]
+def encoded(paint):
+    file = io.BytesIO()
+    Image.fromarray(paint).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_what_is_painted_is_masked():
+    painted = (slice(0, 1), slice(0, 2)), (slice(3, 4), slice(5, 6))
     expected = np.zeros((4, 6), "bool")
     expected[0, :2] = expected[3, 5] = True
     np.testing.assert_array_equal(
-        masks.mask_of_layers(layers, (4, 6)), expected
+        masks.mask_of_layer(layer((4, 6), *painted), (4, 6)), expected
     )
-    assert not masks.mask_of_layers([], (4, 6)).any()
+    nothing = masks.mask_of_layer(None, (4, 6))
+    assert nothing.shape == (4, 6) and not nothing.any()
 
 
 def test_paint_that_shines_through_is_paint():
     thin = np.zeros((2, 2, 4), "uint8")
     thin[0, 0, 3] = 1
-    assert masks.mask_of_layers([thin], (2, 2)).sum() == 1
+    assert masks.mask_of_layer(encoded(thin), (2, 2)).sum() == 1
 
 
 def test_a_pixel_is_masked_if_any_of_its_square_is_painted():
-    canvas = layer((16, 24), (slice(7, 8), slice(8, 9)))
-    expected = np.zeros((4, 6), "bool")
-    expected[1, 2] = True
-    np.testing.assert_array_equal(
-        masks.mask_of_layers([canvas], (4, 6)), expected
-    )
+    size = (128, 192)  # what is painted on is twice as large
+    canvas = layer((256, 384), (slice(7, 8), slice(8, 9)))
+    expected = np.zeros(size, "bool")
+    expected[3, 4] = True
+    np.testing.assert_array_equal(masks.mask_of_layer(canvas, size), expected)
 
 
-@pytest.mark.parametrize("size", [(5, 6), (8, 6), (2, 3), (8, 18)])
+@pytest.mark.parametrize(
+    "size", [(5, 6), (8, 6), (2, 3), (8, 18), (8, 12), (400, 600)]
+)
 def test_a_mask_of_another_size_is_refused(size):
     with pytest.raises(ValueError, match=f"Received: {size[1]} x {size[0]}"):
-        masks.mask_of_layers([layer(size)], (4, 6))
+        masks.mask_of_layer(layer(size), (4, 6))
+
+
+def test_a_mask_of_another_size_is_not_unpacked():
+    """The pixels are missing, which is not what is said."""
+    content = layer((400, 600))[:100]
+    with pytest.raises(ValueError, match="Received: 600 x 400"):
+        masks.mask_of_layer(content, (4, 6))
+
+
+def test_what_is_no_picture_is_no_mask():
+    cut = layer((4, 6), (slice(0, 2), slice(1, 3)))[:50]
+    for content in (b"", b"nothing", cut):
+        with pytest.raises(ValueError, match="`mask` cannot be read"):
+            masks.mask_of_layer(content, (4, 6))
 
 
 def test_cells_that_the_mask_touches_are_outlined():

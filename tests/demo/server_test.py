@@ -168,6 +168,13 @@ def taken(visitor, **changes):
     return words, restored
 
 
+def take_plain(visitor):
+    """Brings a picture that remembers nothing."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG")
+    return visitor.call("take", visitor.upload("b.png", file.getvalue()))
+
+
 def test_what_is_beyond_the_page_is_brought_within_and_said(visitor):
     hot = {"sampler": "confidence", "temperature": 2.5}
     words, restored = taken(
@@ -208,24 +215,56 @@ def test_settings_that_are_not_seen_are_said_and_end_with_the_picture(visitor):
     *_, (image, *_) = draw(visitor, settings=restored[4:8])
     plain = expected([7])[0]
     assert (pixels(visitor, image) != plain).any()
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(file, "PNG")
-    visitor.call("take", visitor.upload("b.png", file.getvalue()))
-    *_, (image, *_) = draw(visitor, settings=restored[4:8])
-    np.testing.assert_array_equal(pixels(visitor, image), plain)
+    for take_next in (
+        lambda: take_plain(visitor),
+        lambda: taken(visitor, task="edit", sampler={"sampler": "resampling"}),
+        # One that the page lacks.
+        lambda: taken(visitor, sampler={"sampler": "resampling"}),
+    ):
+        taken(visitor, sampler=own)
+        take_next()
+        *_, (image, *_) = draw(visitor, settings=restored[4:8])
+        np.testing.assert_array_equal(pixels(visitor, image), plain)
 
 
-def test_painted_parts_are_drawn_anew_and_no_others(visitor):
-    *_, (image, *_) = draw(visitor)
-    before = pixels(visitor, image)
+def paint():
+    """What is painted over a picture: the mask, and as a PNG."""
     mask = np.zeros((16, 16), "bool")
     mask[2:7, 3:8] = True
     layer = np.zeros((16, 16, 4), "uint8")
     layer[mask] = 255
     encoded = io.BytesIO()
     Image.fromarray(layer).save(encoded, "PNG")
-    file = visitor.upload("layer.png", encoded.getvalue())
-    editor = {"background": None, "layers": [file], "composite": None}
+    return mask, encoded.getvalue()
+
+
+def editor_of(*layers, background=None):
+    return {"background": background, "layers": layers, "composite": None}
+
+
+def send_stroke(visitor, name, content, index=0, kind="layer"):
+    """Sends a part of what the editor shows, as a browser does at a stroke."""
+    (editor,) = [
+        one["id"]
+        for one in visitor.config["components"]
+        if one["type"] == "imageeditor"
+    ]
+    return visitor.http.post(
+        "/gradio_api/component_server",
+        data={
+            **{"id": name, "type": kind, "index": str(index)},
+            **{"component_id": str(editor), "fn_name": "accept_blobs"},
+            "session_hash": visitor.session,
+        },
+        files={"file": ("blob", content)},
+    )
+
+
+def test_painted_parts_are_drawn_anew_and_no_others(visitor):
+    *_, (image, *_) = draw(visitor)
+    before = pixels(visitor, image)
+    mask, layer = paint()
+    editor = editor_of(visitor.upload("layer.png", layer))
     assert visitor.call("show_cells", editor)[0][0] is not None
     *_, (image, _, gallery, *_) = visitor.call(
         "repaint", "a red apple", "", editor, True, 5, False, *SETTINGS
@@ -246,8 +285,14 @@ def test_a_picture_is_extended_and_changed(visitor):
     after = pixels(visitor, image)
     assert after.shape == (24, 32, 3)
     np.testing.assert_array_equal(after[8:, :16], before)
-    *_, (image, *_) = visitor.call("change", "a red apple", "", 2, 5, 5, False)
+    change = "change", "a red apple", "", 2, 5, 5, False
+    *_, (image, words, *_) = visitor.call(*change)
     assert pixels(visitor, image).shape == (16, 16, 3)
+    assert words.endswith(
+        " · The picture was scaled and cut to 16 × 16 pixels first."
+    )
+    *_, (_, words, *_) = visitor.call(*change)
+    assert words.endswith(" s")
 
 
 # === What is said ===
@@ -378,10 +423,10 @@ def test_no_file_of_the_machine_is_readable(visitor, path):
 )
 def test_no_file_or_address_is_taken_for_an_upload(visitor, path, words):
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    editor = {"background": None, "layers": [file], "composite": None}
+    take_plain(visitor)  # gradio makes parts of the page anew for this
     for call in (
         ("take", file),
-        ("show_cells", editor),
+        ("show_cells", editor_of(file)),
         # Nor by a part of the page that takes no files at all.
         ("draw", file, "", 1, 7, False, *SETTINGS),
     ):
@@ -402,10 +447,57 @@ def test_a_huge_upload_is_refused(visitor, address):
     with pytest.raises(PageError, match="400000000 pixels"):
         visitor.call("take", file)
     draw(visitor)
-    editor = {"background": None, "layers": [file], "composite": None}
-    with pytest.raises(PageError):
-        visitor.call("show_cells", editor)
-    assert Image.MAX_IMAGE_PIXELS == limits.MAX_PIXELS
+    with pytest.raises(PageError, match="400000000 pixels"):
+        visitor.call("show_cells", editor_of(file))
+
+
+def test_of_what_is_painted_one_layer_is_kept(visitor):
+    """Nothing else that the editor sends is asked for by the page."""
+    draw(visitor)
+    _, layer = paint()
+    for index, kind in (
+        *((1, "layer"), (50_000_000, "layer"), (-1, "layer"), ("", "layer")),
+        *(("null", "background"), ("null", "composite")),
+    ):
+        answer = send_stroke(visitor, "painted", b"nothing", index, kind)
+        assert answer.status_code == 200
+    painted = {**editor_of(), "id": "painted"}
+    assert visitor.call("show_cells", painted)[0][0] is None
+    assert send_stroke(visitor, "painted", layer).status_code == 200
+    assert visitor.call("show_cells", painted)[0][0] is not None
+    # It is not asked for twice.
+    assert visitor.call("show_cells", painted)[0][0] is None
+    much = b"x" * (limits.MAX_PAINT + 1)
+    assert send_stroke(visitor, "painted", much).status_code == 413
+    file = visitor.upload("layer.png", layer)
+    with pytest.raises(PageError, match="A mask is of one layer"):
+        visitor.call("show_cells", editor_of(file, file))
+
+
+def test_a_program_in_the_place_of_what_is_painted_is_not_run(
+    visitor, monkeypatch
+):
+    """Pillow would start Ghostscript for it."""
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(args)
+        raise OSError("no program is started here")
+
+    for name in ("Popen", "run", "call", "check_call", "check_output"):
+        monkeypatch.setattr(subprocess, name, start)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n"
+    eps += b"showpage\n%%EOF\n"
+    draw(visitor)
+    file = visitor.upload("x.png", eps)
+    with pytest.raises(PageError, match="no picture of a known format"):
+        visitor.call("show_cells", editor_of(file))
+    send_stroke(visitor, "program", eps)
+    with pytest.raises(PageError, match="no picture of a known format"):
+        visitor.call("show_cells", {**editor_of(), "id": "program"})
+    # Nor is a picture below opened.
+    visitor.call("show_cells", editor_of(background=file))
+    assert not started
 
 
 def test_it_listens_on_loopback_and_shares_nothing(visitor):
@@ -438,8 +530,20 @@ def test_memory_stays_flat_over_many_pictures(visitor):
     folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
     of_this = [one["image"]["path"] for one in draw(visitor)[-1][2]]
     assert len(of_this) == limits.MAX_KEPT
-    kept = {str(path) for path in (folder / "pictures").glob("*/*.png")}
+    kept = {str(path) for path in (folder / "pictures").rglob("*.png")}
     assert set(of_this) <= kept and len(kept) < 40 + 120
+
+
+def test_of_a_session_that_makes_room_for_another_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SESSIONS", 2)
+    with server.serving(shared_muse(cascade=False), "tiny") as address:
+        visitors = [Visitor(address) for _ in range(3)]
+        images = [draw(visitor)[-1][0]["path"] for visitor in visitors]
+        gc.collect()
+        assert [os.path.exists(path) for path in images] == [False, True, True]
+        with pytest.raises(PageError, match="picture is no longer kept"):
+            visitors[0].call("recall", {"index": 0, "value": None})
+        assert len(draw(visitors[0])[-1][2]) == 1
 
 
 def test_a_busy_port_is_named():

@@ -10,7 +10,8 @@ from tests.demo.gallery_test import files
 
 
 def test_what_is_old_is_swept_up_but_no_gallery(tmp_path):
-    (kept,) = gallery.keep([], drawn(1), tmp_path)
+    session = gallery.Session()
+    (kept,) = gallery.keep([], drawn(1), session.place(tmp_path))
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mask.png").write_bytes(b"12345")
