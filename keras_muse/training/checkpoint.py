@@ -111,7 +111,6 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self._step = 0 if self.dataset is None else self.dataset.step
-        self.model._initial_epoch = None
         with reading(self.directory):
             self._manager = _open_manager(self.directory, self.max_to_keep)
         if self._manager.latest_step() is not None:
@@ -142,7 +141,9 @@ class Checkpoint(keras.callbacks.Callback):
         for part, variables in parts.items():
             saved_variables.restore(directory / part, variables)
         self._step = step
-        self.model._initial_epoch = position["epoch"]
+        # Another callback may have ended the training before its first epoch.
+        ended = self.model._initial_epoch or 0
+        self.model._initial_epoch = max(position["epoch"], ended)
         if self.dataset is not None:
             self.dataset.resume(step, position["rest_of_epoch"])
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_muse.training import Checkpoint
 from keras_muse.training import TimeBudget
 from keras_muse.training import time_budget
 from tests.helpers import tiny
@@ -355,6 +356,25 @@ def test_a_budget_that_is_spent_takes_not_one_step(tmp_path, has_begun):
     # The next training begins at its own first epoch.
     tokenizer.fit(images, epochs=1, verbose=0)
     assert int(tokenizer.optimizer.iterations) == steps + 1
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_checkpoint_beside_it_takes_no_step_either(tmp_path, is_last):
+    """Nor does it hold the next training back."""
+    data = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+
+    def callbacks(seconds):
+        budget = TimeBudget(seconds, tmp_path / "state", 0.1)
+        checkpoint = Checkpoint(tmp_path / "checkpoints")
+        return [budget, checkpoint] if is_last else [checkpoint, budget]
+
+    model = tiny_model()
+    model.fit(*data, epochs=2, callbacks=callbacks(1000), verbose=0)
+    steps = int(model.optimizer.iterations)
+    again = tiny_model()
+    again.fit(*data, epochs=9, callbacks=callbacks(0), verbose=0)
+    assert int(again.optimizer.iterations) == steps
+    assert again.fit(*data, epochs=1, verbose=0).epoch == [0]
 
 
 def test_the_bar_counts_steps_and_estimates_their_number(train, capsys):
