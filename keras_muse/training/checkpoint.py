@@ -8,6 +8,7 @@ import keras
 
 from keras_muse.files.damage import reading
 from keras_muse.files.json_files import check_entries
+from keras_muse.runtime.checks import check_built
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import check_finite
@@ -103,11 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.close()  # a training that was interrupted left it open
         self._check_epoch_length()
-        if not self.model.built:
-            raise ValueError(
-                "The model must be built before it is restored. Received: "
-                f"model={self.model.name!r}, without weights"
-            )
+        check_built(self.model)
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self._step = 0 if self.dataset is None else self.dataset.step
@@ -223,9 +220,6 @@ class Checkpoint(keras.callbacks.Callback):
     # === Saving ===
 
     def _save(self):
-        if keras.config.backend() == "jax":
-            # In `fit` the state lives outside of the variables.
-            self.model.jax_state_sync()
         ocp = saved_variables.orbax()
         parts = saved_variables.parts_of(self.model)
         for variables in parts.values():
