@@ -100,8 +100,14 @@ def _in_one_line(error):
 def _parsed(arguments):
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
+        words = "unrecognized arguments"
+        if hasattr(options, "prompts") and not any(
+            word.startswith("-") for word in unknown
+        ):
+            # One too many of an option would else be drawn.
+            words = "PROMPTs must stand together, apart from these"
         # The whole parser would show the usage of all commands.
-        options.usage.error(f"unrecognized arguments: {' '.join(unknown)}")
+        options.usage.error(f"{words}: {' '.join(unknown)}")
     return options
 
 

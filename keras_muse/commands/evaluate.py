@@ -138,6 +138,7 @@ def run(options):
     _check_statistics(options)
     # What can be wrong with them shows before the first picture is drawn.
     collections = _load_collections(options, protocol)
+    _check_num_prompts(options.num_prompts, collections)
     training_pairs = _load_training_pairs(options, protocol)
     muse = Muse.from_preset(options.preset)
     own = DrawOptions.of(muse.generation_defaults)
@@ -285,6 +286,16 @@ def _load_training_pairs(options, protocol):
             "splits"
         )
     return trained
+
+
+def _check_num_prompts(num_prompts, collections):
+    for split, pairs in collections.items():
+        if num_prompts is not None and num_prompts > pairs.num_examples:
+            raise ValueError(
+                "`--num-prompts` must be at most the rows that are there. "
+                f"Received: --num-prompts {num_prompts}, and "
+                f"{pairs.num_examples} rows of {split!r}"
+            )
 
 
 def _check_statistics(options):

@@ -23,7 +23,9 @@ def add_arguments(command):
         help="directory or handle of a Muse; only its tokenizers and its text "
         "encoder are loaded",
     )
-    command.add_argument("--split", help="the rows to take (all)")
+    command.add_argument(
+        "--split", help="the rows to take (all; of 'emoji' those of train)"
+    )
     command.add_argument(
         "--image-size", type=int, help="pixels a side (those of the pictures)"
     )
@@ -54,7 +56,9 @@ def add_arguments(command):
         help="how large those parts are",
     )
     command.add_argument(
-        "--random-flip", action="store_true", help="mirror half of the views"
+        "--random-flip",
+        action="store_true",
+        help="mirror half of these parts; not where there is writing",
     )
     command.add_argument(
         "--rows-per-shard", type=int, default=8192, help="rows of a file"

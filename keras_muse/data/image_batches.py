@@ -1,5 +1,7 @@
 """`ImageBatches`: what `pairs.images` is, for `tokenizer.fit`."""
 
+import copy
+
 import keras
 
 
@@ -17,6 +19,10 @@ class ImageBatches(keras.utils.PyDataset):
             max_queue_size=pairs.max_queue_size,
         )
         self.pairs = pairs
+
+    def __copy__(self):
+        """With a position of its own, as a copy of `pairs` has."""
+        return ImageBatches(copy.copy(self.pairs))
 
     def __len__(self):
         return len(self.pairs)

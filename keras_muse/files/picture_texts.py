@@ -44,7 +44,8 @@ def png_texts(parameters, size):
             or too many to be read again.
     """
     try:
-        first = parameters[0] if isinstance(parameters, list) else parameters
+        are_many = isinstance(parameters, list | tuple)
+        first = parameters[0] if are_many else parameters
         common, own = common_text(first, size), json.dumps(parameters)
     except Exception as error:  # of many kinds: a key, a type, a format
         raise ValueError(

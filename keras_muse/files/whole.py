@@ -200,11 +200,19 @@ def _exchange(new, old):
         os.rename(new, old)
         return
     os.chmod(new, stat.S_IMODE(os.stat(old).st_mode))
-    working = os.path.realpath(os.getcwd())
-    if os.path.commonpath([working, old]) == old:
+    if _is_stood_in(old):
         _move_files(new, old)  # somebody stands in it: it stays where it is
     elif not _swap(new, old):
         _move_aside(new, old)
+
+
+def _is_stood_in(directory):
+    """Whether the working directory is this one, or inside of it."""
+    try:
+        working = os.path.realpath(os.getcwd())
+    except FileNotFoundError:  # it was removed
+        return False
+    return os.path.commonpath([working, directory]) == directory
 
 
 def _swap(new, old):

@@ -1,6 +1,7 @@
 """What every trained model of this package is: a Keras model with presets."""
 
 import contextlib
+import copy
 import itertools
 import math
 
@@ -510,6 +511,9 @@ class MuseModel(keras.Model):
             x_val, *others = validation_parts(x_val)
             check_no_targets(self, dict(zip(TARGETS, others, strict=False)))
             x_val = self._looked_at(x_val, "validation_data")
+            if is_stream(x_val):
+                # What is trained on, given here too, would go on by itself.
+                x_val = copy.copy(x_val)
             options["validation_data"] = x_val
         options["callbacks"] = known_callbacks(
             options.get("callbacks"), self.larger_is_better

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from keras_muse.runtime.batches import num_local_replicas
+
 BATCH_SIZE = 32
 
 
@@ -60,9 +62,15 @@ def measure(model, rows, training_rows=None, seed=0, is_held_out=True):
         is_held_out: bool. Whether `rows` are never trained on.
     """
 
+    devices = num_local_replicas()
+    batch_size = -(-BATCH_SIZE // devices) * devices
+
     def loss(x):
         return model.evaluate(
-            x, batch_size=BATCH_SIZE, verbose=0, return_dict=True
+            _shared(x, devices),
+            batch_size=batch_size,
+            verbose=0,
+            return_dict=True,
         )["loss"]
 
     order = np.random.default_rng(seed).permutation(len(rows["token_ids"]))
@@ -75,6 +83,15 @@ def measure(model, rows, training_rows=None, seed=0, is_held_out=True):
         None if training_rows is None else loss(training_rows),
         is_held_out,
     )
+
+
+def _shared(rows, devices):
+    """As many rows as devices can share: where some lack, the first again."""
+    if devices == 1:
+        return rows
+    num_rows = len(rows["token_ids"])
+    order = np.resize(np.arange(num_rows), -(-num_rows // devices) * devices)
+    return {name: values[order] for name, values in rows.items()}
 
 
 def token_rows(pairs, size, tokenizer, text_encoder, large_size=None):

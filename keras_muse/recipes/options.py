@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 
+from keras_muse.data.token_shards.views import check_flip
 from keras_muse.recipes import sizes
 from keras_muse.recipes.drawings import NUM_SCORED
 from keras_muse.runtime.checks import check_bool
@@ -54,6 +55,7 @@ class Options:
         sizes.check_name(self.tokenizer, "tokenizer", "VQGANTokenizer")
         sizes.check_name(self.base, "base", "MuseBase")
         sizes.check_name(self.super_res, "super_res", "MuseSuperRes")
+        check_flip(self.random_flip, self.num_views)
         self._check_style()
         self._check_preset()
 
@@ -87,6 +89,19 @@ class Options:
                 f"`{given[0]}` is that of `preset`, which is fine-tuned as it "
                 f"is: leave one of them away. Received: preset={self.preset!r}"
                 f", {given[0]}={getattr(self, given[0])!r}"
+            )
+
+    def check_output(self, output):
+        """Refuses to write into the preset that is fine-tuned.
+
+        Each start would find other weights in it, and nothing that goes on.
+        """
+        if self.preset is None or not os.path.isdir(self.preset):
+            return
+        if os.path.realpath(output) == os.path.realpath(self.preset):
+            raise ValueError(
+                "`output` must be another directory than that of `preset`. "
+                f"Received: output={output!r}, preset={self.preset!r}"
             )
 
     @property

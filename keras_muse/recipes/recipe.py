@@ -131,7 +131,9 @@ class Recipe:
             image_size=sizes.base_image_size,
             high_res_image_size=sizes.image_size if has_two else None,
             num_views=self.options.num_views
-            or num_views(pairs.num_examples, sizes.image_size),
+            or num_views(
+                pairs.num_examples, sizes.image_size, self.options.random_flip
+            ),
             crop_scale=(0.8, 1.0),
             random_flip=self.options.random_flip,
             seed=self.options.seed,
@@ -254,6 +256,8 @@ class Recipe:
         muse.save_to_preset(preset)
         if self.options.lora_rank:
             muse.base.save_lora_weights(self.work.beside(places.LORA_FILE))
+            # A quantized one is rounded anew where the additions are merged.
+            muse.base = load_parts(preset, names=("base",))["base"]
         print("\nPictures")
         path = self.work.beside(places.GRID_FILE)
         size = muse.cascade.image_size
@@ -307,14 +311,16 @@ def load_text_encoder(options):
     return parts["text_encoder"]
 
 
-def num_views(num_pictures, image_size):
+def num_views(num_pictures, image_size, random_flip=False):
     """Views of a picture that are trained on: the fewer pictures, the more.
 
-    Seen in one view alone, a thousand pictures are soon known by heart.
+    Seen in one view alone, a thousand pictures are soon known by heart. The
+    first view is never mirrored, so that there must be two for that.
     """
-    views = 16 if num_pictures < 2000 else 4 if num_pictures < 20_000 else 1
+    least = 2 if random_flip else 1
+    views = 16 if num_pictures < 2000 else 4 if num_pictures < 20_000 else least
     if num_pictures < 200 or not on_processor():
         return views
     # In all, what a processor makes tokens of in a minute or two.
     most = 40_000 if image_size <= 64 else 5000
-    return max(1, min(views, most // num_pictures))
+    return max(least, min(views, most // num_pictures))

@@ -80,12 +80,12 @@ def train(
             where the text encoder would not read the style after it.
         num_views: int. Views of each picture to train on: itself, and random
             parts. Defaults to more of few pictures than of many.
-        random_flip: bool. Whether half of these are mirrored: not for
+        random_flip: bool. Whether half of those parts are mirrored: not for
             pictures with writing. Defaults to `False`.
         seed: int. Seed of weights, batches and pictures. Defaults to `0`.
 
     Returns:
-        The trained `Muse`.
+        The trained `Muse`, as it is in `preset`: additions are merged.
 
     Raises:
         ValueError: before any work, if there are no pictures with captions,
@@ -124,6 +124,7 @@ def train(
     )
     output = check_path(output, "output")
     check_place(output, is_directory=True)
+    options.check_output(output)
     keras.utils.set_random_seed(options.seed)
     fewest = FEWEST if preset is None else 1
     collection = read_collection(pictures, held_out, fewest)

@@ -174,6 +174,15 @@ def check_model(value, argument, attribute):
     return value
 
 
+def check_built(model):
+    """Refuses a model without weights where what was saved is loaded."""
+    if not model.built:
+        raise ValueError(
+            "The model must be built before it is restored. Received: "
+            f"model={model.name!r}, without weights"
+        )
+
+
 def check_path(value, argument):
     """A path of a file system or an object store, as a string."""
     path = value if isinstance(value, str) else None

@@ -81,6 +81,24 @@ def kept(variables, model):
             _part(variables)
 
 
+@contextlib.contextmanager
+def unchanged_on_failure(variables):
+    """A scope whose failure leaves each variable as it was.
+
+    Args:
+        variables: list of `keras.Variable`.
+    """
+    # JAX's arrays never change; those of the others are assigned in place.
+    is_jax = keras.config.backend() == "jax"
+    values = [v.value if is_jax else keras.ops.copy(v) for v in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        raise
+
+
 def _part(variables):
     """Gives each variable a value of its own.
 

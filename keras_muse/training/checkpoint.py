@@ -8,6 +8,7 @@ import keras
 
 from keras_muse.files.damage import reading
 from keras_muse.files.json_files import check_entries
+from keras_muse.runtime.checks import check_built
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import check_finite
@@ -103,15 +104,10 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.close()  # a training that was interrupted left it open
         self._check_epoch_length()
-        if not self.model.built:
-            raise ValueError(
-                "The model must be built before it is restored. Received: "
-                f"model={self.model.name!r}, without weights"
-            )
+        check_built(self.model)
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self._step = 0 if self.dataset is None else self.dataset.step
-        self.model._initial_epoch = None
         with reading(self.directory):
             self._manager = _open_manager(self.directory, self.max_to_keep)
         if self._manager.latest_step() is not None:
@@ -142,7 +138,9 @@ class Checkpoint(keras.callbacks.Callback):
         for part, variables in parts.items():
             saved_variables.restore(directory / part, variables)
         self._step = step
-        self.model._initial_epoch = position["epoch"]
+        # Another callback may have ended the training before its first epoch.
+        ended = self.model._initial_epoch or 0
+        self.model._initial_epoch = max(position["epoch"], ended)
         if self.dataset is not None:
             self.dataset.resume(step, position["rest_of_epoch"])
 
@@ -222,9 +220,6 @@ class Checkpoint(keras.callbacks.Callback):
     # === Saving ===
 
     def _save(self):
-        if keras.config.backend() == "jax":
-            # In `fit` the state lives outside of the variables.
-            self.model.jax_state_sync()
         ocp = saved_variables.orbax()
         parts = saved_variables.parts_of(self.model)
         for variables in parts.values():

@@ -15,6 +15,7 @@ from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
 from keras_muse.training.sharded_average import average_directories
+from keras_muse.training.sharded_average import check_quantized
 
 
 def average_checkpoints(paths, output_path, decay=0.7):
@@ -54,8 +55,8 @@ def average_checkpoints(paths, output_path, decay=0.7):
     Raises:
         ValueError: if `paths` is empty or no list of either kind, `decay` is
             out of range, a file is damaged or has numbers that are not
-            finite, or they hold weights of different names or shapes, which
-            are then named.
+            finite, or they hold weights of different names or shapes, or
+            quantized ones that differ, which are then named.
 
     Example:
 
@@ -161,11 +162,14 @@ def _average(paths, name, decay):
     for path in paths:
         with open_hdf5(path) as file:
             value = _read(file[name])
-        if average is None or not _is_float(value):
+        if average is None:
             average = value
-        else:
+        elif _is_float(value):
             wide = np.promote_types(value.dtype, "float32")
             average = decay * average.astype(wide) + (1 - decay) * value
+        else:
+            check_quantized(name, average, value)
+            average = value
     return average
 
 

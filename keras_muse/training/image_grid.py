@@ -1,5 +1,6 @@
 """A callback that shows what the model draws by now."""
 
+import os
 import pathlib
 
 import keras
@@ -58,7 +59,10 @@ class ImageGrid(keras.callbacks.Callback):
         if draw is None:
             raise ValueError("`draw` must be a function. Received: draw=None")
         self.draw = check_function(draw, "draw")
-        self.directory = pathlib.Path(check_path(directory, "directory"))
+        # A program may go elsewhere while it trains.
+        self.directory = pathlib.Path(
+            os.path.abspath(check_path(directory, "directory"))
+        )
         self.every = check_int(every, "every")
         self.columns = check_int(columns, "columns")
         # At once, so that a missing package shows before the training.
@@ -79,5 +83,4 @@ class ImageGrid(keras.callbacks.Callback):
         )
         if self._events is not None:
             # Keras's own TensorBoard callback counts epochs from zero.
-            name = self.directory.resolve().name
-            self._events.add_image(name, sheet, step=epoch)
+            self._events.add_image(self.directory.name, sheet, step=epoch)

@@ -51,11 +51,28 @@ def _check_same_weights(paths, shapes):
             )
 
 
+def check_quantized(name, first, second):
+    """Refuses weights of 8 bits that are not the same in two checkpoints.
+
+    They count in steps of their scales, which are averaged: neither the last
+    ones nor a mean of all would fit these.
+
+    Args:
+        name: string. The weight's, for the message.
+        first, second: arrays of one type.
+    """
+    if first.dtype in ("int8", "uint8") and (first != second).any():
+        raise ValueError(
+            "Quantized weights cannot be averaged where they differ, as they "
+            "do where low-rank additions were merged into them. Received: "
+            f"`{name}`, of {first.dtype}"
+        )
+
+
 def _average(directories, name, metadata, decay):
     dtype = np.dtype(metadata.dtype)
-    is_float = keras.backend.is_float_dtype(dtype.name)
-    if not is_float:  # counters and seeds are the last checkpoint's
-        return _read(directories[-1], name, metadata, dtype)
+    if not keras.backend.is_float_dtype(dtype.name):
+        return _last(directories, name, metadata, dtype)
     wide = np.promote_types(dtype, "float32")
     average = None
     for directory in directories:
@@ -65,6 +82,17 @@ def _average(directories, name, metadata, decay):
         else:
             average = decay * average + (1 - decay) * value
     return average.astype(dtype)
+
+
+def _last(directories, name, metadata, dtype):
+    """Of counters and seeds, and of what is the same in all."""
+    value = None
+    for directory in directories:
+        before = value
+        value = _read(directory, name, metadata, dtype)
+        if before is not None:
+            check_quantized(name, before, value)
+    return value
 
 
 def _read(directory, name, metadata, dtype):

@@ -5,6 +5,7 @@ import functools
 import io
 import math
 import os
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -73,7 +74,7 @@ def draw_grid(
     ```
     """
     images = check_array(images, "images")
-    if isinstance(parameters, list) and len(parameters) != len(images):
+    if isinstance(parameters, list | tuple) and len(parameters) != len(images):
         raise ValueError(
             "`parameters` must be one per image. Received: "
             f"{len(parameters)} parameters for {len(images)} images"
@@ -114,6 +115,11 @@ def draw_sections(sections, columns=8, scale=None, path=None, parameters=None):
     )
     ```
     """
+    if not isinstance(sections, Iterable):
+        raise ValueError(
+            "`sections` must be a list of (title, images, labels). Received: "
+            f"sections={show(sections)}"
+        )
     sections = list(sections)
     if not sections:
         raise ValueError("There must be a section. Received: sections=[]")

@@ -14,9 +14,11 @@ from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import write_json
 from keras_muse.models.presets import lora
 from keras_muse.models.presets.loading import largest_variable
+from keras_muse.runtime.checks import check_built
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.variables import check_finite
+from keras_muse.runtime.variables import unchanged_on_failure
 
 
 class TimeBudget(keras.callbacks.Callback):
@@ -63,7 +65,8 @@ class TimeBudget(keras.callbacks.Callback):
     def __init__(self, seconds, directory, learning_rate, save_every=60.0):
         super().__init__()
         self.seconds = check_number(seconds, "seconds", 0)
-        self.directory = check_path(directory, "directory")
+        # A program may go elsewhere while it trains.
+        self.directory = os.path.abspath(check_path(directory, "directory"))
         self.learning_rate = check_number(learning_rate, "learning_rate", 0)
         self.save_every = check_number(save_every, "save_every", 0)
         self._bar = None
@@ -86,18 +89,58 @@ class TimeBudget(keras.callbacks.Callback):
             return check_number(clock["spent"], "spent", low=0)
 
     def restore(self, model):
-        """Loads the last saved state into a compiled model, if there is one."""
+        """Loads the last saved state into a compiled model, if there is one.
+
+        Args:
+            model: a `keras.Model` that is built and compiled.
+
+        Returns:
+            bool. Whether the budget is spent.
+
+        Raises:
+            ValueError: if the state is damaged, or of another model, or this
+                one is not built or compiled; the model is left as it was.
+        """
         self.spent = self._saved_spent()
         if not os.path.exists(self._clock_path):
             return self.finished
+        check_built(model)
+        self._check_lora(model)
         if lora.has_lora(model):
             lora.load_lora_weights(model, self._lora_path)
         else:
-            model.optimizer.build(model.trainable_variables)
-            check_weights(self._weights_path, largest_variable(model))
-            with reading(self._weights_path, "cannot be loaded"):
-                model.load_weights(self._weights_path)
+            self._load(model)
         return self.finished
+
+    def _check_lora(self, model):
+        """Refuses a state with LoRA for a model without it, and vice versa."""
+        has_lora = lora.has_lora(model)
+        paths = {True: self._lora_path, False: self._weights_path}
+        if not os.path.exists(paths[has_lora]) and os.path.exists(
+            paths[not has_lora]
+        ):
+            words = {True: "with", False: "without"}
+            raise ValueError(
+                "A training must go on with the model that it was begun with. "
+                f"Received: {self.directory!r}, begun {words[not has_lora]} "
+                f"LoRA, and a model {words[has_lora]} it"
+            )
+
+    def _load(self, model):
+        if not model.compiled:
+            raise ValueError(
+                "`model` must be compiled. Received: "
+                f"model={model.name!r}, without an optimizer"
+            )
+        model.optimizer.build(model.trainable_variables)
+        check_weights(self._weights_path, largest_variable(model))
+        # Keras loads one layer after the other, up to the first that differs.
+        variables = [*model.variables, *model.optimizer.variables]
+        with (
+            reading(self._weights_path, "cannot be loaded"),
+            unchanged_on_failure(variables),
+        ):
+            model.load_weights(self._weights_path)
 
     def on_train_begin(self, logs=None):
         self._has_trained = False
@@ -167,17 +210,13 @@ class TimeBudget(keras.callbacks.Callback):
     def _save(self):
         if lora.has_lora(self.model):
             # Keras merges the matrices as it saves weights, and loads zeros.
-            if keras.config.backend() == "jax":
-                # In `fit` the state lives outside of the variables.
-                self.model.jax_state_sync()
             check_finite(self.model.trainable_variables)
             lora.save_lora_weights(self.model, self._lora_path)
         else:
             keras_files.save_weights(
                 self.model.save_weights, self.model, self._weights_path
             )
-        clock = {"spent": self.spent, "seconds": self.seconds}
-        write_json(self._clock_path, clock)
+        write_json(self._clock_path, {"spent": self.spent})
 
 
 def _seconds_of_a_bar():

@@ -290,6 +290,7 @@ def test_rows_that_are_held_out_are_no_training_data(tmp_path):
         (["--protocol", "coco"], "30000 rows"),
         (["--image-size", "0"], "`image_size`.*image_size=0"),
         (["--reference-statistics", "true.npz"], "name one `--split`"),
+        (["--num-prompts", "99999"], "`--num-prompts` must be at most the row"),
     ],
 )
 def test_what_cannot_be_measured_is_said_and_nothing_written(

@@ -59,6 +59,14 @@ def test_the_version_is_shown(capsys):
         (("outpaint", "a.png", "a", "--output", "b.png"), "--padding"),
         (("edit", "a.png", "--output", "b.png"), "PROMPT"),
         (("evaluate", "a", "--output", "b", "--what"), "--what"),
+        (
+            ("generate", "a cat", "--seed", "1", "a dog", "--output", "a/"),
+            "PROMPTs must stand together, apart from these: a dog",
+        ),
+        (
+            ("edit", "a.png", "a", "--seed", "1", "2", "--output", "a/"),
+            "PROMPTs must stand together, apart from these: 2",
+        ),
     ],
 )
 def test_errors_of_a_command_show_its_own_usage(arguments, words, capsys):

@@ -97,30 +97,29 @@ def test_what_is_trained_on_is_shuffled_anew_in_each_epoch(level):
 def test_processes_train_and_evaluate_on_parts_of_batches(level, monkeypatch):
     process = grain.sharding.ShardOptions(1, 2)
     monkeypatch.setattr(processes, "this_process", lambda: process)
-    pairs = ImageTextDataset(make_rows(8), image_size=4, batch_size=4)
-    held_out = ImageTextDataset(make_rows(8), image_size=4, batch_size=8)
-    seen = {"trained": [], "validated": []}
-    for rows, stream in zip(seen.values(), (pairs, held_out), strict=True):
-        batch = stream.batch
 
-        def look(step, batch=batch, rows=rows):
-            rows.append(ids(batch(step)))
-            return batch(step)
+    class Spy(ImageTextDataset):
+        def batch(self, step):
+            rows = super().batch(step)
+            self.seen.append(ids(rows))
+            return rows
 
-        monkeypatch.setattr(stream, "batch", look)
+    pairs = Spy(make_rows(8), image_size=4, batch_size=4)
+    held_out = Spy(make_rows(8), image_size=4, batch_size=8)
+    pairs.seen, held_out.seen = [], []
     level.fit(
         pairs.images,
         validation_data=held_out.images,
         shuffle=False,
         verbose=0,
     )
-    assert seen["trained"][-2:] == [[2, 3], [6, 7]]
-    assert seen["validated"][-1] == [4, 5, 6, 7]
+    assert pairs.seen[-2:] == [[2, 3], [6, 7]]
+    assert held_out.seen[-1] == [4, 5, 6, 7]
     level.evaluate(pairs.images, verbose=0)
-    assert seen["trained"][-2:] == [[2, 3], [6, 7]]
+    assert pairs.seen[-2:] == [[2, 3], [6, 7]]
     # What is drawn or tokenized is whole in each process.
     level.predict(held_out.images, verbose=0)
-    assert seen["validated"][-1] == list(range(8))
+    assert held_out.seen[-1] == list(range(8))
 
 
 def test_validation_is_in_the_order_of_the_file(level):

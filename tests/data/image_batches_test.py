@@ -1,3 +1,5 @@
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -62,3 +64,11 @@ def test_they_are_the_pictures_of_the_batches_and_share_their_place():
     assert [len(images[i]) for i in range(2)] == [2, 2]
     images.on_epoch_end()
     assert pairs.step == 3
+
+
+def test_a_copy_has_a_place_of_its_own():
+    images = ImageTextDataset(make_rows(6), image_size=4, batch_size=2).images
+    copied = copy.copy(images)
+    copied.step = 2
+    assert images.step == 0
+    np.testing.assert_array_equal(copied[0], images[2])

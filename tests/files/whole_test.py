@@ -140,6 +140,19 @@ def test_the_place_may_be_a_link_and_where_one_stands(tmp_path, monkeypatch):
     assert sorted(os.listdir(".")) == ["a", "model.weights.h5"]
 
 
+def test_whoever_stands_nowhere_may_replace_what_is_there(
+    tmp_path, monkeypatch
+):
+    target, gone = tmp_path / "preset", tmp_path / "gone"
+    target.mkdir()
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with write_whole(str(target)) as directory:
+        (pathlib.Path(directory) / "config.json").write_text("new")
+    assert contents(target) == {"config.json": "new"}
+
+
 @pytest.mark.parametrize("renames", [True, False])
 def test_without_an_exchange_it_works_too(tmp_path, monkeypatch, renames):
     target = tmp_path / "preset"

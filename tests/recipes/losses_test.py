@@ -38,6 +38,28 @@ def test_captions_are_shuffled_and_nothing_else():
     )
 
 
+@pytest.mark.parametrize("num_rows", [2, 7, 6, 70])
+def test_devices_share_any_number_of_rows(monkeypatch, num_rows):
+    seen = []
+
+    def evaluate(x, batch_size, **kwargs):
+        assert batch_size % 3 == 0 and len(x["text_mask"]) % 3 == 0
+        seen.append(x["token_ids"])
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(losses, "num_local_replicas", lambda: 3)
+    model = types.SimpleNamespace(codebook_size=16, evaluate=evaluate)
+    rows = tiny_data(tiny_base(), num_rows)
+    losses.measure(model, rows)
+    ids = rows["token_ids"]
+    for given in seen:
+        np.testing.assert_array_equal(given[:num_rows], ids)
+        np.testing.assert_array_equal(
+            given[num_rows:], ids[: len(given) - num_rows]
+        )
+        assert len(given) - num_rows < 3
+
+
 @pytest.mark.parametrize(
     "found, words",
     [

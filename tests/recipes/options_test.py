@@ -27,6 +27,7 @@ from keras_muse.recipes.options import Options
         ({"seed": -1}, "seed"),
         ({"seed": 2**32 - 1}, "`seed`.*Received: seed=4294967295"),
         ({"preset": 5}, "`preset`.*Received: preset=5"),
+        ({"random_flip": True, "num_views": 1}, "`num_views` must be at leas"),
     ],
 )
 def test_what_cannot_be_asked_for(options, words):
@@ -55,6 +56,18 @@ def test_values_of_any_library_are_kept_as_json_knows_them(tmp_path):
     options = Options(minutes=1, preset=pathlib.Path("muse_emoji"))
     assert options.preset == "muse_emoji"
     json.dumps(options.identity(collection))
+
+
+def test_the_preset_is_not_written_into(tmp_path, monkeypatch):
+    """Each start would find other weights there, and refuse to go on."""
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = Options(minutes=1, preset="mine")
+    for output in ("mine/", str(tmp_path / "mine")):
+        with pytest.raises(ValueError, match="`output` must be another.*mine"):
+            options.check_output(output)
+    options.check_output("out")
+    Options(minutes=1, preset="muse_emoji").check_output("muse_emoji")
 
 
 def test_a_directory_is_the_same_however_it_is_written(tmp_path, monkeypatch):

@@ -159,3 +159,6 @@ def test_few_pictures_have_many_views(
     """Seen in one view alone, they are known by heart."""
     monkeypatch.setattr(recipe, "on_processor", lambda: on_processor)
     assert recipe.num_views(num_pictures, image_size) == views
+    # The first one is never mirrored.
+    mirrored = recipe.num_views(num_pictures, image_size, random_flip=True)
+    assert mirrored == max(2, views)

@@ -18,6 +18,7 @@ import keras_muse
 from keras_muse import cli
 from keras_muse.data.token_shards.read import read_token_shards
 from keras_muse.files.whole import claimed
+from keras_muse.recipes import recipe
 from keras_muse.recipes.card import card_of
 from keras_muse.recipes.work import LEFT
 from tests.helpers import small_training
@@ -82,6 +83,28 @@ def test_what_was_learned_is_in_the_preset_and_in_a_file(run):
     np.testing.assert_allclose(to_numpy(saved(data)), after, atol=1e-4)
     given.load_lora_weights(here / "out" / "base.lora.h5")
     np.testing.assert_allclose(to_numpy(given(data)), after, atol=1e-4)
+
+
+def test_of_a_quantized_model_is_drawn_what_is_saved(tmp_path, monkeypatch):
+    """Merged into integers, the additions are not quite what was trained."""
+    encoder = tiny_text_encoder(max_sequence_length=16, sequence_length=16)
+    given = tiny_muse(cascade=False, text_encoder=encoder)
+    given.base.quantize("int8")
+    given.save_to_preset(str(tmp_path / "given"))
+    pictures = write_pictures(tmp_path / "pictures", 10, size=(16, 16))
+    drawn = []
+    monkeypatch.setattr(
+        recipe.drawings, "draw_sheet", lambda muse, *_: drawn.append(muse)
+    )
+    options = options_in(tmp_path, style=None)
+    with small_training.tiny_sizes():
+        muse = keras_muse.train(pictures, tmp_path / "out", **options)
+    saved = keras_muse.MuseBase.from_preset(str(tmp_path / "out" / "preset"))
+    data = tiny_data(saved, 4)
+    expected = to_numpy(saved(data))
+    assert np.abs(expected - to_numpy(given.base(data))).max() > 1e-3
+    assert drawn == [muse]
+    np.testing.assert_array_equal(to_numpy(muse.base(data)), expected)
 
 
 def test_few_pictures_make_an_epoch_of_many_steps(run):

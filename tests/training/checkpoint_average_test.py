@@ -129,6 +129,24 @@ def test_counters_are_the_last_ones(paths, tmp_path):
     assert int(ops.convert_to_numpy(layer.count)) == 13
 
 
+def test_quantized_weights_that_differ_are_named(paths, tmp_path):
+    """Their integers count in steps of scales that are averaged."""
+    output = tmp_path / "average.weights.h5"
+    model = make_model()
+    model.quantize("int8")
+    for path in paths[:2]:
+        model.layers[1].gamma.assign(np.random.uniform(size=3))
+        model.save_weights(path)
+    average_checkpoints(paths[:2], output)  # the integers are the same
+    model.get_layer("first").enable_lora(2)
+    for path in paths[2:]:
+        lora = model.get_layer("first").lora_kernel_b
+        lora.assign(np.random.normal(size=lora.shape))
+        model.save_weights(path)  # Keras merges it
+    with pytest.raises(ValueError, match="differ.*`layers/dense/.*of int8"):
+        average_checkpoints(paths[2:], output)
+
+
 def test_output_may_replace_an_input(paths):
     model = make_model()
     first, second = save_random(model, paths[:2])

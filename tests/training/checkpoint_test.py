@@ -222,6 +222,23 @@ def test_steps_per_epoch_is_the_datasets_affair(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["3", "6"]
 
 
+def test_validation_on_what_is_trained_on_moves_nothing(tmp_path):
+    line, dataset = make_line(), Stream()
+    checkpoint = Checkpoint(tmp_path, dataset)
+    line.fit(
+        dataset,
+        epochs=3,
+        verbose=0,
+        callbacks=[checkpoint],
+        validation_data=dataset,
+    )
+    assert dataset.step == 12
+    assert sorted(os.listdir(tmp_path)) == ["12", "4", "8"]
+    # Each epoch is of the batches behind those of the last one.
+    expected, _ = fit(tmp_path / "another", dataset=Stream())
+    check_same(line, expected)
+
+
 def test_a_tokenizer_goes_on_with_its_critic(tmp_path):
     """Two optimizers; pictures in an order of their own."""
     tokenizer = tiny.tiny_tokenizer(channel_multipliers=(1, 1))

@@ -110,6 +110,18 @@ def test_the_working_directory_has_a_name_too(tmp_path, monkeypatch):
     assert events.Tags()["images"] == ["here"]
 
 
+def test_its_directory_stays_where_it_was(tmp_path, monkeypatch):
+    """Wherever the program goes while it trains."""
+    monkeypatch.chdir(tmp_path)
+    model = make_model()
+    grid = ImageGrid(drawer(model, []), "pictures")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    fit(model, 1, [grid])
+    assert os.listdir(tmp_path / "pictures") == ["epoch_0001.png"]
+    assert not os.listdir(".")
+
+
 def test_tensorboard_needs_no_tensorflow(tmp_path):
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"

@@ -49,6 +49,22 @@ def test_floats_are_averaged_and_counters_are_the_last_ones(tmp_path):
     assert found["count"] == 2
 
 
+def test_quantized_weights_must_be_the_same(tmp_path):
+    """Those of one model are; and counters of the last are taken."""
+    kernel = np.array([[1, -2], [3, 4]], "int8")
+    first = save(tmp_path / "a", kernel=kernel, scale=np.ones(2), count=1)
+    same = save(tmp_path / "b", kernel=kernel, scale=3 * np.ones(2), count=2)
+    other = save(tmp_path / "c", kernel=-kernel, scale=np.ones(2), count=3)
+    average_directories([first, same], tmp_path / "average", decay=0.5)
+    found = read(tmp_path / "average")
+    np.testing.assert_array_equal(found["kernel"], kernel)
+    np.testing.assert_array_equal(found["scale"], 2 * np.ones(2))
+    assert found["count"] == 2
+    with pytest.raises(ValueError, match="differ.*Received: `kernel`, of int8"):
+        average_directories([first, other], tmp_path / "none", decay=0.5)
+    assert not (tmp_path / "none").exists()
+
+
 def test_only_one_models_are_averaged_and_nothing_is_replaced(tmp_path):
     first = save(tmp_path / "a", kernel=np.ones((2, 3)))
     other = save(tmp_path / "b", kernel=np.ones((3, 2)), bias=np.ones(2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_muse import read_parameters
 from keras_muse.training import draw_grid
 from keras_muse.training import draw_sections
 from keras_muse.training import sheets
@@ -166,10 +167,29 @@ def test_a_section_that_is_none_is_named(section):
         draw_sections([section])
 
 
+@pytest.mark.parametrize("sections", [None, 5])
+def test_what_is_no_list_of_sections_is_named(sections):
+    with pytest.raises(ValueError, match=f"Received: sections={sections}"):
+        draw_sections(sections)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
 @pytest.mark.parametrize("num_parameters", [1, 3])
-def test_each_image_has_its_parameters(num_parameters):
+def test_each_image_has_its_parameters(num_parameters, kind):
     with pytest.raises(ValueError, match="`parameters` must be one per image"):
-        draw_grid(random_images(2), parameters=[{}] * num_parameters)
+        draw_grid(random_images(2), parameters=kind([{}] * num_parameters))
+
+
+def test_parameters_may_be_a_tuple(tmp_path):
+    made = {
+        "task": "generate", "prompt": "a red apple", "seed": 7,
+        "num_steps": 8, "guidance_scale": 2.0,
+        "sampler": {"sampler": "confidence"},
+        "preset": "muse_emoji", "version": "0.1.0",
+    }  # fmt: skip
+    path = tmp_path / "a.png"
+    draw_grid(random_images(2), path=path, parameters=(made, made))
+    assert [one["seed"] for one in read_parameters(path)] == [7, 7]
 
 
 def test_sections_may_come_one_by_one():

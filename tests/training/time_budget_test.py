@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_muse.training import Checkpoint
 from keras_muse.training import TimeBudget
 from keras_muse.training import time_budget
 from tests.helpers import tiny
@@ -286,6 +287,71 @@ def test_a_model_with_lora_goes_on(tmp_path):
     assert train(0)[0]
 
 
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_state_of_a_model_with_lora_is_not_one_without(tmp_path, rank):
+    def model(rank):
+        base = tiny_base(num_layers=1)
+        if rank is not None:
+            base.enable_lora(rank)
+        base.compile("adam")
+        return base
+
+    def budget():
+        return TimeBudget(600, tmp_path, learning_rate=0.1)
+
+    base = model(rank)
+    base.fit(tiny_data(base, 4), callbacks=[budget()], verbose=0)
+    words = "without LoRA, and a model with it"
+    if rank is not None:
+        words = "with LoRA, and a model without it"
+    with pytest.raises(ValueError, match=f"begun {words}"):
+        budget().restore(model(2 if rank is None else None))
+    assert not budget().restore(model(rank))
+
+
+def test_a_state_of_another_model_leaves_this_one_as_it_was(train, tmp_path):
+    def wider(widths, optimizer="adam"):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((3,))])
+        for width in widths:
+            model.add(keras.layers.Dense(width))
+        model.compile(optimizer, loss="mse")
+        return model
+
+    train(wider([4, 5, 1]), stop_after=4, learning_rate=0.1)
+    budget = TimeBudget(10, tmp_path / "state", 0.1)
+    for other in (wider([4, 6, 1]), wider([4, 5, 1], "sgd")):
+        other.optimizer.build(other.trainable_variables)
+        before = state(other)
+        with pytest.raises(ValueError, match="state.weights.h5.*not be loaded"):
+            budget.restore(other)
+        for name, value in state(other).items():
+            np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+def test_a_model_that_cannot_be_restored_is_named(train, tmp_path):
+    train(tiny_model(), stop_after=4, learning_rate=0.1)
+    budget = TimeBudget(10, tmp_path / "state", 0.1)
+    unbuilt = keras.Sequential([keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="must be built"):
+        budget.restore(unbuilt)
+    uncompiled = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="`model` must be compiled"):
+        budget.restore(uncompiled)
+
+
+def test_its_directory_stays_where_it_was(tmp_path, monkeypatch):
+    """Wherever the program goes while it trains."""
+    monkeypatch.chdir(tmp_path)
+    budget = TimeBudget(600, "state", learning_rate=0.1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    data = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    tiny_model().fit(*data, callbacks=[budget], verbose=0)
+    assert (tmp_path / "state" / "clock.json").exists()
+    assert not os.listdir(".")
+
+
 def test_what_is_not_finite_takes_no_good_states_place(train, tmp_path):
     model = tiny_model()
     train(model, seconds=5, learning_rate=1e-3)
@@ -355,6 +421,25 @@ def test_a_budget_that_is_spent_takes_not_one_step(tmp_path, has_begun):
     # The next training begins at its own first epoch.
     tokenizer.fit(images, epochs=1, verbose=0)
     assert int(tokenizer.optimizer.iterations) == steps + 1
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_checkpoint_beside_it_takes_no_step_either(tmp_path, is_last):
+    """Nor does it hold the next training back."""
+    data = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+
+    def callbacks(seconds):
+        budget = TimeBudget(seconds, tmp_path / "state", 0.1)
+        checkpoint = Checkpoint(tmp_path / "checkpoints")
+        return [budget, checkpoint] if is_last else [checkpoint, budget]
+
+    model = tiny_model()
+    model.fit(*data, epochs=2, callbacks=callbacks(1000), verbose=0)
+    steps = int(model.optimizer.iterations)
+    again = tiny_model()
+    again.fit(*data, epochs=9, callbacks=callbacks(0), verbose=0)
+    assert int(again.optimizer.iterations) == steps
+    assert again.fit(*data, epochs=1, verbose=0).epoch == [0]
 
 
 def test_the_bar_counts_steps_and_estimates_their_number(train, capsys):

@@ -41,6 +41,21 @@ def picture_views(image, size, seed, num_views, crop_scale, random_flip):
     return views
 
 
+def check_flip(random_flip, num_views):
+    """Refuses to mirror where there is the first view alone, which never is.
+
+    Args:
+        random_flip: bool.
+        num_views: int, or `None` where it is chosen later.
+    """
+    if random_flip and num_views == 1:
+        raise ValueError(
+            "`random_flip` mirrors random views, from the second on: "
+            "`num_views` must be at least 2. Received: num_views=1, "
+            "random_flip=True"
+        )
+
+
 def resize_view(view, size):
     """Resizes a view of `picture_views` with antialiasing.
 

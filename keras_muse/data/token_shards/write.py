@@ -15,6 +15,7 @@ from keras_muse.data.token_shards.rows import Collection
 from keras_muse.data.token_shards.shard import RowsDigest
 from keras_muse.data.token_shards.shard import Shard
 from keras_muse.data.token_shards.shard import ShardEncoder
+from keras_muse.data.token_shards.views import check_flip
 from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
@@ -87,8 +88,9 @@ def write_token_shards(
             random parts of it. Defaults to `1`.
         crop_scale: pair of floats in (0, 1]. The range of the area of a
             random part. Defaults to `(0.7, 1.0)`.
-        random_flip: bool. Whether random views are mirrored half of the time.
-            Defaults to `False`: writing in pictures must not be mirrored.
+        random_flip: bool. Whether random views are mirrored half of the time;
+            the first is none. Defaults to `False`: writing in pictures must
+            not be mirrored.
         rows_per_shard: int. Rows of the collection in a shard. Defaults to
             `8192`.
         batch_size: int. Pictures, and captions, that a device takes at once.
@@ -143,6 +145,7 @@ def write_token_shards(
     if high_res_tokenizer is not None:
         check_model(high_res_tokenizer, "high_res_tokenizer", "codebook_size")
     num_views = check_int(num_views, "num_views")
+    check_flip(random_flip, num_views)
     rows_per_shard = check_int(rows_per_shard, "rows_per_shard")
     batch_size = check_int(batch_size, "batch_size")
     crop_scale = _check_crop_scale(crop_scale)

@@ -114,6 +114,7 @@ def test_sizes_of_any_library_are_taken(tmp_path, size):
         ({"text_encoder": "minilm"}, "`text_encoder` must be a model.*minilm"),
         ({"high_res_tokenizer": "vq"}, "`high_res_tokenizer` must be a model"),
         ({"pairs": None}, "`pairs` must be captioned pictures"),
+        ({"random_flip": True}, "`random_flip`.*num_views=1, random_flip=True"),
     ],
 )
 def test_what_is_no_argument_is_named(tmp_path, changes, words):
