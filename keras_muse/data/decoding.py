@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageCms
 from PIL import ImageOps
+from PIL import TiffImagePlugin
 from PIL import UnidentifiedImageError
 
 from keras_muse.runtime.checks import check_int
@@ -29,8 +30,16 @@ FORMATS = (
 )
 # Pillow itself warns beyond, and refuses twice as many.
 MAX_PIXELS = 89_478_485
-ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
-TURNED = (5, 6, 7, 8)  # values by which its sides change places
+_ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @functools.cache
@@ -74,8 +83,11 @@ def picture_size(source, max_pixels=MAX_PIXELS):
         return source.shape[:2]
     with _open(source, max_pixels) as picture:
         width, height = picture.size
-        is_turned = picture.getexif().get(ORIENTATION) in TURNED
-    return (width, height) if is_turned else (height, width)
+        if picture.format == "TIFF":  # whose size is the turned one already
+            width = picture.tag_v2[TiffImagePlugin.IMAGEWIDTH]
+            height = picture.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        changes_sides = _orientation(picture) in (5, 6, 7, 8)
+    return (width, height) if changes_sides else (height, width)
 
 
 def _open(source, max_pixels):
@@ -91,6 +103,22 @@ def _open(source, max_pixels):
             f"max_pixels={max_pixels}"
         )
     return picture
+
+
+def _orientation(picture):
+    """How EXIF says that a picture is to be turned; `None` if it does not."""
+    try:
+        return picture.getexif().get(_ORIENTATION)
+    except Exception:
+        # Of many kinds, on damaged EXIF: the pixels are whole all the same.
+        return None
+
+
+def _turned(picture):
+    # Not by `ImageOps.exif_transpose`, which writes all of EXIF anew.
+    picture.load()  # what is damaged here is the picture
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def decode(source, image_size=None, max_pixels=MAX_PIXELS):
@@ -122,7 +150,7 @@ def decode(source, image_size=None, max_pixels=MAX_PIXELS):
             # doubled so that the resampling below keeps its quality.
             picture.draft(None, (2 * max(image_size),) * 2)
     profile = picture.info.get("icc_profile")
-    picture = _to_rgb(ImageOps.exif_transpose(picture), profile)
+    picture = _to_rgb(_turned(picture), profile)
     if image_size:
         picture = _fit(picture, image_size)
     return np.asarray(picture)
@@ -139,7 +167,7 @@ def decode_mask(source, max_pixels=MAX_PIXELS):
         bool array of shape `(height, width)`: True where it is nearer to
         white than to black. What is transparent is black: there is no paint.
     """
-    picture = ImageOps.exif_transpose(_open(source, max_pixels))
+    picture = _turned(_open(source, max_pixels))
     alpha = _in_eight_bits(picture).convert("RGBA").getchannel("A")
     grey = _to_rgb(picture).convert("L")
     return (np.asarray(grey) > 127) & (np.asarray(alpha) > 127)

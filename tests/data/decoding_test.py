@@ -58,6 +58,37 @@ def test_exif_orientation_is_applied():
     assert image[8:].max() == 0
 
 
+def exif_of(tag, kind, content):
+    """EXIF of two entries, of which the second turns the picture."""
+    turned = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    entry = struct.pack("<HHI4s", tag, kind, 1, content)
+    head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
+    return head + entry + turned + bytes(4)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif, size",
+    [
+        (b"Exif\0\0garbage!!", (8, 16)),
+        (exif_of(0x011A, 1, b"\1"), (16, 8)),  # a resolution that is a byte
+        (exif_of(0x0100, 2, b"9"), (16, 8)),  # a width that is a text
+    ],
+)
+def test_damaged_exif_takes_no_picture_with_it(format, exif, size):
+    content = encode(Image.new("RGB", (16, 8), "white"), format, exif=exif)
+    assert decode(content).shape == (*size, 3)
+    assert decode(content).min() > 250
+    assert decode_mask(content).shape == size
+    assert decoding.picture_size(content) == size
+
+
+def test_a_damaged_picture_is_no_damaged_exif():
+    content = encode(Image.new("RGB", (16, 8), "white"))
+    with pytest.raises(OSError):
+        decode(content[:50])
+
+
 def test_center_is_kept():
     pixels = np.zeros((8, 24, 3), "uint8")
     pixels[:, 8:16] = 200
@@ -171,12 +202,11 @@ def test_what_is_transparent_of_sixteen_bits_is_white_and_no_paint():
         assert decode_mask(file.getvalue()).tolist() == [paint]
 
 
-def test_the_size_of_a_header_is_that_of_the_turned_picture():
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_size_of_a_header_is_that_of_the_turned_picture(format):
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        file = io.BytesIO()
-        Image.new("RGB", (20, 10)).save(file, "JPEG", exif=exif)
-        content = file.getvalue()
+        content = encode(Image.new("RGB", (20, 10)), format, exif=exif)
         decoded = decoding.decode(content, None)
         assert decoding.picture_size(content) == decoded.shape[:2]
