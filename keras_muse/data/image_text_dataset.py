@@ -231,8 +231,9 @@ class ImageTextDataset(BatchStream):
         Which is which follows from the bytes of each picture, so that copies
         stay together, and neither another name nor another picture beside it
         changes anything. Where rows have a column `split`, it decides: those
-        of `"train"` are trained on. Of each part some can be held out again.
-        What is held out is not augmented.
+        of `"train"` are trained on; where none is, those that name no split.
+        Of each part some can be held out again. What is held out is not
+        augmented.
 
         Args:
             share: float in [0, 1). About what part of the rows is held out.
