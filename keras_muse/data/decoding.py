@@ -28,8 +28,9 @@ FORMATS = (
     "TIFF",
     "WEBP",
 )
-# Pillow itself warns beyond, and refuses twice as many.
+# Pillow itself warns beyond, and refuses more than twice as many.
 MAX_PIXELS = 89_478_485
+MOST_PIXELS = 2 * MAX_PIXELS
 _ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -102,7 +103,21 @@ def _open(source, max_pixels):
             f"{picture.width} x {picture.height} pixels are more than "
             f"max_pixels={max_pixels}"
         )
+    # So Pillow opens PNG and PPM of 16 bits, too.
+    if picture.mode == "I" and picture.format == "TIFF":
+        raise ValueError("integers of 32 bits, or signed, have no known range")
+    _scale_transparent(picture)
     return picture
+
+
+def _scale_transparent(picture):
+    """The grey that is transparent in a PNG, in 8 bits as all its greys are.
+
+    Pillow scales those of fewer bits, but not this one.
+    """
+    if picture.format == "PNG" and "transparency" in picture.info:
+        stored = picture.tile[0][3]
+        picture.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(stored, 1)
 
 
 def _orientation(picture):

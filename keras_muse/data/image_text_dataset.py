@@ -107,7 +107,9 @@ class ImageTextDataset(BatchStream):
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
-        self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
+        self._max_pixels = check_int(
+            max_pixels, "max_pixels", high=decoding.MOST_PIXELS
+        )
         # Between what bounds the pictures' fractions lie, for `hold_out`.
         self._fractions = (0.0, 1.0)
         super().__init__(steps_per_epoch=None, **kwargs)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -119,6 +120,29 @@ def test_floating_point_pixels_are_refused():
         decode(encode(picture, "TIFF"))
 
 
+def test_integers_of_32_bits_are_refused():
+    for pixels in ([[0, 100, 255]], [[0, 2**30, 2**31 - 1]]):
+        picture = Image.fromarray(np.array(pixels, "int32"))
+        content = encode(picture, "TIFF")
+        for read in (decode, decode_mask, decoding.check_header):
+            with pytest.raises(ValueError, match="32 bits.*no known range"):
+                read(content)
+    # Of 16 bits they have one, in every format.
+    wide = b"P5 2 1 65535\n" + struct.pack(">2H", 0x8000, 0xFFFF)
+    assert decode(wide)[0, :, 0].tolist() == [127, 255]
+    grey = Image.fromarray(np.array([[0x8000, 0xFFFF]], "uint16"))
+    for format in ("PNG", "TIFF"):
+        assert decode(encode(grey, format))[0, :, 0].tolist() == [127, 255]
+
+
+def test_as_many_pixels_are_opened_as_can_be_asked_for():
+    most = decoding.MOST_PIXELS
+    content = b"P5 %d 1 255\n"
+    assert decoding.picture_size(content % most, most) == (1, most)
+    with pytest.raises(Image.DecompressionBombError):
+        decoding.picture_size(content % (most + 1), most + 1)
+
+
 # === Colour profiles ===
 
 
@@ -200,6 +224,32 @@ def test_what_is_transparent_of_sixteen_bits_is_white_and_no_paint():
         expected[place], paint[place] = 255, False
         assert decode(file.getvalue())[0, :, 0].tolist() == expected
         assert decode_mask(file.getvalue()).tolist() == [paint]
+
+
+def grey_png(depth, row, transparent):
+    """A PNG of two pixels, of few bits each, as Pillow writes none."""
+
+    def chunk(kind, content):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    head = struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"tRNS", struct.pack(">H", transparent))
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_what_is_transparent_of_few_bits_is_white():
+    for depth, row, transparent in ((2, b"\x60", 1), (4, b"\x5a", 5)):
+        content = grey_png(depth, row, transparent)
+        assert decode(content)[0, :, 0].tolist() == [255, 170]
+        assert decode_mask(content).tolist() == [[False, True]]
+        content = grey_png(depth, row, 0)
+        assert decode(content)[0, :, 0].tolist() == [85, 170]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
