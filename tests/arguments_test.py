@@ -521,7 +521,7 @@ def data_cases(directory):
                 "shuffle": odd.bools(True),
                 "seed": odd.integers(5, low=0, high=2**63 - 1),
                 "verify": odd.names("decode", none=True),
-                "max_pixels": odd.integers(2**20, high=2**62),
+                "max_pixels": odd.integers(2**20, high=178_956_970),
             },
         ),
     )

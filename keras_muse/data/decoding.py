@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL import ImageCms
 from PIL import ImageOps
+from PIL import TiffImagePlugin
 from PIL import UnidentifiedImageError
 
 from keras_muse.runtime.checks import check_int
@@ -27,10 +28,19 @@ FORMATS = (
     "TIFF",
     "WEBP",
 )
-# Pillow itself warns beyond, and refuses twice as many.
+# Pillow itself warns beyond, and refuses more than twice as many.
 MAX_PIXELS = 89_478_485
-ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
-TURNED = (5, 6, 7, 8)  # values by which its sides change places
+MOST_PIXELS = 2 * MAX_PIXELS
+_ORIENTATION = 0x0112  # of EXIF: how a picture is to be turned
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @functools.cache
@@ -74,8 +84,11 @@ def picture_size(source, max_pixels=MAX_PIXELS):
         return source.shape[:2]
     with open_picture(source, max_pixels) as picture:
         width, height = picture.size
-        is_turned = picture.getexif().get(ORIENTATION) in TURNED
-    return (width, height) if is_turned else (height, width)
+        if picture.format == "TIFF":  # whose size is the turned one already
+            width = picture.tag_v2[TiffImagePlugin.IMAGEWIDTH]
+            height = picture.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        changes_sides = _orientation(picture) in (5, 6, 7, 8)
+    return (width, height) if changes_sides else (height, width)
 
 
 def open_picture(source, max_pixels):
@@ -99,7 +112,37 @@ def open_picture(source, max_pixels):
             f"{picture.width} x {picture.height} pixels are more than "
             f"max_pixels={max_pixels}"
         )
+    # So Pillow opens PNG and PPM of 16 bits, too.
+    if picture.mode == "I" and picture.format == "TIFF":
+        raise ValueError("integers of 32 bits, or signed, have no known range")
+    _scale_transparent(picture)
     return picture
+
+
+def _scale_transparent(picture):
+    """The grey that is transparent in a PNG, in 8 bits as all its greys are.
+
+    Pillow scales those of fewer bits, but not this one.
+    """
+    if picture.format == "PNG" and "transparency" in picture.info:
+        stored = picture.tile[0][3]
+        picture.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(stored, 1)
+
+
+def _orientation(picture):
+    """How EXIF says that a picture is to be turned; `None` if it does not."""
+    try:
+        return picture.getexif().get(_ORIENTATION)
+    except Exception:
+        # Of many kinds, on damaged EXIF: the pixels are whole all the same.
+        return None
+
+
+def _turned(picture):
+    # Not by `ImageOps.exif_transpose`, which writes all of EXIF anew.
+    picture.load()  # what is damaged here is the picture
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def decode(source, image_size=None, max_pixels=MAX_PIXELS):
@@ -131,7 +174,7 @@ def decode(source, image_size=None, max_pixels=MAX_PIXELS):
             # doubled so that the resampling below keeps its quality.
             picture.draft(None, (2 * max(image_size),) * 2)
     profile = picture.info.get("icc_profile")
-    picture = _to_rgb(ImageOps.exif_transpose(picture), profile)
+    picture = _to_rgb(_turned(picture), profile)
     if image_size:
         picture = _fit(picture, image_size)
     return np.asarray(picture)
@@ -148,7 +191,7 @@ def decode_mask(source, max_pixels=MAX_PIXELS):
         bool array of shape `(height, width)`: True where it is nearer to
         white than to black. What is transparent is black: there is no paint.
     """
-    picture = ImageOps.exif_transpose(open_picture(source, max_pixels))
+    picture = _turned(open_picture(source, max_pixels))
     alpha = _in_eight_bits(picture).convert("RGBA").getchannel("A")
     grey = _to_rgb(picture).convert("L")
     return (np.asarray(grey) > 127) & (np.asarray(alpha) > 127)

@@ -85,7 +85,8 @@ def load_image_text(
             picture when loading: that it can be opened, that it can be
             decoded in full, or nothing. Defaults to `"header"`.
         max_pixels: int. Pictures of more are left out, before they are
-            unpacked. Defaults to `89_478_485`, Pillow's own bound.
+            unpacked. At most `178_956_970`, beyond which Pillow opens none.
+            Defaults to `89_478_485`, beyond which it warns.
         max_bytes: int. So are files and members of archives of more bytes,
             unpacked. Defaults to `2**28`.
         max_line_bytes: int. So are longer lines of a table. Defaults to

@@ -107,7 +107,9 @@ class ImageTextDataset(BatchStream):
         self.balance = balance
         self._augment = augmentation.augment_options(augment, self.image_size)
         self._skipped = skipped or {}
-        self._max_pixels = check_int(max_pixels, "max_pixels", high=2**62)
+        self._max_pixels = check_int(
+            max_pixels, "max_pixels", high=decoding.MOST_PIXELS
+        )
         # Between what bounds the pictures' fractions lie, for `hold_out`.
         self._fractions = (0.0, 1.0)
         super().__init__(steps_per_epoch=None, **kwargs)
@@ -231,8 +233,9 @@ class ImageTextDataset(BatchStream):
         Which is which follows from the bytes of each picture, so that copies
         stay together, and neither another name nor another picture beside it
         changes anything. Where rows have a column `split`, it decides: those
-        of `"train"` are trained on. Of each part some can be held out again.
-        What is held out is not augmented.
+        of `"train"` are trained on; where none is, those that name no split.
+        Of each part some can be held out again. What is held out is not
+        augmented.
 
         Args:
             share: float in [0, 1). About what part of the rows is held out.

@@ -8,6 +8,7 @@ import re
 import statistics
 import warnings
 
+from keras_muse.data.hold_out import split_of
 from keras_muse.data.image_text import load_image_text
 from keras_muse.data.image_text_dataset import BROKEN
 from keras_muse.data.image_text_dataset import ImageTextDataset
@@ -99,7 +100,7 @@ def read_collection(pictures, held_out=None, fewest=FEWEST):
     elif others.num_examples:
         held_out, by_what = _readable(others), "by their `split`"
         why_none = "None is held out: no picture of another `split` is whole."
-    elif any("split" in row for row in pairs.rows):
+    elif any(split_of(row) is not None for row in pairs.rows):
         why_none = "All are of the `split` 'train': none is held out."
     elif pairs.num_examples >= FEWEST_TO_PART:
         pairs, others = _parted(pairs)

@@ -242,7 +242,7 @@ def check_texts(texts, argument, low=1):
     received = f"{argument}={show(texts)} of type {type(texts).__name__}"
     valid = isinstance(texts, list | tuple) and len(texts) >= low
     for i, text in enumerate(texts if valid else ()):
-        if not isinstance(text, str) or not _is_whole(text):
+        if not isinstance(text, str) or not is_whole(text):
             valid = False
             received = (
                 f"{argument}[{i}]={show(text)} of type {type(text).__name__}"
@@ -256,7 +256,7 @@ def check_texts(texts, argument, low=1):
     return list(texts)
 
 
-def _is_whole(text):
+def is_whole(text):
     """Whether a string has no half of a character in it, as `"\\ud83d"`."""
     try:
         text.encode()

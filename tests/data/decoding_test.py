@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -58,6 +59,37 @@ def test_exif_orientation_is_applied():
     assert image[8:].max() == 0
 
 
+def exif_of(tag, kind, content):
+    """EXIF of two entries, of which the second turns the picture."""
+    turned = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    entry = struct.pack("<HHI4s", tag, kind, 1, content)
+    head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
+    return head + entry + turned + bytes(4)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif, size",
+    [
+        (b"Exif\0\0garbage!!", (8, 16)),
+        (exif_of(0x011A, 1, b"\1"), (16, 8)),  # a resolution that is a byte
+        (exif_of(0x0100, 2, b"9"), (16, 8)),  # a width that is a text
+    ],
+)
+def test_damaged_exif_takes_no_picture_with_it(format, exif, size):
+    content = encode(Image.new("RGB", (16, 8), "white"), format, exif=exif)
+    assert decode(content).shape == (*size, 3)
+    assert decode(content).min() > 250
+    assert decode_mask(content).shape == size
+    assert decoding.picture_size(content) == size
+
+
+def test_a_damaged_picture_is_no_damaged_exif():
+    content = encode(Image.new("RGB", (16, 8), "white"))
+    with pytest.raises(OSError):
+        decode(content[:50])
+
+
 def test_center_is_kept():
     pixels = np.zeros((8, 24, 3), "uint8")
     pixels[:, 8:16] = 200
@@ -86,6 +118,29 @@ def test_floating_point_pixels_are_refused():
     picture = Image.fromarray(np.ones((2, 2), "float32"))
     with pytest.raises(ValueError, match="floating-point"):
         decode(encode(picture, "TIFF"))
+
+
+def test_integers_of_32_bits_are_refused():
+    for pixels in ([[0, 100, 255]], [[0, 2**30, 2**31 - 1]]):
+        picture = Image.fromarray(np.array(pixels, "int32"))
+        content = encode(picture, "TIFF")
+        for read in (decode, decode_mask, decoding.check_header):
+            with pytest.raises(ValueError, match="32 bits.*no known range"):
+                read(content)
+    # Of 16 bits they have one, in every format.
+    wide = b"P5 2 1 65535\n" + struct.pack(">2H", 0x8000, 0xFFFF)
+    assert decode(wide)[0, :, 0].tolist() == [127, 255]
+    grey = Image.fromarray(np.array([[0x8000, 0xFFFF]], "uint16"))
+    for format in ("PNG", "TIFF"):
+        assert decode(encode(grey, format))[0, :, 0].tolist() == [127, 255]
+
+
+def test_as_many_pixels_are_opened_as_can_be_asked_for():
+    most = decoding.MOST_PIXELS
+    content = b"P5 %d 1 255\n"
+    assert decoding.picture_size(content % most, most) == (1, most)
+    with pytest.raises(Image.DecompressionBombError):
+        decoding.picture_size(content % (most + 1), most + 1)
 
 
 # === Colour profiles ===
@@ -171,12 +226,37 @@ def test_what_is_transparent_of_sixteen_bits_is_white_and_no_paint():
         assert decode_mask(file.getvalue()).tolist() == [paint]
 
 
-def test_the_size_of_a_header_is_that_of_the_turned_picture():
+def grey_png(depth, row, transparent):
+    """A PNG of two pixels, of few bits each, as Pillow writes none."""
+
+    def chunk(kind, content):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    head = struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"tRNS", struct.pack(">H", transparent))
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_what_is_transparent_of_few_bits_is_white():
+    for depth, row, transparent in ((2, b"\x60", 1), (4, b"\x5a", 5)):
+        content = grey_png(depth, row, transparent)
+        assert decode(content)[0, :, 0].tolist() == [255, 170]
+        assert decode_mask(content).tolist() == [[False, True]]
+        content = grey_png(depth, row, 0)
+        assert decode(content)[0, :, 0].tolist() == [85, 170]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_size_of_a_header_is_that_of_the_turned_picture(format):
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        file = io.BytesIO()
-        Image.new("RGB", (20, 10)).save(file, "JPEG", exif=exif)
-        content = file.getvalue()
+        content = encode(Image.new("RGB", (20, 10)), format, exif=exif)
         decoded = decoding.decode(content, None)
         assert decoding.picture_size(content) == decoded.shape[:2]

@@ -23,6 +23,15 @@ def hold_out(rows, share):
     ]
 
 
+def with_splits(splits):
+    rows = make_rows(len(splits))
+    columns = [{} if split is None else {"split": split} for split in splits]
+    return [
+        dataclasses.replace(row, metadata=metadata)
+        for row, metadata in zip(rows, columns, strict=True)
+    ]
+
+
 def test_what_is_held_out_follows_from_the_pictures_alone():
     rows = make_rows(200)
     kept, held_out = hold_out(rows, 0.25)
@@ -75,13 +84,20 @@ def test_what_is_held_out_is_not_augmented():
 
 
 def test_a_column_split_decides_what_is_held_out():
-    rows = [
-        dataclasses.replace(row, metadata={"split": split})
-        for row, split in zip(
-            make_rows(4), ("train", "test", "train", "validation"), strict=True
-        )
-    ]
+    rows = with_splits(["train", "test", "train", "validation"])
     assert hold_out(rows, 0.0) == [["0.png", "2.png"], ["1.png", "3.png"]]
+
+
+def test_rows_that_name_no_split_are_trained_on_where_none_is_of_train():
+    kept, held_out = hold_out(with_splits([None, "test", " "]), 0.1)
+    assert (kept, held_out) == (["0.png", "2.png"], ["1.png"])
+    kept, held_out = hold_out(with_splits([None, "train", ""]), 0.1)
+    assert (kept, held_out) == (["1.png"], ["0.png", "2.png"])
+
+
+def test_an_empty_column_split_decides_nothing():
+    rows = with_splits([""] * 200)
+    assert hold_out(rows, 0.25) == hold_out(make_rows(200), 0.25)
 
 
 def test_a_picture_stands_for_a_number_of_its_own():

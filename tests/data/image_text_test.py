@@ -165,6 +165,7 @@ def test_augmentation_in_worker_processes_is_refused(tmp_path):
         ({"batch_size": 0}, "`batch_size` must be"),
         ({"balance": "kind"}, "`balance` draws rows at random"),
         ({"max_pixels": 0}, "`max_pixels` must be"),
+        ({"max_pixels": 178_956_971}, "`max_pixels` must be.* to 178956970"),
         ({"workers": "2"}, "`workers` must be.*'2'"),
         ({"workers": 2.5}, "`workers` must be.*2.5"),
         ({"max_queue_size": "x"}, "`max_queue_size` must be.*'x'"),

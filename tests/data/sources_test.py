@@ -97,6 +97,18 @@ def test_a_column_says_more_than_a_folder(tmp_path):
     assert load_image_text(tmp_path).hold_out(0)[0].texts == ["test"]
 
 
+def test_an_empty_column_says_no_more_than_a_folder(tmp_path):
+    record = {"file_name": "a.png", "text": "a", "split": ""}
+    files = {"metadata.jsonl": json.dumps(record).encode()}
+    for folder in ("train", "test"):
+        write(tmp_path / folder, {"a.png": PICTURE, **files})
+    kept, held_out = load_image_text(tmp_path).hold_out(0)
+    assert [row["name"] for row in kept.rows] == ["train/a.png"]
+    assert [row["name"] for row in held_out.rows] == ["test/a.png"]
+    chosen = load_image_text(tmp_path, split="test")
+    assert [row["name"] for row in chosen.rows] == ["test/a.png"]
+
+
 def test_where_there_are_no_splits_none_can_be_chosen(tmp_path):
     write(tmp_path, color_files())
     with pytest.raises(ValueError, match="`split`.*are none.*split='train'"):

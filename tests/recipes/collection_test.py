@@ -178,6 +178,9 @@ def test_why_none_is_held_out(tmp_path, capsys):
     with_splits(folder, ["train"] * 21)
     assert read_collection(folder, fewest=1).held_out is None
     assert "All are of the `split` 'train'" in capsys.readouterr().out
+    with_splits(folder, [""] * 21)
+    assert read_collection(folder, fewest=1).held_out is not None
+    assert "chosen by a hash" in capsys.readouterr().out
     with_splits(folder, ["train"] * 20 + ["test"])
     whole = (folder / "20.png").read_bytes()
     (folder / "20.png").write_bytes(whole[:-30])

@@ -12,6 +12,8 @@ import os
 import posixpath
 import re
 
+from keras_muse.data.hold_out import has_splits
+from keras_muse.data.hold_out import split_of
 from keras_muse.data.sources.containers import folder_files
 from keras_muse.data.sources.containers import tar_files
 from keras_muse.data.sources.containers import zip_files
@@ -84,7 +86,7 @@ def _with_folders_as_splits(rows):
         and len(folders) > 1
         and folders <= _SPLIT_FOLDERS
         and all("/" in row.name for row in usable)
-        and not any("split" in row.metadata for row in usable)
+        and not has_splits(usable)
     )
     if not is_split:
         return rows
@@ -169,7 +171,7 @@ def _existing(path):
 
 def _splits(row):
     """Names of the splits that a row is of, a list."""
-    if "split" in row.metadata:
-        own = row.metadata["split"]
+    own = split_of(row.metadata)
+    if own is not None:
         return [own] if isinstance(own, str) else []
     return row.name.split("/")[:-1]

@@ -31,9 +31,9 @@ TABLES = {"metadata.jsonl": jsonl_records, "metadata.csv": csv_records}
 def pair_files(files, limits):
     """Rows of the files of a container.
 
-    A `metadata.jsonl` or `metadata.csv` anywhere among the files gives the
-    captions; without one, the file beside a picture with the same name and
-    the ending `.txt`, `.caption` or `.json` does.
+    A `metadata.jsonl` or `metadata.csv` gives the captions of the pictures in
+    its folder and below; where there is none, the file beside a picture with
+    the same name and the ending `.txt`, `.caption` or `.json` does.
 
     Args:
         files: `Files`.
@@ -46,6 +46,13 @@ def pair_files(files, limits):
     tables = [name for name in readers if posixpath.basename(name) in TABLES]
     if tables:
         rows = _table_rows(readers, tables, limits)
+        others = _others(readers, tables, rows)
+        # A text of no picture is of the collection, as beside a table.
+        rows += [
+            row
+            for row in _sidecar_rows(others, limits)
+            if row.problem != "no picture"
+        ]
     else:
         rows = _sidecar_rows(readers, limits)
     stems = {posixpath.splitext(row.name)[0] for row in rows}
@@ -119,12 +126,36 @@ def _table_rows(readers, tables, limits):
             lambda name, folder=folder: _beside(folder, name),
         )
     listed = {row.name for row in rows}
+    folders = set(map(posixpath.dirname, tables))
     rows += [
         Row(name=name, problem="no caption")
         for name in readers
-        if _ending(name) in IMAGE_ENDINGS and name not in listed
+        if _ending(name) in IMAGE_ENDINGS
+        and name not in listed
+        and _is_below(name, folders)
     ]
     return _once_each(rows)
+
+
+def _others(readers, tables, rows):
+    """Readers of the files that no table describes."""
+    stems = {posixpath.splitext(row.name)[0] for row in rows}
+    folders = set(map(posixpath.dirname, tables))
+    return {
+        name: reader
+        for name, reader in readers.items()
+        if posixpath.splitext(name)[0] not in stems
+        and not _is_below(name, folders)
+    }
+
+
+def _is_below(name, folders):
+    """Whether a file lies in one of some folders, at any depth."""
+    while name:
+        name = posixpath.dirname(name)
+        if name in folders:
+            return True
+    return False
 
 
 def _once_each(rows):

@@ -58,9 +58,7 @@ def csv_records(content, max_line_bytes, delimiter=","):
         cells, i = _record(lines, i, delimiter, columns)
         fits = len(cells) <= len(columns)
         # More cells than columns: a caption whose rest would be lost.
-        records.append(
-            dict(zip(columns, cells, strict=False)) if fits else None
-        )
+        records.append(_by_column(columns, cells) if fits else None)
     return records
 
 
@@ -114,10 +112,14 @@ def _record(lines, start, delimiter, columns):
 def _is_record(line, delimiter, columns):
     """Whether a line alone has all cells, and a picture among them."""
     cells, _ = _cells([line], 0, delimiter)
-    record = dict(zip(columns, cells, strict=False))
-    name = _first_value(record, IMAGE_COLUMNS) or ""
+    name = _first_value(_by_column(columns, cells), IMAGE_COLUMNS) or ""
     is_image = name.lower().strip('"').endswith(IMAGE_ENDINGS)
     return len(cells) == len(columns) and is_image
+
+
+def _by_column(columns, cells):
+    """A record: cells without the blanks around them, as columns have none."""
+    return dict(zip(columns, map(str.strip, cells), strict=False))
 
 
 def _cells(lines, start, delimiter):
@@ -188,7 +190,9 @@ def csv_file_rows(path, limits):
     return record_rows(
         csv_records(content, limits.max_line_bytes, delimiter),
         os.path.basename(path),
-        lambda name: functools.partial(read_file, os.path.join(folder, name)),
+        lambda name: functools.partial(
+            read_file, os.path.join(folder, name.replace("\\", "/"))
+        ),
     )
 
 
@@ -258,4 +262,12 @@ def texts_of(record):
 
 
 def _first_value(record, columns):
-    return next((record[c] for c in columns if c in record), None)
+    """What the first of some columns holds that holds anything."""
+    values = (record.get(column) for column in columns)
+    return next((value for value in values if not _is_empty(value)), None)
+
+
+def _is_empty(value):
+    if isinstance(value, str | bytes):
+        return not value.strip()
+    return value is None or (isinstance(value, list) and not value)

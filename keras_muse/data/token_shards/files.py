@@ -144,6 +144,8 @@ class ShardFiles:
                 record. Returns a dict for the note.
         """
         path = self._shard_path(number)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self._note_path(number))  # on what is replaced
         with write_whole_file(path) as growing:
             # One record a group: grain reads records in random order.
             writer = ArrayRecordWriter(growing, "group_size:1")

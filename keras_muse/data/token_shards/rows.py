@@ -9,6 +9,7 @@ import grain
 import numpy as np
 
 from keras_muse.data.image_text_dataset import ImageTextDataset
+from keras_muse.runtime.checks import is_whole
 from keras_muse.runtime.checks import show
 
 # Decoding and resizing are done ahead, in threads.
@@ -159,12 +160,16 @@ def _image(pair):
 
 def _captions(pair):
     text = pair.get("text")
+    if isinstance(text, np.ndarray) and text.ndim == 0:
+        text = text.item()
     captions = [text] if isinstance(text, str) else text
     if not isinstance(captions, (list, tuple, np.ndarray)):
         raise _BrokenRow(f"`text` is no caption, but {text!r}")
     for caption in captions:
         if not isinstance(caption, str):
             raise _BrokenRow(f"`text` has {caption!r}, which is no caption")
+        if not is_whole(caption):
+            raise _BrokenRow(f"`text` has half a character: {caption!r}")
     captions = [caption.strip() for caption in captions if caption.strip()]
     if not captions:
         raise _BrokenRow("empty caption")

@@ -55,7 +55,8 @@ def write_token_shards(
     A run that was stopped or killed goes on, started again with the same
     arguments, after the shards that it completed. What another run left,
     with other settings, models or pictures, is refused. Pictures of an
-    `ImageTextDataset` are known by their names and captions.
+    `ImageTextDataset` are known by their names and captions, and with
+    `overwrite=True`, for which they are read again, by what they show.
 
     Processes that were joined by `keras_muse.training.distribution.initialize`
     share the work: each writes every so-many-th shard, to a directory that all
@@ -197,7 +198,9 @@ def write_token_shards(
                 files.start(overwrite)
         with all_or_none():
             files.check_settings()
-            _write_own_shards(collection, process, encoder, files, verbose)
+            _write_own_shards(
+                collection, process, encoder, files, overwrite, verbose
+            )
         with all_or_none():
             if process.shard_index == 0:
                 _commit(collection, encoder, files)
@@ -217,7 +220,7 @@ def _check_crop_scale(crop_scale):
     return smallest, largest
 
 
-def _write_own_shards(collection, process, encoder, files, verbose):
+def _write_own_shards(collection, process, encoder, files, overwrite, verbose):
     """Writes those shards of this process that are not there yet."""
     alone = process.shard_count == 1
     progress = keras.utils.Progbar(
@@ -225,28 +228,30 @@ def _write_own_shards(collection, process, encoder, files, verbose):
     )
     for number, rows in collection.shards(process):
         note = files.note(number)
+        if note is not None and (overwrite or not collection.is_indexed):
+            is_same = _digest(rows) == note["rows"]
+            if not is_same and not overwrite:
+                raise ValueError(
+                    "`pairs` must give the rows of which the unfinished "
+                    "shards in `directory` were made; pass `overwrite=True` "
+                    "to start anew. Received: other pairs, "
+                    f"directory={files.directory}"
+                )
+            note = note if is_same else None
         if note is None:
             shard = Shard(rows, encoder, progress.add)
             files.write(number, shard.records(), shard.note)
         else:
-            if not collection.is_indexed:
-                _check_rows(rows, note, files.directory)
             progress.add(note["num_rows"])
     if alone:
         progress.update(collection.num_rows, finalize=True)
 
 
-def _check_rows(rows, note, directory):
-    """Raises unless a complete shard was made of these rows."""
+def _digest(rows):
     digest = RowsDigest()
     for row in rows:
         digest.update(row)
-    if digest.hexdigest() != note["rows"]:
-        raise ValueError(
-            "`pairs` must give the rows of which the unfinished shards in "
-            "`directory` were made; pass `overwrite=True` to start anew. "
-            f"Received: other pairs, directory={directory}"
-        )
+    return digest.hexdigest()
 
 
 def _commit(collection, encoder, files):

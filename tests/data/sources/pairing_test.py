@@ -79,3 +79,15 @@ def test_folder_with_sidecars(tmp_path):
     rows = list(pairs.iterate_rows(all_captions=True))
     assert [row["text"] for row in rows[:2]] == ["a blue wall", "second"]
     np.testing.assert_array_equal(rows[0]["image"], rows[1]["image"])
+
+
+def test_a_table_describes_its_own_folder_and_those_below(tmp_path):
+    table = b"file_name,text\na.png,one\n../b/c.png,three\n"
+    files = {"a.png": PICTURE, "below/x.png": PICTURE, "below/x.txt": b"x"}
+    write(tmp_path / "a", {**files, "metadata.csv": table})
+    write(tmp_path / "b", {**FILES, "note.txt": b"of no picture"})
+    expected = {"a/a.png": ["one"], "b/a.png": ["a"], "b/b.png": ["b"]}
+    reasons = {"a/below/x.png": "no caption"}
+    assert loaded(tmp_path) == ({**expected, "b/c.png": ["three"]}, reasons)
+    (tmp_path / "b/b.txt").unlink()
+    assert loaded(tmp_path)[1] == {**reasons, "b/b.png": "no caption"}

@@ -260,3 +260,26 @@ def test_an_absolute_path_is_another_picture(tmp_path):
     assert pairs.texts == ["red", "blue"]
     red, blue = pairs.as_arrays()[0].mean((1, 2))
     assert red.argmax() == 0 and blue.argmax() == 2
+
+
+def test_the_first_column_that_holds_something_counts(tmp_path):
+    lines = [
+        {"file_name": "a.png", "text": None, "caption": "one"},
+        {"file_name": "a.png", "text": [], "caption": "two"},
+        {"file_name": None, "image": "a.png", "text": "three"},
+    ]
+    table = "\n".join(map(json.dumps, lines)).encode()
+    write(tmp_path, {"a.png": PICTURE, "metadata.jsonl": table})
+    assert loaded(tmp_path) == ({"a.png": ["one", "two", "three"]}, {})
+    table = b"file_name,image,text,caption\na.png,,,one\n ,a.png, ,two\n"
+    write(tmp_path, {"t.csv": table})
+    assert loaded(tmp_path / "t.csv") == ({"a.png": ["one", "two"]}, {})
+
+
+def test_names_of_another_system_and_blanks_around_cells(tmp_path):
+    table = b"file_name , text\nset\\a.png, one\n set\\a.png ,two \n"
+    write(tmp_path, {"set/a.png": PICTURE, "t.csv": table})
+    expected = {"set/a.png": ["one", "two"]}, {}
+    assert loaded(tmp_path / "t.csv") == expected
+    (tmp_path / "t.csv").rename(tmp_path / "metadata.csv")
+    assert loaded(tmp_path) == expected

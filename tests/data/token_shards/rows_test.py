@@ -30,6 +30,23 @@ def test_broken_rows_are_skipped_and_named(tmp_path):
     assert order(dataset) == [0, 1, 2, 9]
 
 
+def test_half_a_character_stops_no_run(tmp_path):
+    rows = make_rows(3)
+    rows[1]["text"] = ["whole", "\ud83d"]
+    report = write(rows, str(tmp_path))
+    assert (report["num_records"], report["num_skipped"]) == (2, 1)
+    reason = "`text` has half a character: '\\ud83d'"
+    assert report["skipped"] == [{"row": 1, "reason": reason}]
+
+
+def test_a_caption_may_be_a_scalar_of_numpy(tmp_path):
+    rows = make_rows(2)
+    rows[0]["text"] = np.array("a red cat")
+    rows[1]["text"] = np.array(b"no text")
+    report = write(rows, str(tmp_path))
+    assert [skipped["row"] for skipped in report["skipped"]] == [1]
+
+
 def test_batches_of_rows_are_taken_too(tmp_path):
     rows = make_rows(6)
     batches = [

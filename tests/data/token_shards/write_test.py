@@ -14,6 +14,7 @@ from tests.helpers.token_shards import hashes
 from tests.helpers.token_shards import make_rows
 from tests.helpers.token_shards import order
 from tests.helpers.token_shards import picture
+from tests.helpers.token_shards import picture_folder
 from tests.helpers.token_shards import stop_after
 from tests.helpers.token_shards import write
 
@@ -76,6 +77,21 @@ def test_other_rows_of_an_iterable_are_refused(tmp_path):
         write(rows, directory)
     write(rows, directory, overwrite=True)
     assert read_token_shards(directory, 5).num_records == 10
+
+
+def test_other_pictures_under_the_same_names_replace_unfinished_shards(
+    tmp_path,
+):
+    """Of one complete shard of two; the other one is kept."""
+    pairs = picture_folder(tmp_path / "pictures", 10)
+    directory, whole = str(tmp_path / "tokens"), str(tmp_path / "whole")
+    stop_after(8, pairs, directory)
+    Image.fromarray(picture(99)).save(tmp_path / "pictures/5.png")
+    tokenizer = PixelTokenizer()
+    write(pairs, directory, tokenizer=tokenizer, overwrite=True)
+    assert len(tokenizer.shapes) == 2
+    write(pairs, whole)
+    assert hashes(directory) == hashes(whole)
 
 
 @pytest.mark.parametrize(
