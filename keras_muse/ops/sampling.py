@@ -2,8 +2,9 @@
 
 from keras import ops
 
-# Finite, so that a row of filtered logits never yields inf - inf.
-NEGATIVE_LARGE = -1e9
+# Finite, so that a row of filtered logits never yields inf - inf; below what
+# the lowest temperature makes of any logit.
+NEGATIVE_LARGE = -1e38
 BLOCK = 128  # codes
 
 
@@ -38,7 +39,7 @@ def filter_top_k(logits, top_k):
         top_k: int, at least 1.
 
     Returns:
-        Float tensor of the same shape; dropped logits are -1e9.
+        Float tensor of the same shape; dropped logits are -1e38.
     """
     top_k = min(top_k, logits.shape[-1])
     threshold = ops.top_k(logits, top_k, sorted=True)[0][..., -1:]
@@ -55,7 +56,7 @@ def filter_top_p(logits, top_p):
         top_p: float in (0, 1].
 
     Returns:
-        Float tensor of the same shape; dropped logits are -1e9.
+        Float tensor of the same shape; dropped logits are -1e38.
     """
     descending = ops.flip(ops.sort(logits, axis=-1), axis=-1)
     probabilities = ops.softmax(descending, axis=-1)

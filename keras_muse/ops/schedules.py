@@ -119,12 +119,13 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
     at_least = (num_editable >= num_steps).astype("int64")
     masked, plan = num_editable, []
     for step in range(num_steps):
+        # For each later step as many; one for the last in any case.
+        to_come = np.maximum(at_least * (num_steps - 1 - step), 1)
         # 1e-9: cos(pi / 3) is one rounding error below a half.
         target = np.floor(
             num_editable * schedule((step + 1) / num_steps) + 1e-9
         )
-        # One stays for the last step.
-        masked = np.minimum(np.maximum(target, 1), masked - at_least)
+        masked = np.minimum(np.maximum(target, to_come), masked - at_least)
         masked = np.maximum(masked, 0)
         plan.append(masked)
     plan[-1] = np.zeros_like(num_editable)

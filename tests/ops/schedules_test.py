@@ -97,11 +97,22 @@ def test_plan_is_the_formula_cut_to_what_is_left(name, num_steps):
         for step in range(1, num_steps + 1):
             target = num_editable * FORMULAS[name](step / num_steps)
             # A whole number but for its rounding is that number.
-            target = max(1, math.floor(round(target, 8)))
+            to_come = at_least * (num_steps - step)
+            target = max(1, to_come, math.floor(round(target, 8)))
             left = max(0, min(target, left - at_least))
             expected.append(left if step < num_steps else 0)
         plan = schedules.num_masked_per_step([num_editable], num_steps, name)
         assert plan[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", ALL_SCHEDULES)
+def test_each_step_reveals_a_token_where_there_are_enough(name):
+    """Also where the formula is done early, as `sqrt` is."""
+    for num_steps in (1, 2, 3, 8, 24, 49):
+        editable = np.arange(num_steps, 3 * num_steps + 64)
+        plan = schedules.num_masked_per_step(editable, num_steps, name)
+        counts = -np.diff(np.concatenate([[editable], plan]), axis=0)
+        assert counts.min() >= 1 and (counts.sum(axis=0) == editable).all()
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 7, 24, 100, 300])

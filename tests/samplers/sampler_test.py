@@ -189,6 +189,13 @@ def test_top_k_and_top_p_restrict_what_is_drawn():
         assert set(drawn.ravel()) == codes
 
 
+def test_what_is_dropped_stays_so_at_the_lowest_temperature():
+    logits = np.array([[-4000.0, -3000.0, -5000.0]])
+    for options in ({"top_k": 1}, {"top_p": 0.9}, {"top_k": 2, "top_p": 0.9}):
+        sampler = LeftToRight(temperature=1e-6, **options)
+        assert set(reveal(sampler, logits, 50).ravel()) == {1}
+
+
 def test_each_row_draws_by_its_seed():
     result, _ = decode(ConfidenceSampler(), seeds=(5, 6, 5))
     np.testing.assert_array_equal(result[0], result[2])

@@ -292,8 +292,8 @@ def _guided_features(model, token_ids, context, guidance_scale):
     """What the head takes: of the rows, or of both halves of the rows.
 
     The last linear layer maps a mixture to the mixture of the logits, so
-    guidance is mixed before it, at half the cost. Not so if it is quantized:
-    it rounds its input.
+    guidance is mixed before it, at half the cost. Not so where `_is_linear`
+    says otherwise.
     """
     if guidance_scale is None:
         return model.features(token_ids, *context)
@@ -305,7 +305,12 @@ def _guided_features(model, token_ids, context, guidance_scale):
 
 
 def _is_linear(dense):
-    return dense.quantization_mode is None
+    """Whether a layer takes a mixture for what it is.
+
+    A quantized one rounds its input, and one in float16 has no numbers for
+    what large scales make of it.
+    """
+    return dense.quantization_mode is None and dense.compute_dtype != "float16"
 
 
 def _guide_halves(x, guidance_scale):

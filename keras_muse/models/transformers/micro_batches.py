@@ -65,7 +65,9 @@ def cut(tensors, num_parts):
     """
 
     def cut_rows(x):
-        parts = ops.reshape(x, (-1, num_parts, *x.shape[1:]))
+        # Of a text whose length varies, TensorFlow has no number while it
+        # traces.
+        parts = ops.reshape(x, (-1, num_parts, *ops.shape(x)[1:]))
         return ops.swapaxes(parts, 0, 1)
 
     num_rows = keras.tree.flatten(tensors)[0].shape[0]

@@ -298,6 +298,15 @@ def test_guidance_is_mixed_before_a_linear_head_only(model, monkeypatch):
         np.testing.assert_allclose(actual, expected, atol=1e-3)
 
 
+def test_the_largest_scale_leaves_logits_in_half_precision(monkeypatch):
+    half = tiny_base(dtype="mixed_float16")
+    text = tiny_text(3)
+    none = {**text, "text_mask": np.zeros_like(text["text_mask"])}
+    difference = logits_of(half, text) - logits_of(half, none)
+    actual = first_logits(half, monkeypatch, guidance_scale=1e6)
+    np.testing.assert_allclose(actual / 1e6, difference, atol=0.01)
+
+
 def test_logits_in_parts_give_the_same_tokens(monkeypatch):
     whole = generate(tiny_base())
     monkeypatch.setattr(decoding, "MAX_LOGITS", 3 * 6 * 16)

@@ -92,3 +92,23 @@ def test_what_is_shown_counts_rows_as_without_parts():
     whole = history(1)
     assert {"masked_token_loss", "visible_token_loss"} < set(whole)
     assert history(2) == pytest.approx(whole, rel=1e-5)
+
+
+def test_texts_may_differ_in_length_from_batch_to_batch():
+    def loss(num_parts):
+        model = tiny_base(num_layers=1)
+        data = tiny_data(model, 4)
+        short = {
+            name: x[:, :4] if name.startswith("text") else x
+            for name, x in data.items()
+        }
+        model.compile(
+            keras.optimizers.SGD(1.0), gradient_accumulation_steps=num_parts
+        )
+        batches = (batch for batch in (short, data))
+        history = model.fit(
+            batches, shuffle=False, steps_per_epoch=2, verbose=0
+        )
+        return history.history["loss"][0]
+
+    assert loss(2) == pytest.approx(loss(1), rel=1e-5)
