@@ -259,6 +259,8 @@ def _is_public(text_encoder):
     preset = text_encoder.preset
     if preset is None or is_quantized(text_encoder):
         return False
+    if text_encoder.trainable_variables:  # it may have been trained
+        return False
     options = text_encoder.preset_options
     if not options.get("load_weights", True) or "vocabulary" in options:
         return False

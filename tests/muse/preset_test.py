@@ -217,6 +217,40 @@ def test_a_public_text_encoder_without_its_weights_is_copied(tmp_path):
     )
 
 
+def load_zeros(encoder, directory):
+    other = TextEncoder.from_preset("all_minilm_l6_v2")
+    other.weights[0].assign(0 * other.weights[0])
+    other.save_weights(directory / "other.weights.h5")
+    encoder.load_weights(directory / "other.weights.h5")
+
+
+def set_ones(encoder, directory):
+    encoder.set_weights([np.ones(w.shape) for w in encoder.weights])
+
+
+def tune(encoder, directory):
+    encoder.enable_lora(2)
+    for variable in encoder.trainable_variables:
+        variable.assign(0.1 + variable)
+
+
+def train(encoder, directory):
+    encoder.trainable = True
+    encoder.weights[0].assign(0 * encoder.weights[0])
+
+
+@pytest.mark.parametrize("change", [load_zeros, set_ones, tune, train])
+def test_a_public_text_encoder_of_other_weights_is_copied(change, tmp_path):
+    encoder = TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=7)
+    published = encoder.encode("a cat")[0]
+    change(encoder, tmp_path)
+    changed = encoder.encode("a cat")[0]
+    assert np.abs(changed - published).max() > 0.1
+    assert "preset" not in save_with(encoder, tmp_path / "muse")
+    loaded = Muse.from_preset(str(tmp_path / "muse")).text_encoder
+    np.testing.assert_allclose(loaded.encode("a cat")[0], changed, atol=1e-4)
+
+
 def test_a_text_encoder_of_a_local_directory_is_copied(saved, tmp_path):
     # Others do not have that directory.
     muse = Muse.from_preset(saved)
