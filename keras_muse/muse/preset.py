@@ -17,7 +17,9 @@ from keras_muse.files.whole import write_whole
 from keras_muse.models.presets import published
 from keras_muse.models.presets.architectures import BUNDLED
 from keras_muse.models.presets.loading import MUSE_FILE
+from keras_muse.models.presets.loading import MUSE_NAME
 from keras_muse.models.presets.loading import fetch_part
+from keras_muse.models.presets.loading import is_muse
 from keras_muse.models.presets.loading import read_parts
 from keras_muse.models.presets.weight_quantization import is_quantized
 from keras_muse.models.text_encoders.clip_text_encoder import CLIPTextEncoder
@@ -93,7 +95,7 @@ def save(parts, generation_defaults, preset_dir):
                 "module": "keras_muse.muse.muse",
                 "class_name": "Muse",
                 "config": {"parts": contents["parts"]},
-                "registered_name": "keras_muse>Muse",
+                "registered_name": MUSE_NAME,
             },
         )
         write_json(
@@ -189,10 +191,11 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
     options = {} if dtype is None else {"dtype": dtype}
     if published.is_pipeline(preset):
         return _pipeline_loaders(preset, options, names)
-    if not hub.has_file(preset, MUSE_FILE):
+    if not is_muse(preset):
         raise ValueError(
             f"`preset` is not one of a Muse: it has neither {MUSE_FILE} nor "
-            f"{published.PIPELINE_FILE}. Received: preset={preset!r}"
+            f"{published.PIPELINE_FILE}, or another model was saved over it. "
+            f"Received: preset={preset!r}"
         )
     contents = read_parts(preset)
     if contents["format_version"] != FORMAT_VERSION:
@@ -255,6 +258,8 @@ def _is_public(text_encoder):
     """Whether others can load this encoder by the same name."""
     preset = text_encoder.preset
     if preset is None or is_quantized(text_encoder):
+        return False
+    if text_encoder.trainable_variables:  # it may have been trained
         return False
     options = text_encoder.preset_options
     if not options.get("load_weights", True) or "vocabulary" in options:

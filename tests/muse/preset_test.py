@@ -17,10 +17,12 @@ import pytest
 from keras_muse import Muse
 from keras_muse import MuseBase
 from keras_muse import MuseSuperRes
+from keras_muse import UViTBase
 from keras_muse import VQGANTokenizer
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
 from keras_muse.muse import preset as muse_preset
 from tests.helpers import tiny
+from tests.helpers import tiny_amused
 from tests.helpers.tiny_muse import shared_muse
 from tests.helpers.tiny_muse import tiny_muse
 
@@ -107,6 +109,34 @@ def test_saving_over_an_older_preset_leaves_nothing_of_it(preset):
     assert_same_weights(loaded.base, muse.base)
 
 
+def test_a_model_saved_over_a_muse_is_the_one_that_is_loaded(preset):
+    base = tiny.tiny_base(num_layers=1)
+    base.save_to_preset(str(preset))
+    assert_same_weights(MuseBase.from_preset(str(preset)), base)
+    with pytest.raises(ValueError, match="`MuseBase`, not a `VQGANTokenizer`"):
+        VQGANTokenizer.from_preset(str(preset))
+    with pytest.raises(ValueError, match="another model was saved over it"):
+        Muse.from_preset(str(preset))
+    shared_muse().save_to_preset(str(preset))
+    assert_same_weights(
+        MuseBase.from_preset(str(preset)), Muse.from_preset(str(preset)).base
+    )
+
+
+def test_a_muse_is_saved_over_the_pipeline_that_it_came_from(tmp_path):
+    directory = str(tmp_path)
+    tiny_amused.save_pipeline(directory)
+    muse = Muse.from_preset(directory)
+    tiny.randomize(muse.base)
+    muse.generation_defaults = {"num_steps": 3}
+    muse.save_to_preset(directory)
+    loaded = Muse.from_preset(directory)
+    assert loaded.generation_defaults == {"num_steps": 3}
+    for name in muse_preset.PIPELINE_CLASSES:
+        assert_same_weights(getattr(loaded, name), getattr(muse, name))
+    assert_same_weights(UViTBase.from_preset(directory), muse.base)
+
+
 @pytest.mark.parametrize("wrong", [{"num_step": 0}, {"guidance_scale": -3}])
 def test_wrong_defaults_are_not_saved(tmp_path, wrong):
     muse = tiny_muse(cascade=False)
@@ -185,6 +215,40 @@ def test_a_public_text_encoder_without_its_weights_is_copied(tmp_path):
     np.testing.assert_allclose(
         loaded.encode("a cat")[0], encoder.encode("a cat")[0], atol=1e-6
     )
+
+
+def load_zeros(encoder, directory):
+    other = TextEncoder.from_preset("all_minilm_l6_v2")
+    other.weights[0].assign(0 * other.weights[0])
+    other.save_weights(directory / "other.weights.h5")
+    encoder.load_weights(directory / "other.weights.h5")
+
+
+def set_ones(encoder, directory):
+    encoder.set_weights([np.ones(w.shape) for w in encoder.weights])
+
+
+def tune(encoder, directory):
+    encoder.enable_lora(2)
+    for variable in encoder.trainable_variables:
+        variable.assign(0.1 + variable)
+
+
+def train(encoder, directory):
+    encoder.trainable = True
+    encoder.weights[0].assign(0 * encoder.weights[0])
+
+
+@pytest.mark.parametrize("change", [load_zeros, set_ones, tune, train])
+def test_a_public_text_encoder_of_other_weights_is_copied(change, tmp_path):
+    encoder = TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=7)
+    published = encoder.encode("a cat")[0]
+    change(encoder, tmp_path)
+    changed = encoder.encode("a cat")[0]
+    assert np.abs(changed - published).max() > 0.1
+    assert "preset" not in save_with(encoder, tmp_path / "muse")
+    loaded = Muse.from_preset(str(tmp_path / "muse")).text_encoder
+    np.testing.assert_allclose(loaded.encode("a cat")[0], changed, atol=1e-4)
 
 
 def test_a_text_encoder_of_a_local_directory_is_copied(saved, tmp_path):

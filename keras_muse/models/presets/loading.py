@@ -26,6 +26,7 @@ from keras_muse.runtime.checks import show
 from keras_muse.runtime.variables import without_values
 
 MUSE_FILE = "muse.json"
+MUSE_NAME = "keras_muse>Muse"
 # Arguments for which weights of other shapes are made, and such as change no
 # weight.
 SHAPING = ("codebook_size", "low_res_codebook_size", "text_dim")
@@ -184,7 +185,7 @@ def local_directory(preset, cls):
     In a `Muse` preset it is the first part that is of class `cls`.
     """
     preset = BUNDLED.get(preset, preset)
-    if not hub.has_file(preset, MUSE_FILE):
+    if not is_muse(preset):
         return preset
     parts = read_parts(preset)["parts"]
     for name, part in parts.items():
@@ -194,6 +195,18 @@ def local_directory(preset, cls):
         f"`preset` is a Muse without a {cls.__name__}; it has "
         f"{sorted(part['class_name'] for part in parts.values())}. "
         f"Received: preset={preset!r}"
+    )
+
+
+def is_muse(preset):
+    """Whether a preset is a whole `Muse`.
+
+    `muse.json` stays where another model was saved over it.
+    """
+    names = "", MUSE_NAME
+    return (
+        hub.has_file(preset, MUSE_FILE)
+        and published.registered_name(preset) in names
     )
 
 

@@ -109,17 +109,24 @@ def is_read_by(preset, converters):
     )
 
 
+def registered_name(preset):
+    """What Keras calls the model of a preset; of others, an empty string."""
+    if not hub.has_file(preset, hub.CONFIG_FILE):
+        return ""
+    return str(hub.read_json(preset).get("registered_name", ""))
+
+
 def is_own(preset):
     """Whether a preset is one of this package."""
-    if not hub.has_file(preset, hub.CONFIG_FILE):
-        return False
-    name = hub.read_json(preset).get("registered_name")
-    return str(name).startswith("keras_muse>")
+    return registered_name(preset).startswith("keras_muse>")
 
 
 def is_pipeline(preset):
-    """Whether a preset is a pipeline of `diffusers`."""
-    return hub.has_file(preset, PIPELINE_FILE)
+    """Whether a preset is a pipeline of `diffusers`.
+
+    Its index stays where a model of this package was saved over it.
+    """
+    return hub.has_file(preset, PIPELINE_FILE) and not is_own(preset)
 
 
 def _modules(names):

@@ -263,6 +263,23 @@ class TextEncoder(keras_hub.models.Backbone):
             "padding_mask": Input(shapes, is_flag=True),
         }
 
+    # Who loads `preset` gets other weights than those that came after it.
+
+    def load_weights(self, *args, **kwargs):
+        """`keras.Model.load_weights`; `preset` is `None` from then on."""
+        self.preset = None
+        super().load_weights(*args, **kwargs)
+
+    def set_weights(self, weights):
+        """`keras.Model.set_weights`; `preset` is `None` from then on."""
+        self.preset = None
+        super().set_weights(weights)
+
+    def enable_lora(self, *args, **kwargs):
+        """KerasHub's `enable_lora`; `preset` is `None` from then on."""
+        self.preset = None
+        super().enable_lora(*args, **kwargs)
+
     def quantize(self, *args, **kwargs):
         """`keras.Model.quantize`."""
         self._check_not_released()
@@ -419,12 +436,36 @@ def _load_own(source, base_class, load_weights, kwargs):
         and saved_dtype.get("class_name") == "DTypePolicyMap"
     ):
         # KerasHub drops the policies of a quantized backbone.
-        kwargs = {"dtype": saved_dtype, **kwargs}
+        with reading(hub.local_file(source, hub.CONFIG_FILE)):
+            dtype = _quantized_from(saved_dtype, kwargs.get("dtype"))
+        kwargs = {**kwargs, "dtype": dtype}
     encoder = loading.load_own(encoder_class, source, load_weights, kwargs)
     path = f"{hub.TOKENIZER_DIRECTORY}/{encoder.vocabulary_file}"
     if hub.has_file(source, path):
         encoder.load_assets(os.path.dirname(hub.local_file(source, path)))
     return encoder
+
+
+def _quantized_from(saved_dtype, dtype):
+    """The policies of a quantized encoder, whose other dtype is `dtype`.
+
+    Args:
+        saved_dtype: dict. A `DTypePolicyMap` of quantized layers, serialized.
+        dtype: string or `keras.DTypePolicy`, or `None` for the saved one.
+
+    Returns:
+        dict, as `saved_dtype`.
+    """
+    if dtype is None:
+        return saved_dtype
+    name = keras.dtype_policies.get(dtype).name
+    saved = keras.dtype_policies.get(saved_dtype)
+    policies = keras.dtype_policies.DTypePolicyMap(default_policy=name)
+    for path in saved:
+        policy = saved[path]
+        config = {**policy.get_config(), "source_name": name}
+        policies[path] = policy.from_config(config)
+    return keras.dtype_policies.serialize(policies)
 
 
 # === Tokens ===

@@ -70,6 +70,9 @@ def test_presets_of_this_package_are_none_of_others(tmp_path):
     preset = write(tmp_path / "a", registered_name=name, model_type="bert")
     assert published.is_own(preset)
     assert published.find(preset, CONVERTERS, "Model") is None
+    over = pipeline(tmp_path / "d", vae={"_class_name": "VQModel"})
+    write(tmp_path / "d", registered_name="keras_muse>Muse")
+    assert published.is_own(over) and not published.is_pipeline(over)
     other = write(tmp_path / "b", registered_name="keras_hub>T5Backbone")
     assert not published.is_own(other)
     assert not published.is_own(pipeline(tmp_path / "c", vae={}))

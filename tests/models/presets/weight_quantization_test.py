@@ -54,6 +54,29 @@ def test_tokens_of_a_quantized_model():
     assert (after != before).any()
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantized_text_encoder_of_another_dtype(mode, tmp_path):
+    encoder = tiny_muse.tiny_text_encoder()
+    encoder.quantize(mode)
+    encoder.save_to_preset(str(tmp_path))
+    expected = encoder.encode("a red apple")[0]
+    for dtype, error in (
+        ("float32", 1e-5),
+        ("mixed_bfloat16", 0.1),
+        (keras.DTypePolicy("bfloat16"), 0.1),
+    ):
+        loaded = type(encoder).from_preset(str(tmp_path), dtype=dtype)
+        query = loaded.encoder_layers[0].query
+        assert query.quantization_mode == mode
+        name = getattr(dtype, "name", dtype)
+        compute_dtype = keras.DTypePolicy(name).compute_dtype
+        assert loaded.embedding_norm.compute_dtype == compute_dtype
+        assert query.compute_dtype == compute_dtype
+        assert query.variable_dtype == keras.DTypePolicy(name).variable_dtype
+        embeddings = loaded.encode("a red apple")[0]
+        np.testing.assert_allclose(embeddings, expected, atol=error)
+
+
 def test_some_layers_only(tmp_path):
     model = tiny.tiny_base(num_layers=1)
     model.quantize("int8", filters="intermediate_dense|output_dense")
