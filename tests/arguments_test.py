@@ -21,6 +21,7 @@ from keras_muse import metrics
 from keras_muse import optimizers
 from keras_muse import samplers
 from keras_muse import training
+from keras_muse.data import ImageTextDataset
 from keras_muse.data import load_image_text
 from keras_muse.samplers.seeds import image_seeds
 from tests.helpers import odd_values as odd
@@ -333,10 +334,16 @@ def model_cases():
         ),
     )
     model = tiny.tiny_base(num_layers=1)
+
+    def compile_base(**arguments):
+        model.compile(**arguments)
+        config = model.get_compile_config()
+        return {k: v for k, v in config.items() if k != "optimizer"}
+
     yield (
         "base.compile",
         Case(
-            model.compile,
+            compile_base,
             {"optimizer": "sgd"},
             {
                 "label_smoothing": odd.numbers(0.5, low=0.0, high=1.0),
@@ -600,6 +607,16 @@ def assert_same(actual, expected):
         assert describe(actual) == describe(expected)
 
 
+def test_other_rows_are_another_result(tmp_path):
+    cases = dict(data_cases(tmp_path))
+    select = cases["select"].call
+
+    assert describe(select([1, 0])) == describe(select([1, 0]))
+    assert describe(select([1, 0])) != describe(select([0, 1]))
+    with pytest.raises(AssertionError, match="Nothing tells NoneTypes apart"):
+        describe(None)
+
+
 def describe(result):
     """What tells two results of one call apart."""
     if isinstance(result, keras.Layer | keras.metrics.Metric):
@@ -609,7 +626,13 @@ def describe(result):
         return str(result.get_config())
     if isinstance(result, Image.Image):
         return result.tobytes()
+    if isinstance(result, dict) and result:
+        return result
     values = getattr(result, "__dict__", {}) or {"value": result}
-    return {
+    described = {
         k: str(v) for k, v in values.items() if isinstance(v, str | int | float)
     }
+    if isinstance(result, ImageTextDataset):
+        described |= {"rows": result.rows, "texts": result.texts}
+    assert described, f"Nothing tells {type(result).__name__}s apart."
+    return described

@@ -93,6 +93,8 @@ def evaluate(
 
     Example:
     ```python
+    import keras_muse
+
     muse = keras_muse.Muse.from_preset("muse_emoji")
     pairs = keras_muse.data.load_emoji(split="test_pair", prompts="styled")
     rows = keras_muse.evaluation.evaluate(

@@ -154,10 +154,11 @@ def test_damage_is_refused_by_the_name_of_the_file(kind, tmp_path):
         except Exception as error:
             raise AssertionError(f"{number} {path}") from error
         else:
+            assert loaded.keys() == expected.keys(), f"{number} {path}"
             for name, value in loaded.items():
                 assert np.isfinite(value).all(), f"{number} {path}: {name}"
-                assert value.shape == expected.get(name, value.shape)
+                assert value.shape == expected[name]
         assert snapshot(tmp_path) == before
         shutil.rmtree(tmp_path / "set")
-    assert num_refused or KINDS[kind] < 8
+    assert num_refused or KINDS[kind] <= 8  # Orbax' names are random
     gc.collect()  # what Orbax left is told here, and not in another test

@@ -55,7 +55,11 @@ def make_model(with_lora=False):
 
 
 def variables(model):
-    return {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
+    # By place: a path may name how many models were made before this one.
+    return {
+        f"{place} {variable.name}": keras.ops.convert_to_numpy(variable)
+        for place, variable in enumerate(model.variables)
+    }
 
 
 class Place:

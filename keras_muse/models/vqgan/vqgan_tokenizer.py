@@ -55,10 +55,10 @@ class VQGANTokenizer(TokenizerTraining):
         num_res_blocks: int. Residual blocks a level. Defaults to `2`.
         codebook_size: int. Number of codes. Defaults to `8192`.
         codebook_dim: int. Width of a code. Defaults to `256`.
-        decoder_base_channels: int. The same for the decoder; defaults to
-            `base_channels`.
-        decoder_num_res_blocks: int. The same for the decoder; defaults to
-            `num_res_blocks`.
+        decoder_base_channels: int. `base_channels` of the decoder; defaults
+            to the encoder's.
+        decoder_num_res_blocks: int. `num_res_blocks` of the decoder; defaults
+            to the encoder's.
         num_groups: int. Groups of the normalizations. Defaults to `32`.
         use_bias: bool. Whether convolutions in the blocks have a bias.
             Defaults to `False`.
