@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 
 from keras_muse.commands import sampler_options
 from keras_muse.files.places import check_place
@@ -308,7 +309,8 @@ def _check_statistics(options):
             "`--reference-statistics` are of one set of pictures: name one "
             f"`--split`. Received: --split {options.split or 'none'}"
         )
-    check_place(path)
+    if not os.path.isfile(path):  # else it is read
+        check_place(path)
 
 
 def _reconstructions(muse, split, pairs, protocol):

@@ -61,7 +61,7 @@ class BatchStream(keras.utils.PyDataset):
             epoch_length: int. Batches of the next epoch, if it was begun
                 before. Defaults to `steps_per_epoch`.
         """
-        self._step = step
+        self._step = check_int(step, "step", low=0)
         self._epoch_length = epoch_length
         self._is_running = False
         self._num_seen = 0

@@ -1,6 +1,7 @@
 """`load_emoji`: drawings of emoji in eight styles, shipped with the package."""
 
 import dataclasses
+import os
 
 from keras_muse.data.image_text import sort_out
 from keras_muse.data.image_text_dataset import ImageTextDataset
@@ -91,6 +92,11 @@ def load_emoji(
     check_choice(prompts, "prompts", tuple(PROMPTS))
     if directory is not None:
         directory = check_path(directory, "directory")
+        if not os.path.exists(directory):
+            raise ValueError(
+                "`directory` names what is not there. Received: "
+                f"directory={directory!r}"
+            )
     if check_bool(skin_tones, "skin_tones") and directory is None:
         raise ValueError(
             "`skin_tones` needs a `directory`; the bundled set has none. "

@@ -21,7 +21,6 @@ from keras_muse.data.hold_out import split_rows
 from keras_muse.data.image_batches import ImageBatches
 from keras_muse.runtime.checks import LARGEST_SEED
 from keras_muse.runtime.checks import check_bool
-from keras_muse.runtime.checks import check_function
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
@@ -280,7 +279,11 @@ class ImageTextDataset(BatchStream):
         Args:
             function: function of a caption, a string, that returns another.
         """
-        check_function(function, "function")
+        if not callable(function):
+            raise ValueError(
+                "`function` must be a function of a caption. Received: "
+                f"function={show(function)}"
+            )
         mapped = self.select(range(self.num_examples))
         mapped._set_rows(
             [
@@ -378,7 +381,7 @@ class ImageTextDataset(BatchStream):
 
     @epoch.setter
     def epoch(self, epoch):
-        self.step = epoch * self._steps_per_pass
+        self.step = check_int(epoch, "epoch", low=0) * self._steps_per_pass
 
     @property
     def identity(self):

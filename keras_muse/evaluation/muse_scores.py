@@ -5,12 +5,14 @@ import math
 import time
 
 import keras
+import numpy as np
 
 from keras_muse.data import decoding
 from keras_muse.data.image_text_dataset import ImageTextDataset
 from keras_muse.evaluation.evaluator import Evaluator
 from keras_muse.evaluation.kept_pictures import KeptPictures
 from keras_muse.evaluation.protocols import Protocol
+from keras_muse.evaluation.rows import size_of
 from keras_muse.muse import parameters
 from keras_muse.muse.best_of import check_best_of
 from keras_muse.muse.draw_options import DrawOptions
@@ -77,9 +79,10 @@ def evaluate(
     Returns:
         List of dicts, one per setting: `"guidance_scale"`, `"num_steps"`,
         `"seed"`, `"num_pictures"`, `"num_references"` (where it is known),
-        `"image_size"`, `"seconds_per_picture"`,
-        and the scores by the names of the metrics; `"true"`, the scores of
-        true pictures, which are the ceiling (see `Scores.true_results`);
+        `"image_size"` (a side, or `(height, width)` where they differ),
+        `"seconds_per_picture"`, and the scores by the names of the metrics;
+        `"true"`, the scores of true pictures, which are the ceiling (see
+        `Scores.true_results`);
         `"shown"`, which holds `"images"`, some of the drawn pictures at their
         own size, their `"rows"` and `"texts"`, and in `"parameters"` how each
         was drawn, without `best_of`; and, with `training_pairs`,
@@ -113,11 +116,9 @@ def evaluate(
             "`protocol` must be a `Protocol`, such as `PROTOCOLS['emoji']`. "
             f"Received: protocol={show(protocol)}"
         )
-    if not isinstance(pairs, ImageTextDataset):
-        raise ValueError(
-            "`pairs` must be captioned pictures, as `load_image_text` gives "
-            f"them. Received: pairs={show(pairs)}"
-        )
+    _check_pairs(pairs, "pairs")
+    if training_pairs is not None:
+        _check_pairs(training_pairs, "training_pairs")
     own = DrawOptions.of(muse.generation_defaults)
     if guidance_scale is None:
         guidance_scale = own.guidance_scale
@@ -162,6 +163,14 @@ def evaluate(
     return rows
 
 
+def _check_pairs(pairs, argument):
+    if not isinstance(pairs, ImageTextDataset) or not pairs.num_examples:
+        raise ValueError(
+            f"`{argument}` must be captioned pictures, as `load_image_text` "
+            f"gives them, at least one. Received: {argument}={show(pairs)}"
+        )
+
+
 def _check_seeds(seeds, num_images):
     for one in seeds:
         check_int(one, "seed", low=0, high=NUM_SEEDS - num_images)
@@ -182,7 +191,10 @@ def _check_each_once(values, argument, why=""):
 
 
 def _as_list(values):
-    return list(values) if isinstance(values, list | tuple) else [values]
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values.tolist()
+    is_several = isinstance(values, list | tuple | range)
+    return list(values) if is_several else [values]
 
 
 def _draw_and_score(
@@ -225,7 +237,7 @@ def _draw_and_score(
     return {
         "num_pictures": num_rows,
         **_known("num_references", evaluator.scores.num_references),
-        "image_size": true.shape[1],
+        "image_size": size_of(true),
         "seconds_per_picture": seconds / num_rows,
         **evaluator.results(),
         **found,

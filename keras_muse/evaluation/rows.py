@@ -54,6 +54,12 @@ def picture_batches(pairs, batch_size=BATCH_SIZE):
             yield images, texts
 
 
+def size_of(images):
+    """The side of square pictures; of others `(height, width)`."""
+    height, width = images.shape[1:3]
+    return height if height == width else (height, width)
+
+
 def by_another_hand(rows, pools):
     """A row of the same `concept` by another `family`, for each that has one.
 

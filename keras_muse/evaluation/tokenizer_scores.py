@@ -3,6 +3,7 @@
 from keras_muse import metrics
 from keras_muse.evaluation.rows import BATCH_SIZE
 from keras_muse.evaluation.rows import picture_batches
+from keras_muse.evaluation.rows import size_of
 from keras_muse.evaluation.scores import with_value
 from keras_muse.ops.images import to_pixels
 
@@ -18,10 +19,11 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
             such as `keras_muse.metrics.networks.FIDInception()`.
 
     Returns:
-        A dict of `"num_pictures"`, `"image_size"`, `"rfid"` (the Frechet
-        distance in these features), `"psnr"`, `"perceptual_distance"`,
-        `"codebook_usage"` and `"codebook_perplexity"`. One that has no value
-        of so few pictures is left out, with a message.
+        A dict of `"num_pictures"`, `"image_size"` (a side, or `(height,
+        width)` where they differ), `"rfid"` (the Frechet distance in these
+        features), `"psnr"`, `"perceptual_distance"`, `"codebook_usage"` and
+        `"codebook_perplexity"`. One that has no value of so few pictures is
+        left out, with a message.
 
     Example:
     ```python
@@ -60,7 +62,7 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
             metric.update_state(token_ids)
     return {
         "num_pictures": pairs.num_examples,
-        "image_size": images.shape[1],
+        "image_size": size_of(images),
         **{
             metric.name: float(metric.result())
             for metric in (*of_pictures, *of_tokens)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import types
 import zipfile
 
@@ -280,6 +281,18 @@ def test_rows_that_are_held_out_are_no_training_data(tmp_path):
     ]
     with pytest.raises(ValueError, match="`--training-data`.*4 rows"):
         load("held_out", ["test"] * 4)
+
+
+def test_statistics_that_are_there_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    options = parsed(
+        *("--data", str(tmp_path)),
+        *("--reference-statistics", str(tmp_path / "true.npz")),
+    )
+    with pytest.raises(PermissionError):
+        command._check_statistics(options)
+    (tmp_path / "true.npz").touch()
+    command._check_statistics(options)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import signal
 
 import grain
 import keras
+import numpy as np
 import pytest
 
 from keras_muse.data import ImageTextDataset
@@ -149,6 +150,16 @@ def test_what_fit_cannot_do_is_refused_by_name(level, shuffle):
     with pytest.raises(ValueError, match="`shuffle` of `fit` must be that of"):
         level.fit(pairs.images, shuffle=not shuffle, verbose=0)
     level.fit(pairs.images, shuffle=shuffle, verbose=0)
+
+
+@pytest.mark.parametrize("value", [1.5, "x", None, -1, True])
+def test_a_place_in_the_stream_is_a_number(value):
+    pairs = ImageTextDataset(make_rows(8), image_size=4, batch_size=2)
+    for name in ("step", "epoch"):
+        with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
+            setattr(pairs, name, value)
+    pairs.step = np.int64(2)
+    assert pairs.step == 2 and pairs.epoch == 0
 
 
 def test_a_fit_of_few_steps_leaves_the_dataset_as_long_as_it_was(level):

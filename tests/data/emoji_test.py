@@ -109,6 +109,11 @@ def test_unknown_options_raise():
             load_emoji(**options)
 
 
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="`directory` names what is not .*no'"):
+        load_emoji(tmp_path / "no")
+
+
 def test_a_directory_of_other_pictures_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(png("red"))
     (tmp_path / "a.txt").write_text("a wall")

@@ -232,6 +232,7 @@ def test_what_is_handed_out_is_not_what_is_trained_on():
         (lambda text: "", "`function` must give a caption.*''"),
         (lambda text: None, "`function` must give.*None"),
         (3, "`function` must be a function"),
+        (None, "`function` must be a function.*None"),
     ],
 )
 def test_captions_are_mapped_to_captions(function, words):

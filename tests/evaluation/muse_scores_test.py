@@ -77,6 +77,18 @@ def test_seeds_are_settings_too(muse, pairs):
     assert rows[0]["psnr"] != rows[1]["psnr"]
 
 
+def test_settings_may_be_arrays_and_pictures_no_squares(muse, pairs):
+    rows = evaluate(
+        *(muse, pairs.resized((16, 24)), PROTOCOL),
+        guidance_scale=np.array([1.0, 2.0], "float32"),
+        seed=range(0, 200, 100),
+        **{**OPTIONS, "num_steps": 1},
+    )
+    settings = [(row["guidance_scale"], row["seed"]) for row in rows]
+    assert settings == [(1.0, 0), (1.0, 100), (2.0, 0), (2.0, 100)]
+    assert {row["image_size"] for row in rows} == {(16, 24)}
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -189,6 +201,12 @@ def test_what_is_no_protocol_and_what_are_no_pairs_are_named(muse, pairs):
         evaluate(muse, pairs, "emoji")
     with pytest.raises(ValueError, match="`pairs` must be captioned"):
         evaluate(muse, np.zeros((4, 8, 8, 3), "uint8"), PROTOCOL)
+    none = pairs.select([])
+    with pytest.raises(ValueError, match="`pairs` must .*<.* of 0 pictures"):
+        evaluate(muse, none, PROTOCOL)
+    for training_pairs in (none, "pictures"):
+        with pytest.raises(ValueError, match="`training_pairs` must be capt"):
+            evaluate(muse, pairs, PROTOCOL, training_pairs=training_pairs)
     for name in ("image_size", "num_prompts"):
         with pytest.raises(ValueError, match=f"`{name}`"):
             dataclasses.replace(PROTOCOL, **{name: 0})

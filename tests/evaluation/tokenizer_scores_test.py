@@ -32,6 +32,14 @@ def test_scores_are_those_of_the_reconstructions():
     assert scores["num_pictures"] == 40 and scores["image_size"] == 16
 
 
+def test_the_size_of_pictures_that_are_no_squares():
+    pairs = data.load_emoji(
+        image_size=(8, 16), split="test_pair", shuffle=False
+    ).select(range(4))
+    scores = evaluate_tokenizer(tiny_picture_tokenizer(), pairs, mean_colors)
+    assert scores["image_size"] == (8, 16)
+
+
 def test_broken_pictures_are_left_out():
     """Also where they are all of the last batch."""
     pairs = data.load_emoji(

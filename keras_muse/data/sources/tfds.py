@@ -19,11 +19,17 @@ def tfds_rows(name, split):
             "A 'tfds:' `path` needs the package tensorflow-datasets. "
             f"Received: path={'tfds:' + name!r}"
         ) from error
-    source = tensorflow_datasets.data_source(
-        name,
-        split=split,
-        decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
-    )
+    try:
+        source = tensorflow_datasets.data_source(
+            name,
+            split=split,
+            decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
+        )
+    except tensorflow_datasets.core.DatasetNotFoundError:
+        raise ValueError(
+            "`path` must name a dataset of TensorFlow Datasets. Received: "
+            f"path={'tfds:' + name!r}"
+        ) from None  # it lists all that there are
     rows = []
     for index in range(len(source)):
         row_name = f"{name}/{split}/{index}"

@@ -26,6 +26,23 @@ def test_an_odd_caption_of_tfds_is_reported(monkeypatch):
     assert pairs.report["skipped"] == skipped
 
 
+def test_a_dataset_that_nobody_knows_is_said_in_few_words(monkeypatch):
+    class DatasetNotFoundError(ValueError):
+        pass
+
+    def data_source(*args, **kwargs):
+        raise DatasetNotFoundError("there are " + "others, " * 1000)
+
+    tfds = types.SimpleNamespace(
+        data_source=data_source,
+        decode=types.SimpleNamespace(SkipDecoding=object),
+        core=types.SimpleNamespace(DatasetNotFoundError=DatasetNotFoundError),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
+    with pytest.raises(ValueError, match="`path` must name.*'tfds:none'$"):
+        load_image_text("tfds:none")
+
+
 TFDS_BUILDER = f"""
 import sys
 import numpy as np
