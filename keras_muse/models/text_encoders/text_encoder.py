@@ -94,7 +94,9 @@ class TextEncoder(keras_hub.models.Backbone):
     ):
         kwargs.setdefault("trainable", False)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
-        self.sequence_length = sequence_length
+        self.sequence_length = check_int(
+            sequence_length, "sequence_length", low=2
+        )
         self.text_dim = text_dim
         # The name or place this encoder was loaded from, and how.
         self.preset = None
@@ -366,14 +368,14 @@ class TextEncoder(keras_hub.models.Backbone):
         )
 
     def save_assets(self, dir_path):
-        if self._vocabulary is not None:
-            path = os.path.join(dir_path, self.vocabulary_file)
-            with open(path, "wb") as file:
-                file.write(self._vocabulary)
+        path = os.path.join(dir_path, self.vocabulary_file)
+        with open(path, "wb") as file:
+            # None is an empty file, which takes the place of an earlier one.
+            file.write(self._vocabulary or b"")
 
     def load_assets(self, dir_path):
         path = os.path.join(dir_path, self.vocabulary_file)
-        if os.path.exists(path):
+        if os.path.exists(path) and os.path.getsize(path):
             self._set_vocabulary(path)
 
     def _set_vocabulary(self, vocabulary):
