@@ -342,11 +342,12 @@ class TextEncoder(keras_hub.models.Backbone):
 
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
-            max_shard_size: int or float. Gigabytes of one weight file.
-                Defaults to 10.
+            max_shard_size: int or float. Gigabytes of one weight file, or
+                `None` for a single file. Defaults to 10.
         """
         self._check_not_released()
         preset_dir = check_path(preset_dir, "preset_dir")
+        loading.check_shard_size(max_shard_size)
         with write_whole(preset_dir) as directory:
             super().save_to_preset(directory, max_shard_size=max_shard_size)
             assets = os.path.join(directory, hub.TOKENIZER_DIRECTORY)
