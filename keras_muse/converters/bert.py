@@ -1,8 +1,12 @@
 """BERT of Hugging Face, as in the `sentence-transformers` of MiniLM."""
 
 from keras_muse.converters import tokenizer_files
+from keras_muse.files.damage import reading
+from keras_muse.files.json_files import read_object
 from keras_muse.files.published_weights import open_weights
 from keras_muse.files.tensors import load_layers
+from keras_muse.models.text_encoders.minilm_text_encoder import read_pieces
+from keras_muse.models.text_encoders.minilm_text_encoder import tokenizer_json
 
 # Constructor argument -> name in `config.json`.
 _SETTINGS = {
@@ -15,6 +19,12 @@ _SETTINGS = {
     "layer_norm_epsilon": "layer_norm_eps",
 }
 _SUPPORTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
+# Argument of the tokenizer -> name in `tokenizer_config.json`.
+_TOKENIZER_SETTINGS = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
 
 # Before all names of the encoder, where there is a head beside it.
 _PREFIX = "bert."
@@ -48,7 +58,21 @@ def tokenizer_arguments(preset, folder=""):
     """What the tokenizer's files say to the constructor, as a dict."""
     names = ["tokenizer.json", "vocab.txt"]
     path = tokenizer_files.find_required(preset, folder, names)
-    return {"vocabulary": path}
+    config_file = tokenizer_files.find(
+        preset, folder, ["tokenizer_config.json"]
+    )
+    if config_file is None or not path.endswith("vocab.txt"):
+        return {"vocabulary": path}
+    config = read_object(config_file)
+    settings = {
+        ours: config[name]
+        for ours, name in _TOKENIZER_SETTINGS.items()
+        if name in config
+    }
+    with open(path, "rb") as file, reading(path):
+        pieces = read_pieces(file.read())
+    with reading(config_file, "describes no tokenizer"):
+        return {"vocabulary": tokenizer_json(pieces, **settings)}
 
 
 def load_weights(model, preset, folder=""):

@@ -135,8 +135,8 @@ class MuseModel(keras.Model):
 
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
-            max_shard_size: int or float. Gigabytes of one weight file.
-                Defaults to 10.
+            max_shard_size: int or float. Gigabytes of one weight file, or
+                `None` for a single file. Defaults to 10.
 
         Raises:
             ValueError: if a weight is not finite; it is named, and a preset

@@ -270,8 +270,13 @@ def _is_public(text_encoder):
 def _overrides(text_encoder):
     """What of the preset's configuration was said to be otherwise."""
     others = ("load_weights", "sequence_length", "dtype")
-    options = text_encoder.preset_options.items()
-    return {name: value for name, value in options if name not in others}
+    # As the constructor took it: numbers of any library became plain ones.
+    config = text_encoder.get_config()
+    return {
+        name: config[name]
+        for name in text_encoder.preset_options
+        if name not in others
+    }
 
 
 def _files(directory):

@@ -48,10 +48,14 @@ class PictureNetwork(layers.Layer):
                 padding="same",
                 use_bias=False,
                 data_format="channels_last",
+                name=f"convolution_{i}",
             )
             for i, (width, strides) in enumerate(_CONVOLUTIONS)
         ]
-        self.norms = [layers.GroupNormalization(8) for _ in _CONVOLUTIONS]
+        self.norms = [
+            layers.GroupNormalization(8, name=f"norm_{i}")
+            for i in range(len(_CONVOLUTIONS))
+        ]
 
     @property
     def feature_dim(self):

@@ -114,11 +114,14 @@ class PictureTextScorer(MuseModel):
     def _tower(self, name):
         return keras.Sequential(
             [
-                keras.layers.LayerNormalization(),
+                # Files of LoRA and presets know layers by their names.
+                keras.layers.LayerNormalization(name="norm"),
                 keras.layers.Dropout(self.dropout),
-                keras.layers.Dense(self.hidden_dim, activation="gelu"),
+                keras.layers.Dense(
+                    self.hidden_dim, activation="gelu", name="hidden_dense"
+                ),
                 keras.layers.Dropout(self.dropout),
-                keras.layers.Dense(self.embedding_dim),
+                keras.layers.Dense(self.embedding_dim, name="embedding_dense"),
                 keras.layers.UnitNormalization(dtype="float32"),
             ],
             name=name,

@@ -197,10 +197,15 @@ def save_with(encoder, directory):
 
 def test_what_was_overridden_in_a_public_text_encoder_is_kept(tmp_path):
     encoder = TextEncoder.from_preset(
-        "all_minilm_l6_v2", layer_norm_epsilon=0.5, dtype="float32"
+        "all_minilm_l6_v2",
+        layer_norm_epsilon=0.5,
+        num_heads=np.int64(6),
+        sequence_length=np.int64(9),
+        dtype="float32",
     )
     entry = save_with(encoder, tmp_path / "muse")
-    assert entry["options"] == {"layer_norm_epsilon": 0.5}
+    assert entry["options"] == {"layer_norm_epsilon": 0.5, "num_heads": 6}
+    assert entry["sequence_length"] == 9
     loaded = Muse.from_preset(str(tmp_path / "muse")).text_encoder
     np.testing.assert_array_equal(
         loaded.encode("a cat")[0], encoder.encode("a cat")[0]

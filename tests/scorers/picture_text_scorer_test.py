@@ -175,3 +175,19 @@ def test_own_eyes_are_in_the_preset(tmp_path):
 def test_unknown_eyes_raise():
     with pytest.raises(ValueError, match="`image_network` must be one of"):
         small_scorer(image_network="vgg16")
+
+
+def test_what_is_kept_by_the_names_of_layers_fits_a_later_scorer(tmp_path):
+    scorer = small_scorer(image_network="own")
+    scorer.own_network.convolutions[0].trainable = False
+    scorer.quantize("int8", filters=lambda x: "text_tower" in str(x.path))
+    scorer.save_to_preset(tmp_path / "preset")
+    loaded = PictureTextScorer.from_preset(tmp_path / "preset")
+    assert not loaded.own_network.convolutions[0].trainable
+    for a, b in zip(loaded.weights, scorer.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+    tuned = small_scorer()
+    names = [x.name for x in tuned.text_tower.layers if "dense" in x.name]
+    tuned.enable_lora(2, names)
+    tuned.save_lora_weights(tmp_path / "tuned.lora.h5")
+    small_scorer().load_lora_weights(tmp_path / "tuned.lora.h5")

@@ -21,6 +21,7 @@ from keras_muse.models.presets import transfer
 from keras_muse.models.presets.architectures import ARCHITECTURES
 from keras_muse.models.presets.architectures import BUNDLED
 from keras_muse.runtime.checks import check_ints
+from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import check_path
 from keras_muse.runtime.checks import show
 from keras_muse.runtime.variables import without_values
@@ -106,7 +107,7 @@ def load_own(cls, directory, load_weights, kwargs):
         _check_same_weights(cls, directory, kwargs)
     config_file = hub.local_file(directory, hub.CONFIG_FILE)
     with (
-        reading(config_file, published.NO_MODEL),
+        reading(config_file, published.no_model(kwargs)),
         initializers.skip_random_weights(load_weights),
     ):
         model = hub.loader(directory).load_backbone(cls, False, **kwargs)
@@ -164,8 +165,15 @@ def _from_architecture(cls, name, load_weights, kwargs):
 def save_model(model, preset_dir, max_shard_size):
     """Writes a model as a preset; see `MuseModel.save_to_preset`."""
     preset_dir = check_path(preset_dir, "preset_dir")
+    check_shard_size(max_shard_size)
     with write_whole(preset_dir) as directory, _detached_optimizer(model):
         hub.saver(directory).save_backbone(model, max_shard_size=max_shard_size)
+
+
+def check_shard_size(max_shard_size):
+    """Refuses what is no size of a weight file; `None` is one file."""
+    if max_shard_size is not None:
+        check_number(max_shard_size, "max_shard_size", low=0, open_at="low")
 
 
 @contextlib.contextmanager
@@ -309,7 +317,8 @@ def _shape_changes(config, kwargs):
         if (name in SHAPING and value != config.get(name))
         or (
             name in GRIDS
-            and check_ints(value, name, length=2) != tuple(config.get(name, ()))
+            and check_ints(value, name, length=2)
+            != tuple(config.get(name) or ())
         )
     }
 
@@ -333,7 +342,7 @@ def _check_same_weights(cls, directory, kwargs):
     config = {k: v for k, v in config.items() if k != "quantization"}
     config["dtype"] = "float32"
     place = os.path.join(directory, hub.CONFIG_FILE)
-    with reading(place, published.NO_MODEL), without_values():
+    with reading(place, published.no_model(changed)), without_values():
         saved, needed = (
             _shapes(cls.from_config(x)) for x in (config, {**config, **changed})
         )

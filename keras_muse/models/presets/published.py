@@ -9,9 +9,9 @@ from keras_muse.files import hub
 from keras_muse.files.damage import reading
 from keras_muse.files.json_files import check_file_name
 from keras_muse.layers import initializers
+from keras_muse.runtime.checks import show
 
 PIPELINE_FILE = "model_index.json"
-NO_MODEL = "describes no model that can be made"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Published:
 
     def constructor_arguments(self):
         """Arguments of the model's constructor, as a dict."""
-        with reading(self.place, NO_MODEL):
+        with reading(self.place, no_model({})):
             return self.converter.constructor_arguments(self.config)
 
 
@@ -89,7 +89,7 @@ def load(cls, preset, found, load_weights, kwargs):
     if hasattr(converter, "tokenizer_arguments") and "vocabulary" not in kwargs:
         arguments.update(converter.tokenizer_arguments(preset, folder))
     with (
-        reading(found.place, NO_MODEL),
+        reading(found.place, no_model(kwargs)),
         initializers.skip_random_weights(load_weights),
     ):
         model = cls(**{**arguments, **kwargs})
@@ -97,6 +97,12 @@ def load(cls, preset, found, load_weights, kwargs):
         with reading(preset, "cannot be loaded"):
             converter.load_weights(model, preset, folder)
     return model
+
+
+def no_model(kwargs):
+    """What is the matter where none can be made, of which `kwargs` are part."""
+    given = " and ".join(f"{name}={show(x)}" for name, x in kwargs.items())
+    return f"describes no model that can be made{' with ' * bool(given)}{given}"
 
 
 def is_read_by(preset, converters):

@@ -10,6 +10,7 @@ from keras_hub.src.models.clip.clip_layers import CLIPTextPooler
 from keras_muse.layers import initializers
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
 from keras_muse.models.text_encoders.text_encoder import make_fast_tokenizer
+from keras_muse.runtime.checks import check_int
 
 _ACTIVATIONS = ("quick_gelu", "gelu")
 # That of the norms in KerasHub's layers, and of all published models.
@@ -107,8 +108,20 @@ class CLIPTextEncoder(TextEncoder):
                 f"`activation` must be one of {list(_ACTIVATIONS)}. Received: "
                 f"activation={activation!r}"
             )
+        vocabulary_size = check_int(vocabulary_size, "vocabulary_size")
+        num_layers = check_int(num_layers, "num_layers")
+        num_heads = check_int(num_heads, "num_heads")
+        hidden_dim = check_int(hidden_dim, "hidden_dim")
+        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        max_sequence_length = check_int(
+            max_sequence_length, "max_sequence_length"
+        )
+        end_token_id = check_int(end_token_id, "end_token_id", low=0)
         if padding_token_id is None:
             padding_token_id = end_token_id
+        padding_token_id = check_int(
+            padding_token_id, "padding_token_id", low=0
+        )
         inputs = self.make_inputs(sequence_length)
         if sequence_length > max_sequence_length:
             raise ValueError(

@@ -1,5 +1,7 @@
 """The small frozen language model that ships with the package."""
 
+import re
+
 import keras
 import tokenizers
 from keras import ops
@@ -9,6 +11,7 @@ from keras_muse.layers import initializers
 from keras_muse.models.text_encoders.bert_layer import BertEncoderLayer
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
 from keras_muse.models.text_encoders.text_encoder import make_fast_tokenizer
+from keras_muse.runtime.checks import check_int
 
 _SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -96,6 +99,14 @@ class MiniLMTextEncoder(TextEncoder):
         dtype=None,
         **kwargs,
     ):
+        vocabulary_size = check_int(vocabulary_size, "vocabulary_size")
+        num_layers = check_int(num_layers, "num_layers")
+        num_heads = check_int(num_heads, "num_heads")
+        hidden_dim = check_int(hidden_dim, "hidden_dim")
+        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        max_sequence_length = check_int(
+            max_sequence_length, "max_sequence_length"
+        )
         if hidden_dim % num_heads:
             raise ValueError(
                 "`num_heads` must divide `hidden_dim`. Received: "
@@ -169,11 +180,11 @@ class MiniLMTextEncoder(TextEncoder):
 
     def _read_vocabulary(self, vocabulary):
         if isinstance(vocabulary, list | tuple):
-            return _tokenizer_json(vocabulary)
+            return tokenizer_json(vocabulary)
         contents = super()._read_vocabulary(vocabulary)
         if contents.lstrip().startswith(b"{"):
             return contents
-        return _tokenizer_json(contents.decode("utf-8").splitlines())
+        return tokenizer_json(read_pieces(contents))
 
     def _make_tokenizer(self, vocabulary):
         return make_fast_tokenizer(vocabulary)
@@ -194,8 +205,24 @@ class MiniLMTextEncoder(TextEncoder):
         return config
 
 
-def _tokenizer_json(pieces):
-    """An uncased BERT tokenizer with these word pieces, as `tokenizer.json`."""
+def read_pieces(contents):
+    """Word pieces from the bytes of a `vocab.txt`, in the order of their ids.
+
+    They may be separators of lines themselves, such as U+2028, which
+    `str.splitlines` cuts at.
+    """
+    pieces = re.split("\r\n|\r|\n", contents.decode("utf-8"))
+    return pieces if pieces[-1] else pieces[:-1]
+
+
+def tokenizer_json(pieces, **settings):
+    """A BERT tokenizer with these word pieces, as `tokenizer.json`.
+
+    Args:
+        pieces: list of strings.
+        **settings: arguments of `tokenizers.BertWordPieceTokenizer`. Defaults
+            to an uncased tokenizer.
+    """
     missing = [piece for piece in _SPECIAL_PIECES if piece not in pieces]
     if missing:
         raise ValueError(
@@ -203,5 +230,5 @@ def _tokenizer_json(pieces):
             f"{len(pieces)} pieces without {missing}"
         )
     ids = {piece: i for i, piece in enumerate(pieces)}
-    tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=True)
+    tokenizer = tokenizers.BertWordPieceTokenizer(ids, **settings)
     return tokenizer.to_str().encode("utf-8")

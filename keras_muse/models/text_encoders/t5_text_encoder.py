@@ -11,6 +11,7 @@ from keras_muse.models.text_encoders.t5_layers import ACTIVATIONS
 from keras_muse.models.text_encoders.t5_layers import T5EncoderLayer
 from keras_muse.models.text_encoders.t5_layers import T5PositionBias
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
+from keras_muse.runtime.checks import check_int
 
 
 @keras.saving.register_keras_serializable(package="keras_muse")
@@ -114,7 +115,16 @@ class T5TextEncoder(TextEncoder):
                 "T5 overflows in float16; `dtype` may be bfloat16 or float32. "
                 f"Received: dtype={policy.name!r}"
             )
-        key_value_dim = key_value_dim or hidden_dim // num_heads
+        vocabulary_size = check_int(vocabulary_size, "vocabulary_size")
+        num_layers = check_int(num_layers, "num_layers")
+        num_heads = check_int(num_heads, "num_heads")
+        hidden_dim = check_int(hidden_dim, "hidden_dim")
+        intermediate_dim = check_int(intermediate_dim, "intermediate_dim")
+        num_buckets = check_int(num_buckets, "num_buckets")
+        max_distance = check_int(max_distance, "max_distance")
+        if key_value_dim is None:
+            key_value_dim = hidden_dim // num_heads
+        key_value_dim = check_int(key_value_dim, "key_value_dim")
 
         # === Layers ===
         self.token_embedding = keras.layers.Embedding(

@@ -94,7 +94,9 @@ class TextEncoder(keras_hub.models.Backbone):
     ):
         kwargs.setdefault("trainable", False)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
-        self.sequence_length = sequence_length
+        self.sequence_length = check_int(
+            sequence_length, "sequence_length", low=2
+        )
         self.text_dim = text_dim
         # The name or place this encoder was loaded from, and how.
         self.preset = None
@@ -340,11 +342,12 @@ class TextEncoder(keras_hub.models.Backbone):
 
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
-            max_shard_size: int or float. Gigabytes of one weight file.
-                Defaults to 10.
+            max_shard_size: int or float. Gigabytes of one weight file, or
+                `None` for a single file. Defaults to 10.
         """
         self._check_not_released()
         preset_dir = check_path(preset_dir, "preset_dir")
+        loading.check_shard_size(max_shard_size)
         with write_whole(preset_dir) as directory:
             super().save_to_preset(directory, max_shard_size=max_shard_size)
             assets = os.path.join(directory, hub.TOKENIZER_DIRECTORY)
@@ -366,14 +369,14 @@ class TextEncoder(keras_hub.models.Backbone):
         )
 
     def save_assets(self, dir_path):
-        if self._vocabulary is not None:
-            path = os.path.join(dir_path, self.vocabulary_file)
-            with open(path, "wb") as file:
-                file.write(self._vocabulary)
+        path = os.path.join(dir_path, self.vocabulary_file)
+        with open(path, "wb") as file:
+            # None is an empty file, which takes the place of an earlier one.
+            file.write(self._vocabulary or b"")
 
     def load_assets(self, dir_path):
         path = os.path.join(dir_path, self.vocabulary_file)
-        if os.path.exists(path):
+        if os.path.exists(path) and os.path.getsize(path):
             self._set_vocabulary(path)
 
     def _set_vocabulary(self, vocabulary):

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -213,6 +214,32 @@ def test_no_weight_of_a_preset_is_left_out_in_silence(options, words, tmp_path):
 def test_the_argument_and_not_the_file_is_blamed(options, words, saved):
     with pytest.raises(ValueError, match=f"{words}.*Received: .*preset="):
         MuseBase.from_preset(saved, **options)
+
+
+@pytest.mark.parametrize("size", ["10", math.nan, 0, -1, True, [10]])
+def test_the_size_of_a_weight_file_is_checked(size, tmp_path):
+    for model in (tiny.tiny_base(), tiny_text_encoder()):
+        with pytest.raises(ValueError, match="`max_shard_size` must be"):
+            model.save_to_preset(tmp_path / "preset", max_shard_size=size)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_cannot_be_made_names_the_arguments_and_the_file(saved, tmp_path):
+    with pytest.raises(ValueError, match="can be made with text_dim=6.0: `te"):
+        MuseBase.from_preset(saved, text_dim=6.0)
+    with pytest.raises(ValueError, match="made with sequence_length=600: `se"):
+        TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=600)
+    tiny_text_encoder().save_to_preset(tmp_path)
+    with pytest.raises(ValueError, match="made with sequence_length=600: `se"):
+        TextEncoder.from_preset(tmp_path, sequence_length=600)
+
+
+def test_a_configuration_without_a_grid_is_blamed(preset):
+    config = json.loads((preset / "config.json").read_text())
+    config["config"]["grid_size"] = None
+    (preset / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="config.json` describes no model"):
+        MuseBase.from_preset(str(preset), grid_size=(4, 4))
 
 
 def test_a_preset_that_does_not_exist_has_its_alternatives(saved):

@@ -8,6 +8,7 @@ import tokenizers
 import torch
 import transformers
 
+from keras_muse.converters import bert
 from keras_muse.models.text_encoders.minilm_text_encoder import (
     MiniLMTextEncoder,
 )
@@ -205,6 +206,62 @@ def test_vocabulary_forms_agree(reference, tmp_path):
         tokens = encoder.tokenize("A red apple")
         assert tokens["token_ids"][0, :6].tolist() == [2, 5, 6, 7, 3, 0]
         assert tokens["padding_mask"].sum() == 5
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_separators_of_lines_may_be_word_pieces(end, tmp_path):
+    pieces = [*PIECES[:4], "\u2028", "\x85", "\x0c", "a", "red"]
+    text = (end or "\n").join(pieces) + end
+    (tmp_path / "vocab.txt").write_bytes(text.encode())
+    for vocabulary in (pieces, tmp_path / "vocab.txt"):
+        encoder = MiniLMTextEncoder(
+            vocabulary_size=len(pieces),
+            num_layers=1,
+            hidden_dim=12,
+            intermediate_dim=8,
+            vocabulary=vocabulary,
+        )
+        token_ids = encoder.tokenize("a red")["token_ids"]
+        assert token_ids[0, :5].tolist() == [2, 7, 8, 3, 0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"do_lower_case": False},
+        {"do_lower_case": True, "strip_accents": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"tokenize_chinese_chars": False},
+    ],
+)
+def test_a_vocabulary_is_read_as_its_settings_say(settings, tmp_path):
+    text = "A red R\u00e9d \u65e5\u672c"
+    pieces = [*PIECES[:5], *"A a Red red R\u00e9d r\u00e9d".split()]
+    pieces += ["\u65e5", "##\u672c", "\u672c"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder = MiniLMTextEncoder(
+        vocabulary_size=len(pieces),
+        num_layers=1,
+        hidden_dim=12,
+        intermediate_dim=8,
+        **bert.tokenizer_arguments(str(tmp_path)),
+    )
+    tokens = encoder.tokenize(text)
+    expected = transformers.BertTokenizer(
+        {piece: i for i, piece in enumerate(pieces)}, **settings
+    )(text)["input_ids"]
+    ids = tokens["token_ids"][tokens["padding_mask"]]
+    assert ids.tolist() == expected
+
+
+def test_wrong_settings_of_a_tokenizer_are_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES))
+    for settings in ('{"do_lower_case": "no"}', "[]"):
+        (tmp_path / "tokenizer_config.json").write_text(settings)
+        with pytest.raises(ValueError, match="tokenizer_config.json"):
+            bert.tokenizer_arguments(str(tmp_path))
 
 
 def edited(directory, target, edit):

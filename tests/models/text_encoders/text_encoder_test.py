@@ -1,4 +1,5 @@
 import gc
+import json
 import os
 import warnings
 import weakref
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_muse.models.text_encoders.clip_text_encoder import CLIPTextEncoder
 from keras_muse.models.text_encoders.minilm_text_encoder import (
     MiniLMTextEncoder,
 )
@@ -217,6 +219,36 @@ def test_release_frees_the_weights(tmp_path):
     assert encoder.tokenize("a")["token_ids"].shape == (1, 6)
 
 
+NUMBERS = {
+    "vocabulary_size": 9,
+    "num_layers": 1,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "sequence_length": 4,
+}
+MORE_NUMBERS = {
+    MiniLMTextEncoder: {"max_sequence_length": 4},
+    CLIPTextEncoder: {
+        "max_sequence_length": 4,
+        "end_token_id": 8,
+        "padding_token_id": 0,
+    },
+    T5TextEncoder: {"key_value_dim": 4, "num_buckets": 8, "max_distance": 9},
+}
+
+
+@pytest.mark.parametrize("cls", MORE_NUMBERS)
+def test_integers_of_other_libraries_are_ints(cls):
+    numbers = {**NUMBERS, **MORE_NUMBERS[cls]}
+    encoder = cls(**{name: np.int64(x) for name, x in numbers.items()})
+    config = json.loads(json.dumps(encoder.get_config()))
+    assert {name: config[name] for name in numbers} == numbers
+    for name in numbers:
+        with pytest.raises(ValueError, match=f"`{name}` must be.*{name}=2.5"):
+            cls(**{**numbers, name: 2.5})
+
+
 def test_the_config_round_trips(encoder):
     config = encoder.get_config()
     copy = MiniLMTextEncoder.from_config(config)
@@ -314,6 +346,23 @@ def test_saving_again_replaces_the_weights(encoder, tmp_path):
         sharded.get_weights(), whole.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_saving_without_a_vocabulary_leaves_no_earlier_one(encoder, tmp_path):
+    directory = str(tmp_path / "preset")
+    encoder.save_to_preset(directory)
+    without = tiny_encoder(vocabulary=None)
+    without.save_to_preset(directory)
+    without.save(tmp_path / "without.keras")
+    for loaded in (
+        TextEncoder.from_preset(directory),
+        keras.models.load_model(tmp_path / "without.keras"),
+    ):
+        with pytest.raises(ValueError, match="needs a vocabulary"):
+            loaded.tokenize("a")
+    encoder.save_to_preset(directory)
+    tokens = TextEncoder.from_preset(directory).tokenize("a")["token_ids"]
+    np.testing.assert_array_equal(tokens, encoder.tokenize("a")["token_ids"])
 
 
 def test_a_preset_of_another_kind_raises(encoder, tmp_path):
