@@ -335,13 +335,21 @@ class MuseModel(keras.Model):
     def __call__(self, inputs, *args, **kwargs):
         if isinstance(inputs, dict):
             inputs = as_native(inputs)  # Keras goes into lists, to each number
-        return super().__call__(inputs, *args, **kwargs)
+        is_first = self._seen_inputs.signature is None
+        outputs = super().__call__(inputs, *args, **kwargs)
+        if is_first:  # as they are given, where `call` gets them cast
+            self._look(inputs)
+        return outputs
 
     def call(self, inputs, training=False):
         outputs = self._call(inputs, training)
+        # JAX trains and evaluates without `__call__`.
         if self._seen_inputs.signature is None:
-            self._seen_inputs.look(inputs, self.batch_inputs(training=False))
+            self._look(inputs)
         return outputs
+
+    def _look(self, inputs):
+        self._seen_inputs.look(inputs, self.batch_inputs(training=False))
 
     def _call(self, inputs, training):
         if self._step in ("train", "test"):
