@@ -19,6 +19,7 @@ from keras_muse.models.keras_arguments import check_no_backup
 from keras_muse.models.keras_arguments import check_no_target_losses
 from keras_muse.models.keras_arguments import check_no_targets
 from keras_muse.models.keras_arguments import check_not_shared
+from keras_muse.models.keras_arguments import check_one_learning_rate
 from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.keras_arguments import looked_at
@@ -524,6 +525,9 @@ class MuseModel(keras.Model):
         )
         if lora.has_lora(self):
             check_no_backup(options["callbacks"])
+        # A model that was not compiled has none, as Keras says later.
+        optimizer = getattr(self, "optimizer", None)
+        check_one_learning_rate(options["callbacks"], optimizer)
         self._initial_epoch = None  # what a backup of the last `fit` set
         with contextlib.ExitStack() as scopes:
             for data in (x, x_val):
