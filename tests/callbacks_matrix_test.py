@@ -205,3 +205,32 @@ def test_an_artifact_gives_the_numbers_of_the_model(journey, history):
         keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True
     ):
         np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-4)
+
+
+def with_a_critic(dtype):
+    tokenizer = tiny.tiny_tokenizer(channel_multipliers=(1, 1), dtype=dtype)
+    tokenizer.compile(
+        keras.optimizers.SGD(1e-2),
+        keras.optimizers.SGD(1e-1),
+        perceptual=None,
+        discriminator=tiny.tiny_discriminator(),
+    )
+    return tokenizer
+
+
+def test_a_plateau_lowers_both_learning_rates_beside_a_critic():
+    tokenizer, images = with_a_critic("float32"), tiny.tiny_images(4, size=8)
+    plateau = callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=99)
+    tokenizer.fit(images, epochs=2, callbacks=[plateau], verbose=0)
+    rates = [float(o.learning_rate) for o in tokenizer.optimizer.optimizers]
+    np.testing.assert_allclose(sorted(rates), [5e-3, 5e-2], rtol=1e-5)
+
+
+def test_where_the_loss_of_both_is_scaled_no_callback_sets_a_rate():
+    tokenizer, images = with_a_critic("mixed_float16"), tiny.tiny_images(4)
+    for callback in (
+        callbacks.ReduceLROnPlateau("loss"),
+        callbacks.LearningRateScheduler(lambda epoch: 1e-3),
+    ):
+        with pytest.raises(ValueError, match="`callbacks` must not set a lea"):
+            tokenizer.fit(images, callbacks=[callback], verbose=0)

@@ -157,7 +157,9 @@ class AdversarialLoss(keras.layers.Layer):
             ops.shape(real), seed=self.seed_generator
         )
         moved = self.discriminator(real + R1_STEP * direction)
-        slope = ops.sum(moved - real_score, axis=(1, 2, 3)) / R1_STEP
+        # One's own discriminator may have one score a picture.
+        change = ops.reshape(moved - real_score, (ops.shape(real)[0], -1))
+        slope = ops.sum(change, axis=1) / R1_STEP
         return self.regularization_weight / 2 * ops.mean(ops.square(slope))
 
     def _advance(self, real_score, fake_score):

@@ -12,6 +12,7 @@ import keras
 from keras_muse.callbacks.nan_guard import NaNGuard
 from keras_muse.runtime.batches import is_loader
 from keras_muse.runtime.checks import check_int
+from keras_muse.runtime.checks import check_ints
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.inputs import as_native
 from keras_muse.runtime.inputs import without_none
@@ -43,6 +44,11 @@ def by_name(method, args, kwargs):
     for name, low in COUNTS.items():
         if options.get(name) is not None:
             options[name] = check_int(options[name], name, low)
+    name = "validation_freq"
+    if isinstance(options.get(name), list):
+        options[name] = list(check_ints(options[name], name))
+    elif name in options:
+        options[name] = check_int(options[name], name)
     name = "validation_split"
     if options.get(name) is not None:
         options[name] = check_number(options[name], name, 0, 1, open_at="high")
@@ -200,6 +206,33 @@ def check_no_backup(callbacks):
                 "`callbacks` must not have a `BackupAndRestore` where a model "
                 "has LoRA, whose additions it would lose: take "
                 "`keras_muse.training.Checkpoint`. Received: "
+                f"callbacks with {type(callback).__name__}"
+            )
+
+
+def check_one_learning_rate(callbacks, optimizer):
+    """Refuses callbacks that set one, where several optimizers are scaled.
+
+    Keras finds several only where they are not wrapped, as they are in
+    `mixed_float16`, and fails in the first epoch.
+
+    Args:
+        callbacks: list.
+        optimizer: Keras optimizer or `None`.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if not isinstance(inner, keras.optimizers.MultiOptimizer):
+        return
+    for callback in callbacks:
+        if isinstance(
+            callback,
+            keras.callbacks.LearningRateScheduler
+            | keras.callbacks.ReduceLROnPlateau,
+        ):
+            raise ValueError(
+                "`callbacks` must not set a learning rate in 'mixed_float16' "
+                "where a discriminator has an optimizer of its own: give both "
+                "a schedule, or train in 'mixed_bfloat16'. Received: "
                 f"callbacks with {type(callback).__name__}"
             )
 

@@ -20,6 +20,7 @@ from keras_muse.models.keras_arguments import check_no_backup
 from keras_muse.models.keras_arguments import check_no_target_losses
 from keras_muse.models.keras_arguments import check_no_targets
 from keras_muse.models.keras_arguments import check_not_shared
+from keras_muse.models.keras_arguments import check_one_learning_rate
 from keras_muse.models.keras_arguments import is_stream
 from keras_muse.models.keras_arguments import known_callbacks
 from keras_muse.models.keras_arguments import looked_at
@@ -336,13 +337,21 @@ class MuseModel(keras.Model):
     def __call__(self, inputs, *args, **kwargs):
         if isinstance(inputs, dict):
             inputs = as_native(inputs)  # Keras goes into lists, to each number
-        return super().__call__(inputs, *args, **kwargs)
+        is_first = self._seen_inputs.signature is None
+        outputs = super().__call__(inputs, *args, **kwargs)
+        if is_first:  # as they are given, where `call` gets them cast
+            self._look(inputs)
+        return outputs
 
     def call(self, inputs, training=False):
         outputs = self._call(inputs, training)
+        # JAX trains and evaluates without `__call__`.
         if self._seen_inputs.signature is None:
-            self._seen_inputs.look(inputs, self.batch_inputs(training=False))
+            self._look(inputs)
         return outputs
+
+    def _look(self, inputs):
+        self._seen_inputs.look(inputs, self.batch_inputs(training=False))
 
     def _call(self, inputs, training):
         if self._step in ("train", "test"):
@@ -520,6 +529,9 @@ class MuseModel(keras.Model):
         )
         if lora.has_lora(self):
             check_no_backup(options["callbacks"])
+        # A model that was not compiled has none, as Keras says later.
+        optimizer = getattr(self, "optimizer", None)
+        check_one_learning_rate(options["callbacks"], optimizer)
         self._initial_epoch = None  # what a backup of the last `fit` set
         with contextlib.ExitStack() as scopes:
             for data in (x, x_val):

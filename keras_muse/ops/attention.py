@@ -57,8 +57,10 @@ def attend(query, key, value, mask=None, implementation=None):
     query, key, value = (
         ops.swapaxes(x, 1, 2) for x in (query, key, value)
     )  # (batch, num_heads, num_tokens, head_dim)
-    num_keys = key.shape[2] or 0  # not known: those of a text, which are few
-    num_parts = -(-query.shape[2] * num_keys // MAX_SCORES)
+    # Numbers that TensorFlow does not know while it traces: of a text, whose
+    # keys are few, or of pictures of any size, which are not cut then.
+    num_queries, num_keys = query.shape[2] or 0, key.shape[2] or 0
+    num_parts = -(-num_queries * num_keys // MAX_SCORES)
     if num_parts > 1:
         attended = _attend_in_parts(query, key, value, mask, num_parts)
     else:

@@ -51,7 +51,8 @@ def check_range(images, argument="images"):
     """
     values = ops.convert_to_numpy(images)
     low, high = (0, 255) if is_pixels(images) else (-MAX_FLOAT, MAX_FLOAT)
-    if values.size and (values.min() < low or values.max() > high):
+    is_bool = values.dtype == "bool"  # whose white would be 1 of 255
+    if values.size and (is_bool or values.min() < low or values.max() > high):
         raise ValueError(
             f"`{argument}` must be floats in [-1, 1] or integers in [0, 255]. "
             f"Received: {values.dtype} from {values.min()} to {values.max()}"

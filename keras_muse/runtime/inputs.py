@@ -87,7 +87,7 @@ def check_inputs(batch, inputs, argument):
                 f"`{name}` must be an array. Received: {name} of type "
                 f"{type(x).__name__}"
             )
-    if any(0 in tuple(x.shape)[:1] for x in given.values()):
+    if any(0 in tuple(x.shape) for x in given.values()):
         raise ValueError(
             f"`{argument}` must not be empty. Received: shapes {_shapes(given)}"
         )
@@ -210,6 +210,7 @@ def as_native(data):
     """Lists and numpy arrays as numpy arrays in this machine's byte order.
 
     Keras reads arrays of another byte order as other numbers, or not at all.
+    Unsigned integers of 64 bits become signed.
     Tensors, tuples and datasets stay as they are.
 
     Args:
@@ -221,6 +222,8 @@ def as_native(data):
         data = _as_array(data)
     if isinstance(data, np.ndarray) and not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
+    if isinstance(data, np.ndarray) and data.dtype == "uint64":
+        data = data.astype("int64")  # Torch has no other of 64 bits
     return data
 
 

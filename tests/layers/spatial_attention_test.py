@@ -94,3 +94,18 @@ def test_config_round_trip():
     copy = keras.saving.deserialize_keras_object(config)
     assert copy.get_config() == layer.get_config()
     assert layer.compute_output_shape((1, 4, 6, 8)) == (1, 4, 6, 8)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="known elsewhere"
+)
+def test_the_size_of_pictures_may_be_known_later():
+    """As TensorFlow traces a dataset of pictures of any size."""
+    import tensorflow as tf
+
+    layer, x = make(), images(3, 5)
+    signature = [tf.TensorSpec((None, None, None, CHANNELS), "float32")]
+    traced = tf.function(layer, input_signature=signature)
+    np.testing.assert_allclose(
+        to_numpy(traced(x)), to_numpy(layer(x)), atol=1e-5
+    )

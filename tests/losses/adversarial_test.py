@@ -103,6 +103,19 @@ def test_r1_is_the_squared_norm_of_the_gradient():
     assert penalty == pytest.approx(4.0 / 2 * (slope**2).sum(), rel=0.1)
 
 
+def test_r1_of_one_score_a_picture():
+    """As a discriminator of one's own may have it."""
+    critic = keras.Sequential(
+        [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]
+    )
+    loss = AdversarialLoss(critic, regularization="r1", dtype="float32")
+    images = np.zeros((2000, 4, 4, 3), "float32")
+    penalty = terms(loss, images, images, training=True)["discriminator_loss"]
+    slope = to_numpy(critic.layers[-1].kernel)
+    # Both scores are 0: the hinges are 1.
+    assert penalty == pytest.approx(2 + 5 * (slope**2).sum(), rel=0.1)
+
+
 def test_validating_does_not_change_what_r1_draws():
     losses = [
         AdversarialLoss(LinearCritic(0.3), regularization="r1")

@@ -24,6 +24,16 @@ def test_of_a_dict_what_a_call_takes_counts():
     assert (name, spec.shape, spec.dtype) == ("a", (None, 2, 3), "int32")
 
 
+def test_what_was_given_counts_and_not_what_it_is_cast_to():
+    model = tiny.tiny_base(num_layers=1, dtype="mixed_bfloat16")
+    data = tiny.tiny_data(model)
+    model(data)
+    (signature,) = model._seen_inputs.signature
+    assert {name: spec.dtype for name, spec in signature.items()} == {
+        name: x.dtype for name, x in data.items()
+    }
+
+
 def test_what_cannot_be_exported_is_refused_by_name(tmp_path):
     model = tiny.tiny_base(num_layers=1)
     format = "torch" if BACKEND == "torch" else "tf_saved_model"

@@ -1,3 +1,4 @@
+import re
 import types
 
 import keras
@@ -192,10 +193,14 @@ def test_where_all_rows_are_wanted_parts_of_them_are_refused(base, monkeypatch):
         ("validation_batch_size", 0),
         ("validation_split", 1.5),
         ("validation_split", "x"),
+        ("validation_freq", 0),
+        ("validation_freq", None),
+        ("validation_freq", [0]),
     ],
 )
 def test_numbers_of_rows_and_steps_are_checked(base, name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must .*{name}={value!r}"):
+    received = re.escape(f"{name}={value!r}")
+    with pytest.raises(ValueError, match=f"`{name}` must .*{received}"):
         base.fit(tiny.tiny_data(base, 4), verbose=0, **{name: value})
 
 

@@ -32,6 +32,11 @@ def test_all_integers_are_pixels(dtype):
     )
 
 
+def test_black_and_white_as_bools_are_no_pixels():
+    with pytest.raises(ValueError, match="`images` must be.*bool from False"):
+        image_ops.check_range(np.array([False, True]))
+
+
 def test_dtype_of_the_result():
     images = image_ops.to_model_range(np.zeros(3, "uint8"), "bfloat16")
     assert keras.backend.standardize_dtype(images.dtype) == "bfloat16"

@@ -191,6 +191,29 @@ def test_byte_order_and_lists_change_no_number(models):
     )
 
 
+def test_texts_without_rows_are_refused(models):
+    for name in ("base", "super_res"):
+        model, good = models[name]
+        short = {
+            key: x[:, :0] if key.startswith("text") else x
+            for key, x in good.items()
+        }
+        for verb in verbs(model):
+            assert "must not be empty" in refusal(model, verb, short)
+
+
+def test_unsigned_ids_of_64_bits_are_taken(models):
+    model, good = models["base"]
+    ids = good["token_ids"].astype("uint64")
+    np.testing.assert_array_equal(
+        model.predict({**good, "token_ids": ids}, verbose=0),
+        model.predict(good, verbose=0),
+    )
+    ids[0] += 2**63
+    message = refusal(model, "predict", {**good, "token_ids": ids})
+    assert "`token_ids` must be tokens in [0, " in message
+
+
 def test_float_ids_are_refused_everywhere(models):
     for name in ("base", "super_res", "uvit", "encoder"):
         model, good = models[name]

@@ -62,6 +62,13 @@ def _chosen_by(filters):
     if callable(filters):
         return filters
     patterns = [filters] if isinstance(filters, str) else filters
+    try:
+        patterns = patterns and [re.compile(pattern) for pattern in patterns]
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            "`filters` must be a regular expression, a list of them or a "
+            f"function. Received: filters={filters!r}"
+        ) from error
     return lambda layer: (
         patterns is None
         or any(re.search(pattern, layer.name) for pattern in patterns)

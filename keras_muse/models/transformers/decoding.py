@@ -326,13 +326,18 @@ def _guide_halves(x, guidance_scale):
 def check_text(text_embeddings, text_mask, text_dim, prefix=""):
     """Checks a text and returns it as the inputs of a model."""
     embeddings = check_finite_array(text_embeddings, f"{prefix}text_embeddings")
+    if text_mask is None:
+        raise ValueError(
+            f"`{prefix}text_mask` must be given with "
+            f"`{prefix}text_embeddings`. Received: {prefix}text_mask=None"
+        )
     mask = check_array(text_mask, f"{prefix}text_mask")
     if embeddings.ndim != 3 or embeddings.shape[-1] != text_dim:
         raise ValueError(
             f"`{prefix}text_embeddings` must be of shape (batch, text_length, "
             f"{text_dim}). Received: shape={embeddings.shape}"
         )
-    if len(embeddings) == 0:
+    if embeddings.size == 0:
         raise ValueError(
             f"`{prefix}text_embeddings` must not be empty. Received: shape="
             f"{embeddings.shape}"

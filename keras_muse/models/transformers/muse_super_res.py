@@ -45,8 +45,9 @@ class MuseSuperRes(MuseTransformer):
         hidden_dim: int. Width of the transformer. Defaults to `1024`.
         num_heads: int, even. Attention heads. Defaults to `16`.
         intermediate_dim: int. Width of the MLPs. Defaults to `4096`.
-        block_size: int. Side of the attention blocks; it divides both sides
-            of the grid. Defaults to `8`.
+        block_size: int or `None`. Side of the attention blocks; it divides
+            both sides of the grid. `None` is attention between all tokens, as
+            in the layers of low resolution. Defaults to `8`.
         use_gated_activation: bool. As in `MuseBase`. Defaults to `False`.
         use_query_key_norm: bool. As in `MuseBase`. Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.

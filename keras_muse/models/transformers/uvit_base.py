@@ -129,7 +129,7 @@ class UViTBase(MaskedTokenModel):
                 "`grid_size` must be even with `downsample`. Received: "
                 f"grid_size={grid_size}"
             )
-        self.text_length = check_int(text_length, "text_length")
+        self.text_length = check_int(text_length, "text_length", low=2)
         self.num_layers = check_int(num_layers, "num_layers")
         self.hidden_dim = check_int(hidden_dim, "hidden_dim")
         self.num_heads = check_int(num_heads, "num_heads")

@@ -116,6 +116,11 @@ class TokenizerTraining(MuseModel):
                 check_number(weight, name, low=0)
         check_int(adversarial_start, "adversarial_start", low=0)
         check_choice(regularization, "regularization", ("lecam", "r1", None))
+        if not isinstance(perceptual, keras.layers.Layer):
+            check_choice(perceptual, "perceptual", ("alexnet", "vgg16", None))
+        if adversarial_weight:
+            _check_mixable("optimizer", optimizer)
+            _check_mixable("discriminator_optimizer", discriminator_optimizer)
         _check_of_use(
             "adversarial_weight",
             adversarial_weight,
@@ -245,6 +250,21 @@ class TokenizerTraining(MuseModel):
             inputs, outputs["images"], training=training
         )
         return {**terms, **outputs["losses"]}
+
+
+def _check_mixable(argument, optimizer):
+    """Refuses optimizers that Keras cannot have beside another."""
+    kinds = (
+        keras.optimizers.LossScaleOptimizer,
+        keras.optimizers.MultiOptimizer,
+    )
+    if isinstance(optimizer, kinds):
+        raise ValueError(
+            f"`{argument}` must be a plain optimizer beside a discriminator, "
+            "which has its own; Keras scales the loss of both by itself in "
+            f"'mixed_float16'. Received: {argument} of type "
+            f"{type(optimizer).__name__}"
+        )
 
 
 def _check_of_use(name, value, **given):

@@ -414,8 +414,8 @@ class VQGANTokenizer(TokenizerTraining):
             - [Net2Net](https://arxiv.org/abs/1511.05641)
         """
         tokenizer = self._copy(
-            decoder_num_res_blocks=num_res_blocks,
-            decoder_base_channels=base_channels,
+            decoder_num_res_blocks=check_int(num_res_blocks, "num_res_blocks"),
+            decoder_base_channels=check_int(base_channels, "base_channels"),
             freeze_tokens=True,
             trainable=True,
             frozen=(),

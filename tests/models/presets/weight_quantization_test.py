@@ -131,6 +131,9 @@ def test_what_is_refused():
         model.quantize(config=keras.quantizers.GPTQConfig(["a"], None))
     with pytest.raises(ValueError, match="no layer to quantize.*'heads'"):
         model.quantize("int8", filters="heads")
+    for filters in ("(", ["query", "("], 5, [5]):
+        with pytest.raises(ValueError, match="`filters` must be a regular"):
+            model.quantize("int8", filters=filters)
     assert "quantization" not in model.get_config()
     model.quantize("int8")
     with pytest.raises(ValueError, match="already quantized"):

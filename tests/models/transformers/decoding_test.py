@@ -577,6 +577,12 @@ def test_no_texts_raise(model):
         generate(model, **{k: x[:0] for k, x in tiny_text(1).items()})
 
 
+def test_texts_without_rows_raise(model):
+    text = {k: x[:, :0] for k, x in tiny_text(1).items()}
+    with pytest.raises(ValueError, match="`text_embeddings` must not be empty"):
+        generate(model, **text)
+
+
 def test_good_text_passes_as_it_is():
     embeddings = np.random.normal(size=(2, 5, 6))
     text = check_text(embeddings, [[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], 6)
@@ -594,6 +600,13 @@ def test_wrong_embeddings_are_named(shape):
 def test_wrong_mask_is_named():
     with pytest.raises(ValueError, match=r"`text_mask`.*shape=\(2, 4\)"):
         check_text(np.zeros((2, 5, 6)), np.ones((2, 4)), 6)
+
+
+def test_a_text_without_its_mask_is_refused():
+    for prefix in ("", "negative_"):
+        expected = f"`{prefix}text_mask` must be given .*text_mask=None"
+        with pytest.raises(ValueError, match=expected):
+            check_text(np.zeros((2, 5, 6)), None, 6, prefix)
 
 
 def test_no_negative_text_has_nothing_to_attend_to():

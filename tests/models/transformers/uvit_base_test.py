@@ -154,6 +154,9 @@ def test_odd_grid_cannot_be_halved():
 def test_waves_come_in_pairs():
     with pytest.raises(ValueError, match="`condition_dim`.*condition_dim=5"):
         tiny_uvit(condition_dim=5)
+    # The first row of a text is its condition, the others are its context.
+    with pytest.raises(ValueError, match="`text_length`.*text_length=1"):
+        tiny_uvit(text_length=1)
 
 
 # === At work ===

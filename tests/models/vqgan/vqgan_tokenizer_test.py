@@ -545,6 +545,25 @@ def test_an_unknown_regularization_is_refused_without_a_critic(
         knobs_tokenizer.compile(adversarial_weight=0, regularization="r2")
 
 
+@pytest.mark.parametrize("value", [5, "resnet", lambda a, b: 0.0])
+def test_a_perceptual_loss_is_known_by_name_or_a_layer(knobs_tokenizer, value):
+    with pytest.raises(ValueError, match="`perceptual` must be one of"):
+        knobs_tokenizer.compile(perceptual=value)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "discriminator_optimizer"])
+def test_an_optimizer_beside_a_critic_is_a_plain_one(knobs_tokenizer, name):
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match=f"`{name}` must be a plain"):
+        knobs_tokenizer.compile(perceptual=None, **{name: scaled})
+
+
+def test_a_larger_decoder_names_its_own_arguments(knobs_tokenizer):
+    for name in ("num_res_blocks", "base_channels"):
+        with pytest.raises(ValueError, match=f"^`{name}` must be.*'4'"):
+            knobs_tokenizer.finetune_decoder(**{name: "4"})
+
+
 def test_a_scaled_loss_moves_the_tokenizer_as_an_unscaled_one():
     moves = []
     for factor in (None, 128.0):
