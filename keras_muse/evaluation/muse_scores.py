@@ -159,6 +159,8 @@ def evaluate(
         row = _draw_and_score(
             muse, evaluator, first_seed, options, best_of, scorer, verbose
         )
+        if verbose:  # the next setting may take hours, and be interrupted
+            print(_in_words(row))
         rows.append({**setting, **row, "true": evaluator.true})
     return rows
 
@@ -242,6 +244,12 @@ def _draw_and_score(
         **evaluator.results(),
         **found,
     }
+
+
+def _in_words(row):
+    """The scores of a setting in one line."""
+    scores = [(k, v) for k, v in row.items() if isinstance(v, float)]
+    return ", ".join(f"{name}={value:.4g}" for name, value in scores)
 
 
 def _known(name, number):

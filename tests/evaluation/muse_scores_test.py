@@ -222,6 +222,16 @@ def test_no_setting_is_drawn_twice(muse, pairs, twice):
         evaluate(muse, pairs, PROTOCOL, **{**OPTIONS, **twice})
 
 
+def test_scores_are_printed_as_they_come(muse, pairs, capsys):
+    options = {**OPTIONS, "verbose": 1}
+    (row,) = evaluate(muse, pairs, PROTOCOL, seed=1, **options)
+    lines = capsys.readouterr().out.splitlines()
+    printed = dict(word.split("=") for word in lines[-1].split(", "))
+    assert {"psnr", "frechet_distance", "seconds_per_picture"} <= set(printed)
+    for name, value in printed.items():
+        assert float(value) == pytest.approx(row[name], rel=1e-3)
+
+
 def test_seeds_are_shown_whole(muse, pairs, capsys):
     options = {**OPTIONS, "verbose": 1, "seed": 123456789}
     evaluate(muse, pairs, PROTOCOL, **options)
