@@ -24,12 +24,13 @@ def places(tmp_path_factory):
     """A directory of things that are not what they are taken for."""
     places = tmp_path_factory.mktemp("places")
     tiny_muse(cascade=False).save_to_preset(str(places / "muse"))
-    for name in ("empty", "folder.png", "pictures", "cut"):
+    for name in ("empty", "folder.png", "pictures", "cut", "cut_muse"):
         (places / name).mkdir()
     for name in ("file", "empty.csv", "empty.tar", "none.zip"):
         (places / name).write_text("")
     (places / "cut/config.json").write_text("{")
-    (places / "cut/muse.json").write_text("{")
+    for name in ("cut", "cut_muse"):
+        (places / name / "muse.json").write_text("{")
     os.mkfifo(places / "pipe")
     for name, file in {
         "pipe_config": "config.json", "pipe_weights": "model.weights.h5"
@@ -70,7 +71,8 @@ EVALUATE = ("evaluate", "muse", "--output", "scores", "--data", "pictures")
         ((*GENERATE, "--preset", "pipe"), "preset='pipe'"),
         ((*GENERATE, "--preset", ""), "preset=''"),
         ((*GENERATE, "--preset", "empty"), "preset='empty'"),
-        ((*GENERATE, "--preset", "cut"), "`muse.json`"),
+        ((*GENERATE, "--preset", "cut"), "`config.json`"),
+        ((*GENERATE, "--preset", "cut_muse"), "`muse.json`"),
         ((*GENERATE, "--preset", "pipe_config"), "no regular file"),
         ((*GENERATE, "--preset", "pipe_weights"), "no regular file"),
         ((*GENERATE, "--output", ""), "no name of a place"),
