@@ -10,6 +10,7 @@ import torch
 
 import keras_muse
 from tests.helpers import tiny_amused
+from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_images
 from tests.helpers.tiny import to_numpy
 
@@ -272,3 +273,20 @@ def test_another_pipeline_is_named(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match="is a StableDiffusionPipeline"):
         keras_muse.Muse.from_preset(str(tmp_path))
+
+
+def test_a_muse_is_saved_over_the_pipeline_that_it_came_from(tmp_path):
+    directory = str(tmp_path)
+    tiny_amused.save_pipeline(directory)
+    muse = keras_muse.Muse.from_preset(directory)
+    randomize(muse.base)
+    muse.generation_defaults = {"num_steps": 3}
+    muse.save_to_preset(directory)
+    loaded = keras_muse.Muse.from_preset(directory)
+    assert loaded.generation_defaults == {"num_steps": 3}
+    names = ("text_encoder", "base", "image_tokenizer")
+    pairs = [(getattr(muse, name), getattr(loaded, name)) for name in names]
+    pairs.append((muse.base, keras_muse.UViTBase.from_preset(directory)))
+    for model, other in pairs:
+        for a, b in zip(model.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))

@@ -17,12 +17,10 @@ import pytest
 from keras_muse import Muse
 from keras_muse import MuseBase
 from keras_muse import MuseSuperRes
-from keras_muse import UViTBase
 from keras_muse import VQGANTokenizer
 from keras_muse.models.text_encoders.text_encoder import TextEncoder
 from keras_muse.muse import preset as muse_preset
 from tests.helpers import tiny
-from tests.helpers import tiny_amused
 from tests.helpers.tiny_muse import shared_muse
 from tests.helpers.tiny_muse import tiny_muse
 
@@ -121,20 +119,6 @@ def test_a_model_saved_over_a_muse_is_the_one_that_is_loaded(preset):
     assert_same_weights(
         MuseBase.from_preset(str(preset)), Muse.from_preset(str(preset)).base
     )
-
-
-def test_a_muse_is_saved_over_the_pipeline_that_it_came_from(tmp_path):
-    directory = str(tmp_path)
-    tiny_amused.save_pipeline(directory)
-    muse = Muse.from_preset(directory)
-    tiny.randomize(muse.base)
-    muse.generation_defaults = {"num_steps": 3}
-    muse.save_to_preset(directory)
-    loaded = Muse.from_preset(directory)
-    assert loaded.generation_defaults == {"num_steps": 3}
-    for name in muse_preset.PIPELINE_CLASSES:
-        assert_same_weights(getattr(loaded, name), getattr(muse, name))
-    assert_same_weights(UViTBase.from_preset(directory), muse.base)
 
 
 @pytest.mark.parametrize("wrong", [{"num_step": 0}, {"guidance_scale": -3}])
