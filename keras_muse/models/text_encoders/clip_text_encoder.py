@@ -185,7 +185,6 @@ class CLIPTextEncoder(TextEncoder):
         super().__init__(
             inputs=inputs,
             outputs=outputs,
-            sequence_length=sequence_length,
             text_dim=hidden_dim,
             vocabulary=vocabulary,
             dtype=dtype,

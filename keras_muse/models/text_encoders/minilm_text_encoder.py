@@ -171,7 +171,6 @@ class MiniLMTextEncoder(TextEncoder):
         super().__init__(
             inputs=inputs,
             outputs=x,
-            sequence_length=sequence_length,
             text_dim=hidden_dim,
             vocabulary=vocabulary,
             dtype=dtype,

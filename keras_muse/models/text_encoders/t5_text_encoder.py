@@ -182,7 +182,6 @@ class T5TextEncoder(TextEncoder):
         super().__init__(
             inputs=inputs,
             outputs=x,
-            sequence_length=sequence_length,
             text_dim=hidden_dim,
             vocabulary=vocabulary,
             dtype=dtype,

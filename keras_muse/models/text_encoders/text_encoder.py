@@ -87,16 +87,13 @@ class TextEncoder(keras_hub.models.Backbone):
         self,
         inputs,
         outputs,
-        sequence_length,
         text_dim,
         vocabulary=None,
         **kwargs,
     ):
         kwargs.setdefault("trainable", False)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
-        self.sequence_length = check_int(
-            sequence_length, "sequence_length", low=2
-        )
+        self.sequence_length = inputs["token_ids"].shape[1]
         self.text_dim = text_dim
         # The name or place this encoder was loaded from, and how.
         self.preset = None
