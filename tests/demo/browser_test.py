@@ -134,8 +134,8 @@ def test_type_draw_paint_and_see_that_the_rest_stays(person):
     ).click_and_hold().move_by_offset(50, 0).move_by_offset(
         0, 30
     ).release().perform()
-    cells = person.wait(lambda: person.all("#cells img")[0])
-    assert cells.is_displayed()
+    # An image stands in the page, without a size, before it is loaded.
+    person.wait(lambda: person.all("#cells img")[0].is_displayed())
 
     person.type("#prompt textarea", "a blue cat")
     (button,) = person.all("#repaint")
@@ -167,9 +167,9 @@ def test_a_dropped_picture_restores_its_settings_and_is_drawn_again(
     person.wait(lambda: person.all("#file input")[0])
     person.all("#file input")[0].send_keys(str(path))
     person.wait(lambda: "restored" in person.words)
-    assert person.value("#prompt textarea") == "a cat"
-    assert person.value("#seed input") == seed
-    assert not person.all("#is_new input")[0].is_selected()
+    person.wait(lambda: person.value("#prompt textarea") == "a cat")
+    person.wait(lambda: person.value("#seed input") == seed)
+    person.wait(lambda: not person.all("#is_new input")[0].is_selected())
     person.press("Draw")
     after, again = person.drawn(1)
     np.testing.assert_array_equal(after, before)
@@ -183,7 +183,7 @@ def test_a_click_on_the_gallery_brings_a_picture_back(person):
     person.drawn(2)
     person.all("#gallery button img")[1].click()
     person.wait(lambda: "restored" in person.words)
-    assert person.value("#prompt textarea") == "a cat"
+    person.wait(lambda: person.value("#prompt textarea") == "a cat")
 
 
 def test_what_is_stopped_makes_room_for_the_next(person, monkeypatch):
