@@ -158,12 +158,12 @@ class AdafactorMomentum(keras.optimizers.Optimizer):
     def _debiased(self, beta):
         """The decay of this step that makes Adam's bias correction needless.
 
-        The first one is zero: an average starts as its first value.
+        It is `beta * (1 - beta**(step - 1)) / (1 - beta**step)`, the first one
+        zero: an average starts as its first value.
         """
         step = ops.cast(self.iterations + 1, "float32")
-        return (
-            beta * (1 - ops.power(beta, step - 1)) / (1 - ops.power(beta, step))
-        )
+        power = ops.power(beta, step)
+        return (beta - power) / (1 - power)
 
     def get_config(self):
         config = super().get_config()
