@@ -73,7 +73,7 @@ def train(
             are enough.
         lora_rank: int. With `preset`: train low-rank additions of this rank
             alone, and save them as `base.lora.h5`, too.
-        style: string. With `preset`: its name for what the pictures have in
+        style: string. With `preset`: a name for what the pictures have in
             common; the captions become `"<caption>, <style> style"`, and so
             does a prompt for a picture of that style. The word "style" at its
             end is left out: `"my style"` is `"my"`. A caption is shortened

@@ -237,7 +237,7 @@ def _set(distribution):
 
 
 def check_layout(model, min_bytes=2**20):
-    """Checks how a model's weights lie on the devices, and tells it.
+    """Checks how a model's weights lie on the devices, and says so.
 
     Args:
         model: a model, with or without values (as
