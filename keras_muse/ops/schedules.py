@@ -35,7 +35,7 @@ def linear(progress):
 
 
 def arccos(progress):
-    """Fraction still masked: few tokens at each step, very many at the last.
+    """Fraction still masked: about as many at each step, far more at the last.
 
     Published code of masked transformers often means this one where it says
     cosine.
