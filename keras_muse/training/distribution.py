@@ -41,6 +41,10 @@ def initialize(job_addresses=None, num_processes=None, process_id=None):
         num_processes: int. Number of processes.
         process_id: int in [0, num_processes). Which of them this is.
 
+    Raises:
+        ValueError: if an argument is out of its range, or `num_processes` and
+            `process_id` do not come together.
+
     Example:
 
     ```python

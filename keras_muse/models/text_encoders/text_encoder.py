@@ -67,7 +67,7 @@ class TextEncoder(keras_hub.models.Backbone):
 
     Example:
     ```python
-    from keras_muse.models.text_encoders.text_encoder import TextEncoder
+    from keras_muse.models import TextEncoder
 
     encoder = TextEncoder.from_preset("all_minilm_l6_v2")
     text_embeddings, text_mask = encoder.encode(["a red apple", ""])
