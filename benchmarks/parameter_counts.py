@@ -17,9 +17,9 @@ from keras_muse.models.presets.architectures import ARCHITECTURES
 
 # Millions, and where the paper says so. It gives no count for the others.
 PAPER = {
-    "muse_base_632m": (632, "section 3.1"),
+    "muse_base_632m": (632, "Table 1"),
     "muse_base_3b": (3000, "abstract, rounded"),
-    "muse_super_res_268m": (268, "section 3.1"),
+    "muse_super_res_268m": (268, "Table 1"),
 }
 
 

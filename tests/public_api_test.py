@@ -157,13 +157,12 @@ def test_public_object_is_documented(name):
 def functions_and_methods():
     """Public functions, classes and their methods, each once, by name."""
     found = {}
-    for module in (keras_muse, *map(named, (*MODULES, *LARGER_MODULES))):
-        for value in [getattr(module, name) for name in module.__all__]:
-            methods = inspect.getmembers(value, inspect.isroutine)
-            for name, member in [("class", value), *methods]:
-                own = str(getattr(member, "__module__", "")).split(".")[0]
-                if name[0] != "_" and own == "keras_muse" and callable(member):
-                    found[f"{member.__module__}.{member.__qualname__}"] = member
+    for value in PUBLIC.values():
+        methods = inspect.getmembers(value, inspect.isroutine)
+        for name, member in [("class", value), *methods]:
+            own = str(getattr(member, "__module__", "")).split(".")[0]
+            if name[0] != "_" and own == "keras_muse" and callable(member):
+                found[f"{member.__module__}.{member.__qualname__}"] = member
     return found
 
 
@@ -179,6 +178,18 @@ def described_arguments(value):
         for names, text in entries
         for name in names.split(", ")
     }
+
+
+def test_arguments_are_described_in_their_order():
+    wrong = []
+    for place, value in functions_and_methods().items():
+        described = list(described_arguments(value))
+        names = [
+            n for n in inspect.signature(value).parameters if n in described
+        ]
+        if [n for n in described if n in names] != names:
+            wrong.append((place, described))
+    assert wrong == []
 
 
 def test_defaults_are_told_and_true():

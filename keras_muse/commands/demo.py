@@ -8,7 +8,7 @@ from keras_muse.commands.drawing import DEFAULT_PRESET
 HELP = "draw and edit in the browser"
 DESCRIPTION = (
     "Opens a page on this machine to draw and edit pictures with. Ctrl-C ends "
-    "it, and with it what was not downloaded."
+    "it; pictures that were not downloaded are lost."
 )
 
 
@@ -21,7 +21,7 @@ def add_arguments(command):
     command.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to be had at; at 0.0.0.0 all who reach this machine "
+        help="address to serve at; at 0.0.0.0 all who can reach this machine "
         "may use it",
     )
     command.add_argument(

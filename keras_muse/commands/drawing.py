@@ -34,13 +34,13 @@ def add_arguments(command):
     command.add_argument(
         "--output",
         required=True,
-        help="the picture to write; or a directory, which is there or ends in "
-        "/, for pictures that are numbered",
+        help="the picture to write; or a directory, one that exists or a name "
+        "that ends in /, for numbered pictures",
     )
     command.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a picture that is there; else it is kept",
+        help="replace a picture that exists; else it is kept",
     )
     command.add_argument(
         "--no-metadata",
@@ -60,8 +60,8 @@ def add_arguments(command):
     command.add_argument(
         "--seed",
         type=int,
-        help="of the first picture; the next has the next one (default: one is "
-        "drawn and printed)",
+        help="seed of the first picture; each picture after it has the next "
+        "one (default: drawn at random, and printed)",
     )
     command.add_argument(
         "--super-res-num-steps",
@@ -73,7 +73,7 @@ def add_arguments(command):
         "--super-res-guidance-scale",
         type=float,
         metavar="SCALE",
-        help=f"the same of the super-resolution model {SUITS}",
+        help=f"guidance scale of the super-resolution model {SUITS}",
     )
     command.add_argument(
         "--batch-size",

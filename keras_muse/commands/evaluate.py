@@ -9,8 +9,9 @@ from keras_muse.files.places import check_place
 
 HELP = "draw the prompts of a data set and score the pictures"
 DESCRIPTION = (
-    "Writes scores.json, scores.md, a contact sheet and, of several settings "
-    "whose pictures are held against their texts, the Pareto curve."
+    "Draws and scores; writes scores.json, scores.md and a contact sheet and, "
+    "for several settings of a protocol that compares pictures with their "
+    "texts, the Pareto curve."
 )
 SETTINGS = ("preset", "data", "protocol")
 
@@ -31,16 +32,16 @@ def add_arguments(command):
     command.add_argument(
         "--training-data",
         metavar="DATA",
-        help="what the model was trained on, in the form of --data (of it the "
-        "rows of the split 'train', if it has splits): tells how near drawn "
-        "pictures are to one of these, beside true ones that never were "
-        "trained on",
+        help="what the model was trained on, in the form of --data (its rows "
+        "of the split 'train', if it has splits): tells how near the drawn "
+        "pictures are to the nearest of these, beside true ones that were "
+        "never trained on",
     )
     command.add_argument(
         "--image-size",
         type=int,
-        help="pixels a side at which pictures are compared (the protocol's, "
-        "else those of the data)",
+        help="pixels a side at which pictures are compared (default: the "
+        "protocol's, else those of the data)",
     )
     command.add_argument(
         "--output", required=True, help="directory for the report"
@@ -48,9 +49,9 @@ def add_arguments(command):
     command.add_argument(
         "--protocol",
         choices=("emoji", "pictures", "coco", "cc3m"),
-        help="which metrics, with which networks, on how many pictures (of "
-        "the emoji 'emoji', whose scorer knows nothing else; of other data "
-        "'pictures')",
+        help="which metrics, with which networks, on how many pictures "
+        "(default: emoji for the emoji, as its scorer knows nothing else; "
+        "pictures for other data)",
     )
     command.add_argument(
         "--reference-statistics",
@@ -63,8 +64,8 @@ def add_arguments(command):
         "--network",
         metavar="FILE",
         help="weights of the network of the distances, with their published "
-        "names (the bundled EfficientNet-Lite0; of coco and cc3m the Inception "
-        "of FID, fetched once)",
+        "names (default: the bundled EfficientNet-Lite0; for coco and cc3m "
+        "FID's Inception, downloaded once)",
     )
     command.add_argument(
         "--second-network",
@@ -81,29 +82,33 @@ def add_arguments(command):
     command.add_argument(
         "--split",
         nargs="+",
-        help="rows to draw (of the emoji test_pair and test_concept, of other "
-        "data those whose split is not 'train', or all)",
+        help="rows to draw (default: test_pair and test_concept of the emoji; "
+        "of other data those whose split is not train, or all)",
     )
     command.add_argument(
-        "--num-prompts", type=int, help="rows of a split, evenly spread"
+        "--num-prompts",
+        type=int,
+        help="how many rows of a split to draw (default: 30,000 for coco, else "
+        "all)",
     )
     command.add_argument(
         "--guidance-scale",
         type=float,
         nargs="+",
-        help="several draw the Pareto curve (what suits the model)",
+        help="several draw the Pareto curve (default: what suits the model)",
     )
     command.add_argument(
         "--num-steps",
         type=int,
         nargs="+",
-        help="decoding steps; several draw the Pareto curve, too (what suits "
-        "the model)",
+        help="decoding steps; several draw the Pareto curve, too (default: "
+        "what suits the model)",
     )
     command.add_argument(
         "--super-res-num-steps",
         type=int,
-        help="steps of the super-resolution model (what suits the model)",
+        help="steps of the super-resolution model (default: what suits the "
+        "model)",
     )
     sampler_options.add_arguments(command)
     command.add_argument(
@@ -114,8 +119,8 @@ def add_arguments(command):
         type=int,
         nargs="+",
         default=[0],
-        help="row i of a split has SEED + i; several, as in 0 1000 2000, give "
-        "means and spreads",
+        help="row i of a split is drawn with SEED + i; several, as in 0 1000 "
+        "2000, give means and spreads",
     )
 
 

@@ -15,8 +15,8 @@ def add_arguments(command):
         "--from",
         dest="source",
         metavar="PICTURE",
-        help="a PNG that remembers how it was drawn: draw it again, with what "
-        "else is said here in the place of what it says",
+        help="a PNG that remembers how it was drawn: draw it again; options "
+        "given here replace those that it remembers",
     )
     drawing.add_arguments(command)
     drawing.add_decoding_arguments(command)
@@ -25,7 +25,7 @@ def add_arguments(command):
         type=int,
         metavar="N",
         help="draw N pictures of each prompt and keep those that "
-        "`emoji_scorer` likes best (default: all that are drawn are kept)",
+        "`emoji_scorer` likes best (default: draw no more than are kept)",
     )
 
 

@@ -80,7 +80,7 @@ def check_output(options, num_pictures):
     if not is_picture(output):
         raise ValueError(
             "`--output` must be the name of a picture, such as apple.png, or "
-            "of a directory, which is there or ends in /. Received: --output "
+            "of a directory that exists or ends in /. Received: --output "
             f"{output}"
         )
     if num_pictures > 1:

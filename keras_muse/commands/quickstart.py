@@ -5,13 +5,16 @@ HELP = "train a small Muse on the bundled emoji and draw with it"
 
 def add_arguments(command):
     command.add_argument(
-        "--output", required=True, help="directory for preset and pictures"
+        "--output", required=True, help="directory for the preset and pictures"
     )
     command.add_argument(
-        "--minutes", type=float, default=18.0, help="time to take"
+        "--minutes", type=float, default=18.0, help="about the time it takes"
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of weights, batches and pictures"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of weights, batches and pictures",
     )
 
 

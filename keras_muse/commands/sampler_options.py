@@ -10,8 +10,8 @@ def add_arguments(command):
     command.add_argument(
         "--temperature",
         type=float,
-        help="below 1 the likeliest tokens are drawn (default: what suits the "
-        "model)",
+        help="below 1 likely tokens are drawn more often (default: what suits "
+        "the model)",
     )
 
 

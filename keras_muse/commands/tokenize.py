@@ -24,27 +24,31 @@ def add_arguments(command):
         "encoder are loaded",
     )
     command.add_argument(
-        "--split", help="the rows to take (all; of 'emoji' those of train)"
+        "--split",
+        help="the rows to take (default: all; those of train for 'emoji')",
     )
     command.add_argument(
-        "--image-size", type=int, help="pixels a side (those of the pictures)"
+        "--image-size",
+        type=int,
+        help="pixels a side (default: those of the pictures)",
     )
     command.add_argument(
         "--high-res-image-size",
         type=int,
-        help="pixels a side, for the super-resolution model's tokens (none)",
+        help="pixels a side, for the super-resolution model's tokens "
+        "(default: no such tokens)",
     )
     command.add_argument(
         "--other-grid",
         action="store_true",
-        help="at a size that the preset's transformers do not have, for those "
-        "of another grid",
+        help="allow sizes that the preset's transformers have no grid for, to "
+        "train others",
     )
     command.add_argument(
         "--num-views",
         type=int,
         default=1,
-        help="times that each picture is tokenized; the second on from random "
+        help="how often each picture is tokenized: once as it is, then random "
         "parts of it",
     )
     command.add_argument(
@@ -53,7 +57,7 @@ def add_arguments(command):
         nargs=2,
         default=(0.7, 1.0),
         metavar=("LOW", "HIGH"),
-        help="how large those parts are",
+        help="how large those parts are, as shares of the area",
     )
     command.add_argument(
         "--random-flip",
@@ -73,10 +77,10 @@ def add_arguments(command):
         "encoded while training",
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of order and views"
+        "--seed", type=int, default=0, help="seed of the random parts"
     )
     command.add_argument(
-        "--overwrite", action="store_true", help="replace shards of before"
+        "--overwrite", action="store_true", help="replace earlier shards"
     )
     command.add_argument(
         "--coordinator",
@@ -85,10 +89,14 @@ def add_arguments(command):
         "them itself, as on Cloud TPU, Slurm and Open MPI",
     )
     command.add_argument(
-        "--num-processes", type=int, help="all in all (default: as found)"
+        "--num-processes",
+        type=int,
+        help="how many there are in all (default: as found)",
     )
     command.add_argument(
-        "--process-id", type=int, help="from 0 on (default: as found)"
+        "--process-id",
+        type=int,
+        help="which of them this one is, from 0 on (default: as found)",
     )
 
 

@@ -4,9 +4,10 @@ from keras_muse.models.presets.architectures import ARCHITECTURES
 
 HELP = "train a Muse on captioned pictures and draw with it"
 DESCRIPTION = (
-    "From captioned pictures to DIR/preset, a Muse that draws them, with "
+    "Trains a Muse on captioned pictures and leaves it in DIR/preset, with "
     "DIR/grid.png and DIR/scores. Started again, it goes on where it was. "
-    "With --preset a trained Muse is fine-tuned, by few pictures."
+    "With --preset a trained Muse is fine-tuned, for which few pictures are "
+    "enough."
 )
 LEAST_MINUTES = 3
 
@@ -34,22 +35,27 @@ def add_arguments(command):
     command.add_argument(
         "--held-out",
         metavar="PICTURES",
-        help="pictures that are never trained on (a tenth, by a hash)",
+        help="pictures that are never trained on (default: a tenth, about 512 "
+        "at most, chosen by a hash)",
     )
     _add_sizes(command.add_argument_group("sizes, chosen unless given"))
     _add_fine_tuning(command.add_argument_group("fine-tuning"))
     command.add_argument(
         "--num-views",
         type=int,
-        help="views of a picture to train on (more of few pictures)",
+        help="views of each picture to train on: itself, and random parts "
+        "(default: more where pictures are few)",
     )
     command.add_argument(
         "--random-flip",
         action="store_true",
-        help="mirror half of them; not where there is writing",
+        help="mirror half of those parts; not where there is writing",
     )
     command.add_argument(
-        "--seed", type=int, default=0, help="of weights, batches and pictures"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of weights, batches and pictures",
     )
 
 
@@ -79,7 +85,8 @@ def _add_sizes(group):
 
 def _add_fine_tuning(group):
     group.add_argument(
-        "--preset", help="directory or handle of a Muse, or muse_emoji"
+        "--preset",
+        help="the Muse to fine-tune: a directory, a handle, or muse_emoji",
     )
     group.add_argument(
         "--lora",
@@ -91,8 +98,8 @@ def _add_fine_tuning(group):
     group.add_argument(
         "--style",
         help="what the pictures have in common, such as 'my style' or "
-        "'woodcut': captions end in ', my style' or ', woodcut style', and "
-        "prompts shall, too",
+        "'woodcut': captions then end in ', my style' or ', woodcut style'; "
+        "end your prompts so, too",
     )
 
 

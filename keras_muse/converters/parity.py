@@ -33,7 +33,7 @@ def report(preset, parts):
 
     Returns:
         List of dicts, one a model: `"part"`, `"class"`, `"parameters"`,
-        `"difference"`, the largest of any number that both put out, and
+        `"difference"`, the largest between their outputs, and
         `"scale"`, the standard deviation of what the original puts out; both
         are `None` where the package of the original is not installed or runs
         no such files.

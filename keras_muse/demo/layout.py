@@ -49,7 +49,7 @@ def _say(artist):
 def _controls(parts, artist):
     parts.prompt = gr.Textbox(
         label="Prompt",
-        placeholder="What shall be drawn?",
+        placeholder="What should be drawn?",
         max_length=limits.MAX_CHARACTERS,
         lines=1,
         max_lines=4,
@@ -152,7 +152,7 @@ def _pictures(parts, artist):
 
 
 def _repainting(parts, artist):
-    gr.Markdown("Paint over what the prompt shall draw anew.")
+    gr.Markdown("Paint over what the prompt should draw anew.")
     height, width = artist.image_size
     scale = masks.scale_of(artist.image_size)
     parts.editor = gr.ImageEditor(
@@ -178,7 +178,7 @@ def _repainting(parts, artist):
 
 
 def _extending(parts):
-    gr.Markdown("How many pixels shall be drawn on each side?")
+    gr.Markdown("How many pixels should be drawn on each side?")
     parts.canvas = _image("canvas", 320)
     parts.sides = []
     for names in (SIDES[:2], SIDES[2:]):

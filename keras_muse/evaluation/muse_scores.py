@@ -45,10 +45,10 @@ def evaluate(
 
     The prompts are the first captions of the rows that the protocol takes; the
     others may serve as references. Row `i` of those is drawn with the seed
-    `seed + i`, so that settings are compared on equal noise; seeds that
-    are to be independent are further apart than there are rows. A row whose
+    `seed + i`, so that settings are compared on equal noise; for independent
+    draws, choose seeds that are further apart than there are rows. A row whose
     picture cannot be decoded is left out, with a warning; so is a metric that
-    has no value of so few rows or prompts, with a message.
+    has no value for so few rows or prompts, with a message.
 
     Args:
         muse: a `keras_muse.Muse`.
@@ -59,10 +59,10 @@ def evaluate(
             what the model draws with.
         num_steps: int, or list of ints to try each. Decoding steps of the
             base. Defaults to what the model draws with.
-        super_res_num_steps, best_of, scorer, sampler, super_res_sampler: see
-            `Muse.generate`.
+        super_res_num_steps: int, see `Muse.generate`.
         seed: int, or list of ints to try each. Defaults to `0`.
         batch_size: int. Pictures drawn at once. Defaults to `16`.
+        best_of, scorer, sampler, super_res_sampler: see `Muse.generate`.
         reference_statistics: string or path. A file with the mean and the
             covariance of the references' features: an `.npz` with `mu` and
             `sigma`, as pytorch-fid writes it. Where there is no such file, it
@@ -70,11 +70,11 @@ def evaluate(
             Metrics that need each true picture, such as `KernelDistance`, are
             left out where it is read. Defaults to `None`.
         training_pairs: the rows that the model was trained on, of the size of
-            `pairs`: how near drawn pictures are to one of them, in
-            `"nearest_distance"` and `"nearer_than_true"`, tells copies from
-            drawings. Defaults to `None`.
-        verbose: 0 or 1. Whether to draw a progress bar a setting. Defaults to
-            `1`.
+            `pairs`. How near the drawn pictures are to the nearest of them,
+            in `"nearest_distance"` and `"nearer_than_true"`, tells copies
+            from drawings. Defaults to `None`.
+        verbose: 0 or 1. Whether to draw a progress bar for each setting.
+            Defaults to `1`.
 
     Returns:
         List of dicts, one per setting: `"guidance_scale"`, `"num_steps"`,
@@ -91,7 +91,7 @@ def evaluate(
 
     Raises:
         ValueError: if there are fewer rows than the protocol asks for, a
-            setting is none to draw with, or `reference_statistics` are damaged
+            setting cannot be drawn with, or `reference_statistics` are damaged
             or of another network or size: before the first picture is drawn.
 
     Example:

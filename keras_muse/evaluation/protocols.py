@@ -90,7 +90,7 @@ _EMOJI = Protocol(
 )
 # Of any pictures: what does not depend on what they show.
 _PICTURES = dataclasses.replace(_EMOJI, text_metrics=list, second_network=None)
-# The tables of the paper (section 3.1). It does not say how COCO's numbers were
+# The tables of the paper (section 3.2). It does not say how COCO's numbers were
 # taken; those beside it are of Imagen's way (section 4.1 of that paper): "30K
 # prompts are drawn randomly from the validation set, and the model samples
 # generated on these prompts are compared with reference images from the full

@@ -22,7 +22,7 @@ def evaluate_tokenizer(tokenizer, pairs, feature_network):
         A dict of `"num_pictures"`, `"image_size"` (a side, or `(height,
         width)` where they differ), `"rfid"` (the Frechet distance in these
         features), `"psnr"`, `"perceptual_distance"`, `"codebook_usage"` and
-        `"codebook_perplexity"`. One that has no value of so few pictures is
+        `"codebook_perplexity"`. One that has no value for so few pictures is
         left out, with a message.
 
     Example:

@@ -12,7 +12,7 @@ from keras_muse.runtime.checks import check_int
 
 @keras.saving.register_keras_serializable(package="keras_muse")
 class UViTStage(keras.layers.Layer):
-    """Convolutions in turn with attention to the text, at one resolution.
+    """Convolutions alternating with attention to the text, at one resolution.
 
     Args:
         num_blocks: int. Number of blocks; each is a convolutional block and
@@ -21,7 +21,7 @@ class UViTStage(keras.layers.Layer):
         condition_dim: int. Width of the context.
         downsample: bool. Whether a convolution halves the grid first.
             Defaults to `False`.
-        upsample: bool. Whether a transposed convolution doubles it at last.
+        upsample: bool. Whether a transposed convolution doubles it at the end.
             Defaults to `False`.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 

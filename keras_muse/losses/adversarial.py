@@ -29,7 +29,7 @@ class AdversarialLoss(keras.layers.Layer):
             their running means; `"r1"` penalizes the discriminator's slope at
             real pictures. Defaults to `"lecam"`.
         regularization_weight: float. Defaults to `0.001` for LeCam and `10`
-            for R1, the weights of their papers' users.
+            for R1, the usual ones.
         dtype: string or `keras.DTypePolicy`. Defaults to `"float32"`, whatever
             the global policy; the discriminator has its own.
 

@@ -137,7 +137,7 @@ class MuseModel(keras.Model):
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
             max_shard_size: int or float. Gigabytes of one weight file, or
-                `None` for a single file. Defaults to 10.
+                `None` for a single file. Defaults to `10`.
 
         Raises:
             ValueError: if a weight is not finite; it is named, and a preset
@@ -286,9 +286,10 @@ class MuseModel(keras.Model):
                 Torch, and `"onnx"`, `"openvino"` and `"litert"` need their
                 own packages. Defaults to `"tf_saved_model"`.
             verbose: bool or `None`. Whether to print a message.
-            input_signature: list of the structure of `keras.InputSpec` of the
-                inputs. Defaults to the shapes and dtypes of the first call,
-                with any number of rows; on Torch, with one.
+            input_signature: list of one item, the inputs with a
+                `keras.InputSpec` in the place of each. Defaults to the shapes
+                and dtypes of the first call, with any number of rows; on
+                Torch, with one.
             **kwargs: other arguments of `keras.Model.export`.
 
         Raises:
@@ -596,7 +597,7 @@ class MuseModel(keras.Model):
         all rows, and gets them.
 
         Raises:
-            ValueError: if they do not.
+            ValueError: if they do not divide one.
         """
         if batch_size is not None:
             batch_size = check_int(batch_size, "batch_size")

@@ -210,6 +210,10 @@ class Muse:
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.
 
+        Raises:
+            ValueError: if prompts and seeds do not match, `best_of` or
+                `scorer` stands alone, or an argument is out of its range.
+
         Example:
         ```python
         def show(stage, step, start, token_ids):
@@ -432,22 +436,25 @@ class Muse:
         Args:
             images: as in `inpaint`.
             prompts: as in `inpaint`. What the pictures are to become.
-            negative_prompts: as in `inpaint`; what they show now serves well.
+            negative_prompts: as in `inpaint`. What the pictures show now is a
+                good choice.
             num_rounds: int, at least 1. The more, the further pictures move.
                 Defaults to `100`.
             mask_ratio: float. Part of the tokens that a round draws anew.
                 Defaults to `0.08`.
             top_k: int or `None`. Draw from the `top_k` best codes only.
                 Defaults to `3`.
-            guidance_scale: float, the same in every round. Defaults to `5`.
+            guidance_scale: float, the same in every round. Defaults to `5`,
+                which the paper counts as 4.
             super_res_num_steps: int, as in `generate`.
             super_res_guidance_scale: float. Defaults to that of the model's
                 `generation_defaults`, else to `guidance_scale`.
             seed: int, list of ints or `None`, as in `generate`.
-            super_res_sampler, batch_size, verbose: as in `generate`.
+            super_res_sampler, batch_size: as in `generate`.
             callback: function of `(stage, step, start, token_ids)` or `None`.
                 If it returns `True` in the stage `"base"`, the rounds of the
                 pictures it was given end there.
+            verbose: as in `generate`.
 
         Returns:
             uint8 numpy array of shape `(num_images, height, width, 3)`.
@@ -459,6 +466,9 @@ class Muse:
         ```python
         muse.edit(images, "a green apple", num_rounds=4, seed=1)
         ```
+
+        Reference:
+            - [Muse, section 3.3](https://arxiv.org/abs/2301.00704)
         """
         options = DrawOptions.of_rounds(
             self.generation_defaults,

@@ -44,7 +44,7 @@ def check_range(images, argument="images"):
 
     Args:
         images: array or tensor that holds values.
-        argument: string. What the caller calls it.
+        argument: string. What the caller calls it. Defaults to `"images"`.
 
     Raises:
         ValueError: if they are not.
@@ -64,7 +64,7 @@ def to_model_range(images, dtype="float32"):
 
     Args:
         images: uint8 tensor in [0, 255] or float tensor in [-1, 1].
-        dtype: string. The dtype of the result.
+        dtype: string. The dtype of the result. Defaults to `"float32"`.
 
     Returns:
         Float tensor of the same shape in [-1, 1].

@@ -64,7 +64,8 @@ def random_mask(ratio_noise, order_noise, mask_schedule="cosine"):
     Args:
         ratio_noise: float tensor of shape `(batch, 1)` in (0, 1).
         order_noise: float tensor of shape `(batch, num_tokens)` in (0, 1).
-        mask_schedule: string, see `random_mask_ratio`.
+        mask_schedule: string, see `random_mask_ratio`. Defaults to
+            `"cosine"`.
 
     Returns:
         bool tensor of shape `(batch, num_tokens)`, true where masked.

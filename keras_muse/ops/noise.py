@@ -110,8 +110,8 @@ def uniform(seeds, stream, step=0, num_positions=1):
     Args:
         seeds: int32 tensor of shape `(batch,)`, one seed per row.
         stream: int. Keeps apart noises of different purpose.
-        step: int or int32 scalar tensor. The decoding step.
-        num_positions: int. How many numbers a row gets.
+        step: int or int32 scalar tensor. The decoding step. Defaults to `0`.
+        num_positions: int. How many numbers a row gets. Defaults to `1`.
 
     Returns:
         float32 tensor of shape `(batch, num_positions)`.
@@ -146,6 +146,7 @@ def code_uniform(
         num_positions: int. Number of tokens.
         num_codes: int. Number of codes a token can take.
         first_position: int. Position of the first of the tokens in its row.
+            Defaults to `0`.
 
     Returns:
         float32 tensor of shape `(batch, num_positions, num_codes)`.

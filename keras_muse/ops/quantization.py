@@ -35,7 +35,7 @@ def entropy_loss(distances, temperature=0.01):
 
     Args:
         distances: float32 tensor of shape `(num_vectors, codebook_size)`.
-        temperature: float. Distances are divided by it.
+        temperature: float. Distances are divided by it. Defaults to `0.01`.
 
     Returns:
         A float32 scalar, at least `-ln(codebook_size)`.

@@ -35,7 +35,7 @@ def linear(progress):
 
 
 def arccos(progress):
-    """Fraction still masked: few tokens at each step, very many at the last.
+    """Fraction still masked: about as many at each step, far more at the last.
 
     Published code of masked transformers often means this one where it says
     cosine.
@@ -108,7 +108,8 @@ def num_masked_per_step(num_editable, num_steps, mask_schedule="cosine"):
         num_editable: int array of shape `(batch,)`. Tokens that are masked at
             the start, counted row by row.
         num_steps: int. Number of decoding steps, at least 1.
-        mask_schedule: string. A key of `MASK_SCHEDULES`.
+        mask_schedule: string. A key of `MASK_SCHEDULES`. Defaults to
+            `"cosine"`.
 
     Returns:
         int32 array of shape `(num_steps, batch)`.
@@ -148,10 +149,11 @@ def guidance_per_step(
         guidance_schedule: string. `"linear"` ramps from 1 to
             `guidance_scale`, so that the first tokens are drawn freely;
             `"power_cosine"` starts later and ends flat; `"constant"` is at
-            `guidance_scale` from the start.
-        power: float. Exponent of `"power_cosine"`.
-        interval: pair of floats. The scale is 1 at steps before which a part
-            of the steps outside `[start, end)` is done.
+            `guidance_scale` from the start. Defaults to `"linear"`.
+        power: float. Exponent of `"power_cosine"`. Defaults to `3`.
+        interval: pair of floats. The scale is 1 where the part of the steps
+            that is done before a step is not in `[start, end)`. Defaults to
+            `(0, 1)`, all steps.
 
     Returns:
         float32 array of shape `(num_steps,)`.

@@ -56,7 +56,7 @@ def train(
             nothing else: what it does beside the training, reading, tokens
             and scores, is planned in but not cut short. Defaults to `30`.
         held_out: as `pictures`, of what is never trained on. Defaults to a
-            tenth of `pictures`, or 512, by a hash of their bytes; where rows
+            tenth of `pictures`, about 512 at most, by a hash; where rows
             have a column `split`, those that are not of `"train"`.
         image_size: int. Pixels a side of what the model draws. Defaults to
             what suits pictures, machine and minutes.
@@ -73,7 +73,7 @@ def train(
             are enough.
         lora_rank: int. With `preset`: train low-rank additions of this rank
             alone, and save them as `base.lora.h5`, too.
-        style: string. With `preset`: its name for what the pictures have in
+        style: string. With `preset`: a name for what the pictures have in
             common; the captions become `"<caption>, <style> style"`, and so
             does a prompt for a picture of that style. The word "style" at its
             end is left out: `"my style"` is `"my"`. A caption is shortened

@@ -20,11 +20,12 @@ class AmusedSampler(ConfidenceSampler):
     Args:
         choice_temperature: float. Weight of the noise in the first step.
             Defaults to `2`.
-        guidance_schedule: string. Defaults to `"constant"`.
         mask_schedule: string, as in `keras_muse.samplers.Sampler`.
+            Defaults to `"cosine"`.
+        guidance_schedule: string, as there. Defaults to `"constant"`.
         guidance_power: float or `None`, as there.
         guidance_interval: pair of floats or `None`, as there.
-        temperature: float, as there.
+        temperature: float, as there. Defaults to `1`.
         top_k: int or `None`, as there.
         top_p: float or `None`, as there.
 

@@ -26,10 +26,11 @@ class ConfidenceSampler(Sampler):
         choice_temperature: float. Weight of the noise at the start. Defaults
             to `4.5`.
         mask_schedule: string, as in `keras_muse.samplers.Sampler`.
-        guidance_schedule: string, as there.
+            Defaults to `"cosine"`.
+        guidance_schedule: string, as there. Defaults to `"linear"`.
         guidance_power: float or `None`, as there.
         guidance_interval: pair of floats or `None`, as there.
-        temperature: float, as there.
+        temperature: float, as there. Defaults to `1`.
         top_k: int or `None`, as there.
         top_p: float or `None`, as there.
 

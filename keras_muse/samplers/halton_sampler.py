@@ -31,11 +31,10 @@ class HaltonSampler(Sampler):
             a place that follows from its seed. Defaults to `True`.
         mask_schedule: string, as in `keras_muse.samplers.Sampler`. Defaults
             to `"arccos"`.
-        guidance_schedule: string, as in `keras_muse.samplers.Sampler`.
-            Defaults to `"constant"`.
+        guidance_schedule: string, as there. Defaults to `"constant"`.
         guidance_power: float or `None`, as there.
         guidance_interval: pair of floats or `None`, as there.
-        temperature: float, as there.
+        temperature: float, as there. Defaults to `1`.
         top_k: int or `None`, as there.
         top_p: float or `None`, as there.
 

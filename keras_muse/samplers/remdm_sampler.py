@@ -47,10 +47,11 @@ class ReMDMSampler(Sampler):
             go with `"conf"`, which does not draw lost tokens anew until
             the schedule moves on. Defaults to `None`: no interval.
         mask_schedule: string, as in `keras_muse.samplers.Sampler`.
-        guidance_schedule: string, as there.
+            Defaults to `"cosine"`.
+        guidance_schedule: string, as there. Defaults to `"linear"`.
         guidance_power: float or `None`, as there.
         guidance_interval: pair of floats or `None`, as there.
-        temperature: float, as there.
+        temperature: float, as there. Defaults to `1`.
         top_k: int or `None`, as there.
         top_p: float or `None`, as there.
 

@@ -24,13 +24,13 @@ class ResamplingSampler(Sampler):
     Args:
         mask_ratio: float in (0, 1]. Part of the tokens that a step draws
             anew, at least one token. Defaults to `0.08`.
-        top_k: int or `None`. Draw from the `top_k` best codes only. Defaults
-            to `3`.
         guidance_schedule: string, as in `keras_muse.samplers.Sampler`.
             Defaults to `"constant"`.
         guidance_power: float or `None`, as there.
         guidance_interval: pair of floats or `None`, as there.
-        temperature: float above 0, as there. Defaults to `1`.
+        temperature: float, as there. Defaults to `1`.
+        top_k: int or `None`. Draw from the `top_k` best codes only. Defaults
+            to `3`.
         top_p: float or `None`, as there.
 
     Example:

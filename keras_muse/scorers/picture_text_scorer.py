@@ -44,18 +44,19 @@ class PictureTextScorer(MuseModel):
 
     With `image_network="own"` the picture's network is a small one that is
     trained along with the towers: a second opinion of pictures like those it
-    was trained on. `from_preset("emoji_second_scorer")` is one. It shares with
-    the first MiniLM and the drawings, and no eye: neither EfficientNet-Lite0,
-    on which `emoji_scorer` and the distances of `evaluate` rest, nor AlexNet,
-    which a tokenizer is trained to please. No loss has ever seen it.
+    was trained on. `from_preset("emoji_second_scorer")` is one. It shares
+    MiniLM and the drawings with the first, but sees through neither
+    EfficientNet-Lite0, on which `emoji_scorer` and the distances of `evaluate`
+    rest, nor AlexNet, which a tokenizer is trained to please. No loss has ever
+    seen it.
 
     Args:
-        image_network: `"efficientnet_lite0"` or `"own"`. Defaults to
-            `"efficientnet_lite0"`.
         hidden_dim: int. Width inside the towers. Defaults to `512`.
         embedding_dim: int. Width of the space they share. Defaults to `256`.
         dropout: float in [0, 1). Part of the features that training leaves
             out. Defaults to `0.3`.
+        image_network: `"efficientnet_lite0"` or `"own"`. Defaults to
+            `"efficientnet_lite0"`.
         **kwargs: arguments of `keras.Model`.
 
     Call arguments:

@@ -42,9 +42,9 @@ def average_checkpoints(paths, output_path, decay=0.7):
     Args:
         paths: list of `.weights.h5` files of one model, or of checkpoints of
             a `keras_muse.training.Checkpoint`, the oldest first.
-        output_path: string or path, of the same kind. Written at once, when
-            the average is complete. A file may be one of `paths`; a
-            directory must not exist.
+        output_path: string or path, of the same kind. Written when the
+            average is complete. A file may be one of `paths`; a directory
+            must not exist.
         decay: float in [0, 1). What is kept of the average at each file; zero
             gives the last file. Defaults to `0.7`.
 

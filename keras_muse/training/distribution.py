@@ -41,6 +41,10 @@ def initialize(job_addresses=None, num_processes=None, process_id=None):
         num_processes: int. Number of processes.
         process_id: int in [0, num_processes). Which of them this is.
 
+    Raises:
+        ValueError: if an argument is out of its range, or `num_processes` and
+            `process_id` do not come together.
+
     Example:
 
     ```python
@@ -237,7 +241,7 @@ def _set(distribution):
 
 
 def check_layout(model, min_bytes=2**20):
-    """Checks how a model's weights lie on the devices, and tells it.
+    """Checks how a model's weights lie on the devices, and says so.
 
     Args:
         model: a model, with or without values (as

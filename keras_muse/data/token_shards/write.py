@@ -59,7 +59,7 @@ def write_token_shards(
     `overwrite=True`, for which they are read again, by what they show.
 
     Processes that were joined by `keras_muse.training.distribution.initialize`
-    share the work: each writes every so-many-th shard, to a directory that all
+    share the work: each writes its part of the shards, to a directory that all
     of them see, and returns when all is done. Each uses its own devices; for
     all of those, call `data_parallel(jax.local_devices())` before the models
     are made. The command `keras-muse tokenize` does all this.

@@ -35,23 +35,23 @@ class CLIPTextEncoder(TextEncoder):
     the model or in the folder `tokenizer` next to it.
 
     Args:
-        vocabulary_size: int. Rows of the token embedding. Defaults to 49408.
-        num_layers: int. Number of encoder layers. Defaults to 12.
-        num_heads: int. Number of attention heads. Defaults to 12.
+        vocabulary_size: int. Rows of the token embedding. Defaults to `49408`.
+        num_layers: int. Number of encoder layers. Defaults to `12`.
+        num_heads: int. Number of attention heads. Defaults to `12`.
         hidden_dim: int. Width of the layers and of the embeddings. Defaults
-            to 768.
+            to `768`.
         intermediate_dim: int. Width inside the feed-forward parts. Defaults
-            to 3072.
+            to `3072`.
         activation: string, `"quick_gelu"` as in OpenAI's models or `"gelu"`
             as in most of OpenCLIP's. Defaults to `"quick_gelu"`.
         max_sequence_length: int. Positions that have an embedding. Defaults
-            to 77.
+            to `77`.
         end_token_id: int. Id of the token that ends a prompt. Defaults to
-            49407.
+            `49407`.
         padding_token_id: int. Id of the token that stands at padding.
             Defaults to `None`, which is `end_token_id`.
         sequence_length: int, at most `max_sequence_length`. Tokens a prompt
-            is padded or cut to. Defaults to 77.
+            is padded or cut to. Defaults to `77`.
         vocabulary: path or bytes of a `tokenizer.json`. Defaults to `None`:
             the model works, `tokenize` does not.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.

@@ -20,7 +20,7 @@ _SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 class MiniLMTextEncoder(TextEncoder):
     """Frozen all-MiniLM-L6-v2: prompts to one 384-wide vector per token.
 
-    A BERT of 6 layers and 22.7 million parameters, trained to tell sentences
+    A BERT of 6 layers and 22.6 million parameters, trained to tell sentences
     apart; its last layer's states are the embeddings. It is small enough for
     a processor, and knows words as T5 does, not pictures as CLIP does.
 
@@ -30,21 +30,22 @@ class MiniLMTextEncoder(TextEncoder):
     uncompressed model's (its distance over its length), typically 2 %.
 
     `from_preset` also reads a Hugging Face directory or `hf://` handle of a
-    BERT with `config.json`, safetensors and `tokenizer.json` or `vocab.txt`.
+    BERT with `config.json`, safetensors or `pytorch_model.bin`, and
+    `tokenizer.json` or `vocab.txt`.
 
     Args:
-        vocabulary_size: int. Rows of the token embedding. Defaults to 30522.
-        num_layers: int. Number of encoder layers. Defaults to 6.
-        num_heads: int. Number of attention heads. Defaults to 12.
+        vocabulary_size: int. Rows of the token embedding. Defaults to `30522`.
+        num_layers: int. Number of encoder layers. Defaults to `6`.
+        num_heads: int. Number of attention heads. Defaults to `12`.
         hidden_dim: int. Width of the layers and of the embeddings. Defaults
-            to 384.
+            to `384`.
         intermediate_dim: int. Width inside the feed-forward parts. Defaults
-            to 1536.
+            to `1536`.
         max_sequence_length: int. Positions that have an embedding. Defaults
-            to 512.
-        layer_norm_epsilon: float. Defaults to 1e-12.
+            to `512`.
+        layer_norm_epsilon: float. Defaults to `1e-12`.
         sequence_length: int, at most `max_sequence_length`. Tokens a prompt
-            is padded or cut to. Defaults to 32.
+            is padded or cut to. Defaults to `32`.
         vocabulary: list of word pieces in the order of their ids, or path of
             a `vocab.txt` or `tokenizer.json`, or the bytes of the latter.
             Defaults to `None`: the model works, `tokenize` does not.

@@ -19,10 +19,11 @@ class T5TextEncoder(TextEncoder):
     """Frozen T5 encoder: prompts to one vector per token.
 
     Muse conditions on T5 1.1 XXL: 4096 wide, 24 layers, 4.6 billion
-    parameters in the encoder. Only the encoder half is ever built or read.
-    `from_preset` reads KerasHub's T5 presets (`t5_1.1_xxl`, `kaggle://` or a
-    directory) and Hugging Face's T5 and flan-T5 (`hf://` or a directory with
-    `config.json`, safetensors and `spiece.model`).
+    parameters in them and 0.1 in the embedding. Only the encoder half is ever
+    built or read. `from_preset` reads KerasHub's T5 presets (`t5_1.1_xxl`,
+    `kaggle://` or a directory) and Hugging Face's T5 and flan-T5 (`hf://` or a
+    directory with `config.json`, safetensors or `pytorch_model.bin`, and
+    `spiece.model`).
 
     Norms and softmax are computed in float32. Use `dtype="bfloat16"` for the
     large models; T5 overflows in float16, which is refused.
@@ -39,13 +40,13 @@ class T5TextEncoder(TextEncoder):
             KerasHub's presets say `"gelu"` where T5 1.1 was trained with the
             approximate one; `from_preset` follows the preset unless told.
             Defaults to `"gelu_approximate"`.
-        use_gated_activation: bool. `True` since T5 1.1, which is the default.
-        layer_norm_epsilon: float. Defaults to 1e-6.
-        num_buckets: int. Learned relative positions. Defaults to 32.
+        use_gated_activation: bool. Defaults to `True`, as since T5 1.1.
+        layer_norm_epsilon: float. Defaults to `1e-6`.
+        num_buckets: int. Learned relative positions. Defaults to `32`.
         max_distance: int. Distance, in tokens, from which relative positions
-            are one. Defaults to 128.
+            are one. Defaults to `128`.
         sequence_length: int. Tokens a prompt is padded or cut to. Defaults to
-            128.
+            `128`.
         vocabulary: path or bytes of a SentencePiece model. Defaults to
             `None`: the model works, `tokenize` does not.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.

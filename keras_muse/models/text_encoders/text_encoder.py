@@ -67,7 +67,7 @@ class TextEncoder(keras_hub.models.Backbone):
 
     Example:
     ```python
-    from keras_muse.models.text_encoders.text_encoder import TextEncoder
+    from keras_muse.models import TextEncoder
 
     encoder = TextEncoder.from_preset("all_minilm_l6_v2")
     text_embeddings, text_mask = encoder.encode(["a red apple", ""])
@@ -340,7 +340,7 @@ class TextEncoder(keras_hub.models.Backbone):
         Args:
             preset_dir: string. The directory; it appears whole or not at all.
             max_shard_size: int or float. Gigabytes of one weight file, or
-                `None` for a single file. Defaults to 10.
+                `None` for a single file. Defaults to `10`.
         """
         self._check_not_released()
         preset_dir = check_path(preset_dir, "preset_dir")

@@ -165,7 +165,7 @@ class MaskedTokenModel(MuseModel):
         """Sets up training.
 
         Two options let a larger model or batch fit in memory. They change the
-        result by no more than rounding, and can be had together.
+        result by no more than rounding, and can be combined.
 
         Args:
             optimizer: Keras optimizer. Defaults to the paper's,
@@ -176,8 +176,8 @@ class MaskedTokenModel(MuseModel):
                 course: up to 1e-4 in 5,000 steps, or in a tenth of them if
                 they are fewer than 50,000; from there to zero along a cosine.
                 `None` keeps it constant. Defaults to `None`.
-            mask_schedule: `"cosine"` or `"arccos"`. Of what distribution the
-                part of a row that is masked in training is, see
+            mask_schedule: `"cosine"` or `"arccos"`. From which distribution
+                the part of a row that is masked in training is drawn, see
                 `keras_muse.ops.masking.random_mask_ratio`. `evaluate` and
                 `val_loss` always mask as the paper does. Defaults to
                 `"cosine"`.
@@ -186,8 +186,8 @@ class MaskedTokenModel(MuseModel):
                 alike, or each masked token of the batch: then a row with few
                 masked tokens, which are easy, counts less. Defaults to
                 `"rows"`.
-            visible_loss_weight: float, at least 0. What the cross-entropy of
-                visible tokens, a mean over those of the batch, counts beside
+            visible_loss_weight: float, at least 0. Weight of the cross-entropy
+                of visible tokens, a mean over those of the batch, beside
                 that of masked ones. To copy them is easy, and teaches what
                 codes mean: small models learn much faster. MaskGen counts a
                 visible token a tenth, which is about `0.06` here. `evaluate`
@@ -395,6 +395,10 @@ class MaskedTokenModel(MuseModel):
 
         Returns:
             int32 numpy array of shape `(batch, height, width)`.
+
+        Raises:
+            ValueError: if texts, tokens and seeds do not match, or an
+                argument is out of its range.
         """
         inputs = check_text(text_embeddings, text_mask, self.text_dim)
         negative = check_negative_text(

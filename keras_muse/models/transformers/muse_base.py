@@ -13,11 +13,11 @@ class MuseBase(MuseTransformer):
     then applies an MLP. `fit` takes clean tokens and masks them itself,
     `generate` decodes all tokens in a few parallel steps.
 
-    The defaults are a base of 632 million weights, the smallest size of which
-    the paper speaks, for pictures of 256 pixels, T5-XXL and an accelerator;
-    it does not give that size's shape. For less there are sizes by name, with
-    `load_weights=False`: `"muse_base_tiny"` and `"muse_base_small"` for 8 x 8
-    tokens, `"muse_base_medium"` for 16 x 16.
+    The defaults are those of `"muse_base_632m"`, for pictures of 256 pixels,
+    T5-XXL and an accelerator. The paper does not give the shape of its 632
+    million weights; these are 627 million. For less there are sizes by name,
+    with `load_weights=False`: `"muse_base_tiny"` and `"muse_base_small"` for
+    8 x 8 tokens, `"muse_base_medium"` for 16 x 16.
 
     Args:
         codebook_size: int. Number of codes of the image tokenizer.

@@ -209,13 +209,16 @@ class MuseSuperRes(MuseTransformer):
             num_steps: int. Decoding steps. Defaults to `8`.
             guidance_scale: float. Defaults to `3`.
             seed: int, list of ints or `None`.
-            sampler: a `keras_muse.samplers.Sampler`.
+            sampler: a `keras_muse.samplers.Sampler`, or its name.
             batch_size: int or `None`.
             callback: function of `(step, start, token_ids)` or `None`.
             verbose: `"auto"`, 0 or 1. Defaults to `"auto"`.
 
         Returns:
             int32 numpy array of shape `(batch, height, width)`.
+
+        Raises:
+            ValueError: as `MuseBase.generate`.
         """
         inputs = check_text(text_embeddings, text_mask, self.text_dim)
         negative = check_negative_text(

@@ -30,7 +30,7 @@ class UViTBase(MaskedTokenModel):
 
     - The first row of a text is one vector for all of it, as
       `CLIPTextEncoder` gives it; it acts on each layer's normalizations.
-    - What is left away for guidance is the text `""`, not all text: its
+    - What guidance compares with is the text `""`, not the lack of one: its
       embeddings are the weights `empty_text`, which `set_empty_text` fills.
     - It is told about the picture: width, height, the corner it was cropped
       at, and an aesthetic score. These are the weights `micro_conditions`,
@@ -267,7 +267,7 @@ class UViTBase(MaskedTokenModel):
         """What image tokens attend to, behind what the layers are told.
 
         Returns:
-            Float tensor of shape `(batch, 1 + text_length - 1, hidden_dim)`:
+            Float tensor of shape `(batch, text_length, hidden_dim)`:
             the condition, then the text; and the bool mask of the text.
         """
         embeddings, mask = self._with_empty_texts(

@@ -83,12 +83,12 @@ class VQGANTokenizer(TokenizerTraining):
         pixel_range: pair of floats. Black and white, as encoder and decoder
             know them. It changes nothing for callers, whose floats are in
             [-1, 1]. Defaults to `(-1, 1)`.
-        quantizer: a layer as `keras_muse.layers.VectorQuantizer`, which is
-            made of the arguments above by default; or
-            `keras_muse.layers.FSQ`, of which `codebook_size` and
-            `codebook_dim` then are.
         freeze_tokens: bool. Whether encoder and codebook are frozen, as
             `finetune_decoder` leaves them. Defaults to `False`.
+        quantizer: a layer that maps vectors to codes, such as
+            `keras_muse.layers.FSQ`; `codebook_size` and `codebook_dim` are
+            then its own. Defaults to a `keras_muse.layers.VectorQuantizer`
+            of the arguments above.
         dtype: string or `keras.DTypePolicy`. Defaults to the global policy.
 
     Call arguments:
@@ -345,6 +345,9 @@ class VQGANTokenizer(TokenizerTraining):
         Returns:
             int32 numpy array of shape `(batch, height / f, width / f)`, with
             `f` the downsampling factor.
+
+        Raises:
+            ValueError: if `images` are not such, or `f` does not divide them.
         """
         images = self._checked(images)
         batch_size = check_int(batch_size, "batch_size")
@@ -364,6 +367,9 @@ class VQGANTokenizer(TokenizerTraining):
         Returns:
             float32 numpy array of shape `(batch, h * f, w * f, 3)` near
             [-1, 1], with `f` the downsampling factor.
+
+        Raises:
+            ValueError: if `token_ids` are not such, or not all are codes.
         """
         token_ids = check_array(token_ids, "token_ids")
         batch_size = check_int(batch_size, "batch_size")
@@ -446,8 +452,8 @@ class VQGANTokenizer(TokenizerTraining):
                 `True`.
             **kwargs: arguments of the constructor to override. With another
                 `codebook_size` the codebook starts afresh, as a message says.
-                A `quantizer` comes in the place of all that the preset says of
-                its own; with weights it must be the one that they are of.
+                A `quantizer` takes the place of the preset's; with weights it
+                must be the one that they were trained with.
 
         Returns:
             A `VQGANTokenizer`.
