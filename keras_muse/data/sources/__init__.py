@@ -28,7 +28,8 @@ from keras_muse.runtime.checks import show
 
 __all__ = ["Row", "find_rows"]
 
-# Folders at the top of a collection that are called so are splits.
+# Folders at the top of a collection that are called so are splits, `Train`
+# like `train`.
 _SPLIT_FOLDERS = {"train", "test", "val", "valid", "validation"}
 
 
@@ -80,7 +81,7 @@ def _with_folders_as_splits(rows):
     that are called so.
     """
     usable = [row for row in rows if not row.problem]
-    folders = {row.name.partition("/")[0] for row in usable if "/" in row.name}
+    folders = {_top_folder(row) for row in usable if "/" in row.name}
     is_split = (
         "train" in folders
         and len(folders) > 1
@@ -93,9 +94,12 @@ def _with_folders_as_splits(rows):
     return [row if row.problem else _in_split_of_folder(row) for row in rows]
 
 
+def _top_folder(row):
+    return row.name.partition("/")[0].lower()
+
+
 def _in_split_of_folder(row):
-    split = row.name.partition("/")[0]
-    metadata = {**row.metadata, "split": split}
+    metadata = {**row.metadata, "split": _top_folder(row)}
     return dataclasses.replace(row, metadata=metadata)
 
 

@@ -172,6 +172,28 @@ def test_a_picture_that_several_tables_name_is_one_row(tmp_path):
     assert pairs.num_examples == 1
 
 
+def test_a_picture_in_several_splits_is_reported(tmp_path):
+    """Of what is tested with, no caption is trained on."""
+    lines = b"a.png,one,train\nb.png,two,\na.png,three,test\nb.png,four,val"
+    table = b"file_name,text,split\n" + lines
+    record = {"file_name": "c.png", "text": "six", "split": "test"}
+    write(
+        tmp_path,
+        {
+            **{f"{name}.png": PICTURE for name in "abc"},
+            "t.csv": table,
+            "metadata.csv": table + b"\nc.png,five,train",
+            "metadata.jsonl": json.dumps(record).encode(),
+        },
+    )
+    for path, others in ((tmp_path / "t.csv", ""), (tmp_path, "c")):
+        captions, reasons = loaded(path)
+        assert captions == {"b.png": ["two", "four"]}
+        assert sorted(reasons) == [f"{name}.png" for name in "a" + others]
+        assert set(reasons.values()) == {"in several splits"}
+        assert loaded(path, split="val")[0] == captions
+
+
 def test_a_line_that_is_too_long_is_reported(tmp_path):
     table = b"file_name,text\na.png," + 300 * b"x" + b"\nb.png,other"
     write(tmp_path, {"t.csv": table, "a.png": PICTURE, "b.png": PICTURE})
