@@ -119,6 +119,28 @@ def test_what_is_measured_on_can_be_decoded(tmp_path):
         read_collection(folder, none, fewest=1)
 
 
+def test_of_few_pictures_each_is_decoded(tmp_path):
+    """A sheet of them might have none of the others."""
+    folder = write_pictures(tmp_path / "pictures", 6, size=(64, 64))
+    for i in range(5):
+        whole = (folder / f"{i}.png").read_bytes()
+        (folder / f"{i}.png").write_bytes(whole[:-30])
+    with pytest.warns(UserWarning, match="is skipped"):
+        collection = read_collection(folder, fewest=1)
+    assert texts(collection.train) == ["a wall of colour 5"]
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match="at least 2 .*Received: 1 pictures"),
+    ):
+        read_collection(folder, fewest=2)
+    (folder / "5.png").unlink()
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match="`pictures` .* decoded.*5 pictures"),
+    ):
+        read_collection(folder, fewest=1)
+
+
 def test_so_many_must_be_left_to_train_on(tmp_path):
     folder = write_pictures(tmp_path / "pictures", 6)
     with_splits(folder, ["train"] * 6)
