@@ -26,7 +26,8 @@ NUM_NAMES = 3  # of those skipped for one reason
 
 CAPTIONS_HELP = (
     "Put a .txt file with its caption beside each picture (cat.png, cat.txt), "
-    "or a metadata.jsonl or .csv with the columns file_name and text"
+    "or a metadata.jsonl or metadata.csv with the columns file_name and text; "
+    "a .csv or .tsv of another name is given itself, in place of its folder"
 )
 
 

@@ -238,8 +238,13 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         read_collection(few)
     for caption in few.glob("*.txt"):
         caption.unlink()
-    with pytest.raises(ValueError, match="Put a .txt.*no picture with a cap"):
+    (few / "captions.csv").write_text("file_name,text\n0.png,a wall")
+    with pytest.raises(
+        ValueError, match="Put a .txt.*a .csv .* itself.*no picture with a cap"
+    ):
         read_collection(few)
+    table = read_collection(few / "captions.csv", fewest=1)
+    assert texts(table.train) == ["a wall"]
     broken = write_pictures(tmp_path / "broken", 2)
     for picture in broken.glob("*.png"):
         picture.write_text("no picture")

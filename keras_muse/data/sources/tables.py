@@ -72,7 +72,7 @@ def csv_columns(content, max_line_bytes, delimiter=","):
     """
     first = _lines(content.split(b"\n", 1)[0], max_line_bytes)[0]
     if first is None:
-        raise ValueError("the first line cannot be read")
+        raise ValueError("the first line is no text of UTF-8, or too long")
     columns = [column.strip() for column in _cells([first], 0, delimiter)[0]]
     for column in columns:
         if column and columns.count(column) > 1:

@@ -148,6 +148,9 @@ def test_the_first_line_alone_has_the_names(tmp_path):
     assert reasons == {"a.png": "empty caption"}
     write(tmp_path, {"t.csv": b"file_name,text\n"})
     assert loaded(tmp_path / "t.csv") == ({}, {})
+    write(tmp_path, {"t.csv": "file_name,text\na.png,a".encode("utf-16")})
+    with pytest.raises(ValueError, match="t.csv.* first line .* UTF-8"):
+        load_image_text(tmp_path / "t.csv")
 
 
 def test_two_columns_of_one_name(tmp_path):
