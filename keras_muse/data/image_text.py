@@ -85,9 +85,9 @@ def load_image_text(
         split: string. Keeps the rows with this value in their `split` column
             or in a folder of this name. Defaults to `None`, all rows, or
             `"train"` for TFDS. Of all rows, those in folders `train`, `test`,
-            `val`, `valid` and `validation` at the top, in small letters or
-            not, get a column `split` where there is none, so that `hold_out`
-            tells them apart.
+            `val`, `valid` and `validation` at the top (or in one folder
+            around all), in small letters or not, get a column `split` where
+            there is none, so that `hold_out` tells them apart.
         augment: bool or dict. Whether to take random resized crops and
             mirror half of them (keras_cv, which needs TensorFlow). A dict
             changes its options: `{"enlarge": 1.25, "flip": True}`. Defaults

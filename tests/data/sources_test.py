@@ -86,6 +86,22 @@ def test_what_lies_in_a_folder_of_another_split_is_never_trained_on(
     assert "split" not in chosen.rows[0]
 
 
+def test_a_folder_around_all_hides_no_splits(tmp_path):
+    """As `zip -r pictures.zip pictures` has it."""
+    files = {}
+    for split in ("train", "test"):
+        name = f"pictures/{split}/a"
+        files |= {f"{name}.png": PICTURE, f"{name}.txt": split.encode()}
+    write_zip(tmp_path / "all.zip", files)
+    write(tmp_path / "folder", files)
+    for path in (tmp_path / "all.zip", tmp_path / "folder"):
+        kept, held_out = load_image_text(path).hold_out(0.5)
+        assert (kept.texts, held_out.texts) == (["train"], ["test"])
+    # What lies beside them is of no split, and so none of them is.
+    write(tmp_path / "folder/pictures", {"b.png": PICTURE, "b.txt": b"b"})
+    assert "split" not in load_image_text(tmp_path / "folder").rows[0]
+
+
 @pytest.mark.parametrize("names", [("train",), ("train", "red"), ("test",)])
 def test_folders_that_are_no_splits_say_nothing(tmp_path, names):
     for name in names:
