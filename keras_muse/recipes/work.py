@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 
 from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import WRITING
@@ -118,8 +119,15 @@ class Work:
                 )
             try:
                 self._check()  # another may have come and gone
+                self._remove_half_written()
                 yield
             finally:
                 with contextlib.suppress(OSError):  # they are not empty
                     for directory in missing:
                         os.rmdir(directory)
+
+    def _remove_half_written(self):
+        """Removes what a kill in the middle of a save has left."""
+        for path in pathlib.Path(self.directory).rglob(f"{WRITING}*"):
+            if path.is_file():
+                path.unlink()

@@ -45,6 +45,20 @@ def test_a_training_that_has_come_and_gone_meanwhile_is_seen(tmp_path):
             pass
 
 
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    work = Work(str(tmp_path), {"seed": 0})
+    with work.claimed():
+        work.once("sizes.json", dict)
+    stage = tmp_path / "work" / "base"
+    stage.mkdir()
+    for name in ("state.weights.h5", ".writing_0123abcd.weights.h5"):
+        (stage / name).write_text("weights")
+    (tmp_path / ".writing_mine").write_text("mine")
+    with work.claimed():
+        assert [x.name for x in stage.iterdir()] == ["state.weights.h5"]
+    assert (tmp_path / ".writing_mine").exists()
+
+
 def test_what_is_kept_has_entries_of_its_types(tmp_path):
     work = Work(str(tmp_path), {"seed": 0})
     kept = work.once("sizes.json", lambda: {"side": 8}, side=int)
