@@ -22,6 +22,7 @@ FEWEST = 50  # to train a model from its beginnings
 NUM_SIZES = 64  # pictures whose headers are looked at
 # Of up to so many each is decoded once, to know those that cannot be.
 MOST_DECODED = 1000
+DECODED_SIZE = 8  # pixels a side, which nobody looks at
 NUM_NAMES = 3  # of those skipped for one reason
 
 CAPTIONS_HELP = (
@@ -162,12 +163,15 @@ def _whole(pairs):
     return whole
 
 
-def _readable(held_out):
-    """Those that can be decoded, for they are measured on; `None` of none."""
+def _readable(pairs):
+    """Those that can be decoded; `None` of none."""
     try:
-        return held_out.readable()
+        # At one size, for they may differ in their own.
+        whole = pairs.resized(DECODED_SIZE).readable()
     except ValueError:
         return None
+    whole.image_size = pairs.image_size
+    return whole
 
 
 def _without(pairs, held_out, fewest):

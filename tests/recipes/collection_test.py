@@ -119,6 +119,19 @@ def test_what_is_measured_on_can_be_decoded(tmp_path):
         read_collection(folder, none, fewest=1)
 
 
+def test_pictures_of_many_sizes_are_held_out_too(tmp_path, capsys):
+    folder = write_pictures(tmp_path / "pictures", 40)
+    for i in range(40):
+        Image.new("RGB", (8 + i, 50 - i), (i, 0, 9)).save(folder / f"{i}.png")
+    collection = read_collection(folder, fewest=1)
+    parts = collection.train, collection.held_out
+    assert sum(part.num_examples for part in parts) == 40
+    assert "others are held out, chosen by a hash" in capsys.readouterr().out
+    for part in parts:
+        sizes = {part.picture_size(i) for i in range(part.num_examples)}
+        assert len(sizes) == part.num_examples and part.image_size is None
+
+
 def test_of_few_pictures_each_is_decoded(tmp_path):
     """A sheet of them might have none of the others."""
     folder = write_pictures(tmp_path / "pictures", 6, size=(64, 64))
