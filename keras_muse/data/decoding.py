@@ -120,13 +120,17 @@ def open_picture(source, max_pixels):
 
 
 def _scale_transparent(picture):
-    """The grey that is transparent in a PNG, in 8 bits as all its greys are.
+    """The colour that is transparent in a PNG, in 8 bits as its others are.
 
-    Pillow scales those of fewer bits, but not this one.
+    Pillow scales those of more or fewer bits, but not this one.
     """
     if picture.format == "PNG" and "transparency" in picture.info:
-        stored = picture.tile[0][3]
-        picture.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(stored, 1)
+        stored, color = picture.tile[0][3], picture.info["transparency"]
+        if stored == "RGB;16B":
+            picture.info["transparency"] = tuple(x // 256 for x in color)
+        else:
+            factor = {"L;2": 85, "L;4": 17}.get(stored, 1)
+            picture.info["transparency"] *= factor
 
 
 def _orientation(picture):

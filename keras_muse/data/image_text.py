@@ -12,6 +12,19 @@ from keras_muse.runtime.checks import check_path
 VERIFY = ("header", "decode", None)
 
 
+class NoPictures(ValueError):
+    """Of a source no row can be used.
+
+    Args:
+        message: string.
+        skipped: dict of reason to list of names.
+    """
+
+    def __init__(self, message, skipped):
+        super().__init__(message)
+        self.skipped = skipped
+
+
 def load_image_text(
     path,
     image_size=None,
@@ -72,8 +85,9 @@ def load_image_text(
         split: string. Keeps the rows with this value in their `split` column
             or in a folder of this name. Defaults to `None`, all rows, or
             `"train"` for TFDS. Of all rows, those in folders `train`, `test`,
-            `val`, `valid` and `validation` at the top get a column `split`
-            where there is none, so that `hold_out` tells them apart.
+            `val`, `valid` and `validation` at the top (or in one folder
+            around all), in small letters or not, get a column `split` where
+            there is none, so that `hold_out` tells them apart.
         augment: bool or dict. Whether to take random resized crops and
             mirror half of them (keras_cv, which needs TensorFlow). A dict
             changes its options: `{"enlarge": 1.25, "flip": True}`. Defaults
@@ -138,9 +152,10 @@ def load_image_text(
     usable, skipped = sort_out(rows, verify, max_pixels)
     if not usable:
         counts = {reason: len(names) for reason, names in skipped.items()}
-        raise ValueError(
+        raise NoPictures(
             "`path` holds no picture with a caption. Received: "
-            f"path={str(path)!r}, split={split!r}, skipped={counts}"
+            f"path={str(path)!r}, split={split!r}, skipped={counts}",
+            skipped,
         )
     if skipped:
         num_skipped = sum(map(len, skipped.values()))

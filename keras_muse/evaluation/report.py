@@ -12,6 +12,7 @@ from keras_muse.evaluation import published
 from keras_muse.evaluation.front import draw_front
 from keras_muse.evaluation.front import mark_front
 from keras_muse.files.whole import write_json
+from keras_muse.files.whole import write_text
 from keras_muse.files.whole import write_whole
 from keras_muse.training import draw_sections
 
@@ -74,8 +75,7 @@ def write_report(directory, rows, reconstructions, about):
         }
         write_json(os.path.join(temporary, "scores.json"), contents)
         text = as_markdown(about, scores, reconstructions, ceilings)
-        table = pathlib.Path(temporary, "scores.md")
-        table.write_text(text, encoding="utf-8")
+        write_text(os.path.join(temporary, "scores.md"), text)
         draw_sheet(rows, about, os.path.join(temporary, "sheet.png"))
         if any("nearest" in row for row in rows):
             draw_nearest(rows, os.path.join(temporary, "nearest.png"))

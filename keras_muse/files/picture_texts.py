@@ -137,7 +137,8 @@ def read_own(path):
 
 def _read_texts(path):
     if not os.path.isfile(path):  # a pipe is waited for, for ever
-        raise ValueError(f"`{path}` must be a file of a picture, and is none")
+        what = "is none" if os.path.exists(path) else "does not exist"
+        raise ValueError(f"`{path}` must be the file of a picture, and {what}")
     with reading(path, "cannot be read as a PNG"), warnings.catch_warnings():
         # Of many pixels, none of which is unpacked.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -94,6 +94,16 @@ def write_json(path, contents):
             json.dump(contents, file, indent=2)
 
 
+def write_text(path, text):
+    """Writes a file of text, whole or not at all.
+
+    Names of files may hold bytes that are no text: they are spelled out.
+    """
+    with write_whole_file(path) as temporary:
+        file = pathlib.Path(temporary)
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def write_whole(directory):
     """Gives a temporary directory that takes the place of another at the end.

@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from keras_muse.files.whole import write_whole_file
+from keras_muse.files.whole import write_text
 
 FRONT = """---
 library_name: keras_muse
@@ -39,9 +39,7 @@ def write_card(preset, recipe, image_size):
             that is fine-tuned may have super-resolution, which no `Sizes`
             tells.
     """
-    with write_whole_file(os.path.join(preset, "README.md")) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(card_of(recipe, image_size))
+    write_text(os.path.join(preset, "README.md"), card_of(recipe, image_size))
 
 
 def card_of(recipe, image_size):

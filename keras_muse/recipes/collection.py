@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import statistics
 import warnings
 
 from keras_muse.data.hold_out import split_of
+from keras_muse.data.image_text import NoPictures
 from keras_muse.data.image_text import load_image_text
 from keras_muse.data.image_text_dataset import BROKEN
 from keras_muse.data.image_text_dataset import ImageTextDataset
@@ -20,12 +20,15 @@ from keras_muse.runtime.checks import show
 HELD_OUT_SHARE, MOST_HELD_OUT, FEWEST_TO_PART = 0.1, 512, 20
 FEWEST = 50  # to train a model from its beginnings
 NUM_SIZES = 64  # pictures whose headers are looked at
+# Of up to so many each is decoded once, to know those that cannot be.
+MOST_DECODED = 1000
+DECODED_SIZE = 8  # pixels a side, which nobody looks at
 NUM_NAMES = 3  # of those skipped for one reason
-ALL_BROKEN = rf"skipped={{'{BROKEN}': \d+}}"
 
 CAPTIONS_HELP = (
     "Put a .txt file with its caption beside each picture (cat.png, cat.txt), "
-    "or a metadata.jsonl or .csv with the columns file_name and text"
+    "or a metadata.jsonl or metadata.csv with the columns file_name and text; "
+    "a .csv or .tsv of another name is given itself, in place of its folder"
 )
 
 
@@ -87,6 +90,7 @@ def read_collection(pictures, held_out=None, fewest=FEWEST):
             "`pictures` must have rows of the split 'train'. Received: "
             f"{others.num_examples} rows of other splits"
         )
+    pairs = _whole(pairs)
     _check_number(pairs, fewest)
     by_what = "as given"
     why_none = "They are too few to hold any out: all are trained on."
@@ -143,12 +147,31 @@ def _parted(pairs):
     return [pairs.select(x) for x in (sides if sides[0] else sides[::-1])]
 
 
-def _readable(held_out):
-    """Those that can be decoded, for they are measured on; `None` of none."""
+def _whole(pairs):
+    """Pictures without those that cannot be decoded, unless they are many.
+
+    Of few a sheet might have none of the others.
+    """
+    if pairs.num_examples > MOST_DECODED:
+        return pairs
+    whole = _readable(pairs)
+    if whole is None:
+        raise ValueError(
+            "`pictures` must be such as can be decoded. Received: "
+            f"{pairs.num_examples} pictures, all of them broken"
+        )
+    return whole
+
+
+def _readable(pairs):
+    """Those that can be decoded; `None` of none."""
     try:
-        return held_out.readable()
+        # At one size, for they may differ in their own.
+        whole = pairs.resized(DECODED_SIZE).readable()
     except ValueError:
         return None
+    whole.image_size = pairs.image_size
+    return whole
 
 
 def _without(pairs, held_out, fewest):
@@ -197,10 +220,8 @@ def _read(pictures, argument):
         warnings.filterwarnings("ignore", ".* were skipped", UserWarning)
         try:
             pairs = load_image_text(path)
-        except ValueError as error:
-            words = str(error)
-            is_empty = "no picture with a caption" in words
-            if not is_empty or re.search(ALL_BROKEN, words):
+        except NoPictures as error:
+            if set(error.skipped) == {BROKEN}:
                 raise  # captions would not help
             raise ValueError(f"{CAPTIONS_HELP}: {error}") from error
     for reason, names in pairs.report["skipped"].items():

@@ -129,19 +129,20 @@ def train(
     fewest = FEWEST if preset is None else 1
     collection = read_collection(pictures, held_out, fewest)
     work = Work(output, options.identity(collection))
-    text_encoder = load_text_encoder(options)
-    collection = fit_captions(collection, text_encoder, options.style)
-    if faster := faster_backend():
-        print(
-            f"On a processor {faster} takes 0.5 to 0.9 of the time a step: "
-            f"KERAS_BACKEND={faster} trains longer in the same minutes."
-        )
-    sizes = work.once(
-        SIZES_FILE,
-        lambda: dataclasses.asdict(choose(collection, options)),
-        **Sizes.types(),
-    )
+    # Before the choice, which another start at this moment would make, too.
     with work.claimed():
+        text_encoder = load_text_encoder(options)
+        collection = fit_captions(collection, text_encoder, options.style)
+        if faster := faster_backend():
+            print(
+                f"On a processor {faster} takes 0.5 to 0.9 of the time a step: "
+                f"KERAS_BACKEND={faster} trains longer in the same minutes."
+            )
+        sizes = work.once(
+            SIZES_FILE,
+            lambda: dataclasses.asdict(choose(collection, options)),
+            **Sizes.types(),
+        )
         recipe = Recipe(collection, Sizes(**sizes), options, work, text_encoder)
         recipe.make_tokenizer()
         recipe.write_tokens()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 
 from keras_muse.files.json_files import read_object
 from keras_muse.files.whole import WRITING
@@ -20,8 +21,7 @@ LEFT = (PRESET, SCORES, GRID_FILE, PROGRESS_FILE, LORA_FILE)
 class Work:
     """The directory `work` of a training, which belongs to it alone.
 
-    It is made when there is something to keep: a training that is refused
-    leaves nothing.
+    A training that is refused leaves nothing.
 
     Args:
         output: string. The directory of the whole training.
@@ -33,15 +33,7 @@ class Work:
         self.output = output
         self.directory = os.path.join(output, "work")
         self._about = about
-        path = self.path(TRAINING_FILE)
-        if os.path.exists(path):
-            self._check(output, read_object(path), about)
-        elif others := self._others():
-            raise ValueError(
-                "`output` must be new, or a directory of this training, which "
-                f"writes {others[0]} there. Give another one. Received: "
-                f"output={output!r}, with {', '.join(others)} of something else"
-            )
+        self._check()
 
     def _others(self):
         """Names of what is there, and would be replaced."""
@@ -55,15 +47,24 @@ class Work:
         names = os.listdir(self.directory)
         return any(not name.startswith(WRITING) for name in names)
 
-    @staticmethod
-    def _check(output, found, about):
-        names = sorted({*found, *about})
-        others = [n for n in names if found.get(n) != about.get(n)]
-        if others:
+    def _check(self):
+        if self.has(TRAINING_FILE):
+            found = read_object(self.path(TRAINING_FILE))
+            names = sorted({*found, *self._about})
+            others = [n for n in names if found.get(n) != self._about.get(n)]
+            if others:
+                raise ValueError(
+                    "`output` must be new, or a directory of this training. "
+                    "Give another one, or what it was begun with. Received: "
+                    f"output={self.output!r}, begun with other "
+                    f"{', '.join(others)}"
+                )
+        elif others := self._others():
             raise ValueError(
-                "`output` must be new, or a directory of this training. Give "
-                "another one, or what it was begun with. Received: "
-                f"output={output!r}, begun with other {', '.join(others)}"
+                "`output` must be new, or a directory of this training, which "
+                f"writes {others[0]} there. Give another one. Received: "
+                f"output={self.output!r}, with {', '.join(others)} of "
+                "something else"
             )
 
     def beside(self, name):
@@ -82,21 +83,33 @@ class Work:
         Args:
             name: string. The file's.
             make: function without arguments that returns the dict.
-            **types: types of its entries, as `read_object` takes them.
+            **types: types of its entries, as `read_object` takes them. With
+                none of them, it may have any.
         """
         if not self.has(name):
             made = make()
             os.makedirs(self.directory, exist_ok=True)
             write_json(self.path(TRAINING_FILE), self._about)
             write_json(self.path(name), made)
-        return read_object(self.path(name), **types)
+        kept = read_object(self.path(name), **types)
+        others = sorted(set(kept) - set(types)) if types else ()
+        if others:
+            raise ValueError(
+                f"`{self.path(name)}` must have no other entries than "
+                f"{', '.join(types)}. Received: {', '.join(others)}"
+            )
+        return kept
 
     @contextlib.contextmanager
     def claimed(self):
         """Keeps other trainings away, until its end or that of the process.
 
-        Something must have been kept by `once`.
+        Where nothing is kept in it, the directory goes again.
         """
+        missing = [self.directory]
+        if not os.path.isdir(self.output):
+            missing.append(self.output)
+        os.makedirs(self.directory, exist_ok=True)
         with claimed(self.directory) as is_alone:
             if not is_alone:
                 raise ValueError(
@@ -104,4 +117,17 @@ class Work:
                     "its end, or give another one. Received: "
                     f"output={self.output!r}"
                 )
-            yield
+            try:
+                self._check()  # another may have come and gone
+                self._remove_half_written()
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # they are not empty
+                    for directory in missing:
+                        os.rmdir(directory)
+
+    def _remove_half_written(self):
+        """Removes what a kill in the middle of a save has left."""
+        for path in pathlib.Path(self.directory).rglob(f"{WRITING}*"):
+            if path.is_file():
+                path.unlink()

@@ -226,18 +226,18 @@ def test_what_is_transparent_of_sixteen_bits_is_white_and_no_paint():
         assert decode_mask(file.getvalue()).tolist() == [paint]
 
 
-def grey_png(depth, row, transparent):
-    """A PNG of two pixels, of few bits each, as Pillow writes none."""
+def png(depth, row, transparent, kind=0):
+    """A PNG of two pixels, of bits and of a kind as Pillow writes none."""
 
     def chunk(kind, content):
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
 
-    head = struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", 2, 1, depth, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)
-        + chunk(b"tRNS", struct.pack(">H", transparent))
+        + chunk(b"tRNS", transparent)
         + chunk(b"IDAT", zlib.compress(b"\0" + row))
         + chunk(b"IEND", b"")
     )
@@ -245,11 +245,21 @@ def grey_png(depth, row, transparent):
 
 def test_what_is_transparent_of_few_bits_is_white():
     for depth, row, transparent in ((2, b"\x60", 1), (4, b"\x5a", 5)):
-        content = grey_png(depth, row, transparent)
+        content = png(depth, row, struct.pack(">H", transparent))
         assert decode(content)[0, :, 0].tolist() == [255, 170]
         assert decode_mask(content).tolist() == [[False, True]]
-        content = grey_png(depth, row, 0)
+        content = png(depth, row, bytes(2))
         assert decode(content)[0, :, 0].tolist() == [85, 170]
+
+
+def test_what_is_transparent_of_sixteen_bits_in_colours_is_white():
+    for color in ((0x1234, 0x8000, 1), (65535,) * 3, (0, 0, 0)):
+        transparent = struct.pack(">3H", *color)
+        row = transparent + struct.pack(">3H", 0x4000, 0x2000, 0x1000)
+        content = png(16, row, transparent, kind=2)
+        expected = [[255, 255, 255], [0x40, 0x20, 0x10]]
+        assert decode(content)[0].tolist() == expected
+        assert not decode_mask(content).any()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])

@@ -69,17 +69,37 @@ def test_folder_with_splits(tmp_path):
         load_image_text(tmp_path, split="validation")
 
 
-def test_what_lies_in_a_folder_of_another_split_is_never_trained_on(tmp_path):
+@pytest.mark.parametrize("spell", [str.lower, str.title, str.upper])
+def test_what_lies_in_a_folder_of_another_split_is_never_trained_on(
+    tmp_path, spell
+):
     for split in ("train", "test", "valid"):
         files = {"a.png": png("white"), "a.txt": split.encode()}
-        write(tmp_path / split, files)
+        write(tmp_path / spell(split), files)
     pairs = load_image_text(tmp_path)
     for share in (0.0, 0.5):
         kept, held_out = pairs.hold_out(share)
         assert kept.texts == ["train"]
         assert held_out.texts == ["test", "valid"]
     # One that was chosen is whole, to be parted by a hash.
-    assert "split" not in load_image_text(tmp_path, split="train").rows[0]
+    chosen = load_image_text(tmp_path, split=spell("train"))
+    assert "split" not in chosen.rows[0]
+
+
+def test_a_folder_around_all_hides_no_splits(tmp_path):
+    """As `zip -r pictures.zip pictures` has it."""
+    files = {}
+    for split in ("train", "test"):
+        name = f"pictures/{split}/a"
+        files |= {f"{name}.png": PICTURE, f"{name}.txt": split.encode()}
+    write_zip(tmp_path / "all.zip", files)
+    write(tmp_path / "folder", files)
+    for path in (tmp_path / "all.zip", tmp_path / "folder"):
+        kept, held_out = load_image_text(path).hold_out(0.5)
+        assert (kept.texts, held_out.texts) == (["train"], ["test"])
+    # What lies beside them is of no split, and so none of them is.
+    write(tmp_path / "folder/pictures", {"b.png": PICTURE, "b.txt": b"b"})
+    assert "split" not in load_image_text(tmp_path / "folder").rows[0]
 
 
 @pytest.mark.parametrize("names", [("train",), ("train", "red"), ("test",)])

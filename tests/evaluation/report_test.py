@@ -144,6 +144,15 @@ def test_one_setting_has_no_curve(tmp_path):
     assert not (tmp_path / "report" / "pareto.png").exists()
 
 
+def test_a_name_that_is_no_unicode_is_spelled_out(tmp_path):
+    name = "m\udcff"  # as Python has bytes that are not UTF-8
+    report.write_report(str(tmp_path), [row(1.0, 0.1)], [], {"preset": name})
+    text = (tmp_path / "scores.md").read_text(encoding="utf-8")
+    assert r"- preset: m\udcff" in text
+    contents = json.loads((tmp_path / "scores.json").read_text())
+    assert contents["preset"] == name
+
+
 def test_nothing_is_left_half_written(tmp_path):
     broken = row(1.0, 0.1, shown={"images": np.zeros(3), "texts": None})
     with pytest.raises(ValueError):

@@ -54,3 +54,11 @@ def test_it_says_what_was_added_to_a_preset(tmp_path):
     assert '- captions end in ", ink style"' in text
     write_card(str(tmp_path), tuned, (64, 96))
     assert (tmp_path / "README.md").read_text() == text
+
+
+def test_a_name_that_is_no_unicode_is_spelled_out(tmp_path):
+    """The card is the last thing that a training writes."""
+    tuned = recipe(preset="m\udcff")  # as Python has bytes that are not UTF-8
+    write_card(str(tmp_path), tuned, (64, 64))
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert r"- tokenizer: of `m\udcff`" in text

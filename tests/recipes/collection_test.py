@@ -119,6 +119,41 @@ def test_what_is_measured_on_can_be_decoded(tmp_path):
         read_collection(folder, none, fewest=1)
 
 
+def test_pictures_of_many_sizes_are_held_out_too(tmp_path, capsys):
+    folder = write_pictures(tmp_path / "pictures", 40)
+    for i in range(40):
+        Image.new("RGB", (8 + i, 50 - i), (i, 0, 9)).save(folder / f"{i}.png")
+    collection = read_collection(folder, fewest=1)
+    parts = collection.train, collection.held_out
+    assert sum(part.num_examples for part in parts) == 40
+    assert "others are held out, chosen by a hash" in capsys.readouterr().out
+    for part in parts:
+        sizes = {part.picture_size(i) for i in range(part.num_examples)}
+        assert len(sizes) == part.num_examples and part.image_size is None
+
+
+def test_of_few_pictures_each_is_decoded(tmp_path):
+    """A sheet of them might have none of the others."""
+    folder = write_pictures(tmp_path / "pictures", 6, size=(64, 64))
+    for i in range(5):
+        whole = (folder / f"{i}.png").read_bytes()
+        (folder / f"{i}.png").write_bytes(whole[:-30])
+    with pytest.warns(UserWarning, match="is skipped"):
+        collection = read_collection(folder, fewest=1)
+    assert texts(collection.train) == ["a wall of colour 5"]
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match="at least 2 .*Received: 1 pictures"),
+    ):
+        read_collection(folder, fewest=2)
+    (folder / "5.png").unlink()
+    with (
+        pytest.warns(UserWarning, match="is skipped"),
+        pytest.raises(ValueError, match="`pictures` .* decoded.*5 pictures"),
+    ):
+        read_collection(folder, fewest=1)
+
+
 def test_so_many_must_be_left_to_train_on(tmp_path):
     folder = write_pictures(tmp_path / "pictures", 6)
     with_splits(folder, ["train"] * 6)
@@ -216,8 +251,13 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         read_collection(few)
     for caption in few.glob("*.txt"):
         caption.unlink()
-    with pytest.raises(ValueError, match="Put a .txt.*no picture with a cap"):
+    (few / "captions.csv").write_text("file_name,text\n0.png,a wall")
+    with pytest.raises(
+        ValueError, match="Put a .txt.*a .csv .* itself.*no picture with a cap"
+    ):
         read_collection(few)
+    table = read_collection(few / "captions.csv", fewest=1)
+    assert texts(table.train) == ["a wall"]
     broken = write_pictures(tmp_path / "broken", 2)
     for picture in broken.glob("*.png"):
         picture.write_text("no picture")

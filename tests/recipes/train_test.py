@@ -5,6 +5,7 @@ the quick start.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from keras_muse.data.token_shards.read import read_token_shards
 from keras_muse.files.whole import claimed
 from keras_muse.recipes import recipe
 from keras_muse.recipes.card import card_of
+from keras_muse.recipes.collection import FEWEST
 from keras_muse.recipes.work import LEFT
 from tests.helpers import small_training
 from tests.helpers.tiny import tiny_data
@@ -132,7 +134,8 @@ def test_what_is_damaged_or_at_work_is_refused(run):
     def again():
         keras_muse.train(here / "pictures", here / "out", **options_in(here))
 
-    for damaged in ({}, {**json.loads(whole), "base": 3}):
+    sizes = json.loads(whole)
+    for damaged in ({}, {**sizes, "base": 3}, {**sizes, "of_later": 3}):
         path.write_text(json.dumps(damaged))
         with pytest.raises(ValueError, match=re.escape(str(path))):
             again()
@@ -140,6 +143,21 @@ def test_what_is_damaged_or_at_work_is_refused(run):
     with claimed(path.parent):
         with pytest.raises(ValueError, match="`output` is being written"):
             again()
+
+
+def test_of_two_that_start_at_once_one_chooses(tmp_path, monkeypatch):
+    pictures = write_pictures(tmp_path / "pictures", FEWEST)
+    module = importlib.import_module("keras_muse.recipes.train")
+
+    def choose(collection, options):
+        with pytest.raises(ValueError, match="`output` is being written"):
+            keras_muse.train(pictures, tmp_path / "out")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "choose", choose)
+    with pytest.raises(ZeroDivisionError):
+        keras_muse.train(pictures, tmp_path / "out")
+    assert not (tmp_path / "out").exists()  # what failed has begun nothing
 
 
 def test_a_place_that_cannot_be_written_is_named_first(tmp_path):

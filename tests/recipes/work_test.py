@@ -23,14 +23,40 @@ def test_a_directory_belongs_to_one_training(tmp_path):
 
 
 def test_two_trainings_do_not_write_at_once(tmp_path):
-    works = [Work(str(tmp_path), {"seed": 0}) for _ in range(2)]
-    works[0].once("sizes.json", dict)
-    with works[0].claimed():
+    output = tmp_path / "out"
+    works = [Work(str(output), {"seed": 0}) for _ in range(2)]
+    with works[0].claimed():  # before it has chosen anything
         with pytest.raises(ValueError, match="`output` is .* by another train"):
             with works[1].claimed():
                 pass
+        assert output.exists()
+    assert not output.exists()  # nothing was kept
     with works[1].claimed():  # the first has ended
-        pass
+        works[1].once("sizes.json", dict)
+    assert (output / "work" / "sizes.json").exists()
+
+
+def test_a_training_that_has_come_and_gone_meanwhile_is_seen(tmp_path):
+    mine, other = (Work(str(tmp_path), {"seed": i}) for i in range(2))
+    with other.claimed():
+        other.once("sizes.json", dict)
+    with pytest.raises(ValueError, match="begun with other seed"):
+        with mine.claimed():
+            pass
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    work = Work(str(tmp_path), {"seed": 0})
+    with work.claimed():
+        work.once("sizes.json", dict)
+    stage = tmp_path / "work" / "base"
+    stage.mkdir()
+    for name in ("state.weights.h5", ".writing_0123abcd.weights.h5"):
+        (stage / name).write_text("weights")
+    (tmp_path / ".writing_mine").write_text("mine")
+    with work.claimed():
+        assert [x.name for x in stage.iterdir()] == ["state.weights.h5"]
+    assert (tmp_path / ".writing_mine").exists()
 
 
 def test_what_is_kept_has_entries_of_its_types(tmp_path):
@@ -38,7 +64,7 @@ def test_what_is_kept_has_entries_of_its_types(tmp_path):
     kept = work.once("sizes.json", lambda: {"side": 8}, side=int)
     assert kept == {"side": 8}
     path = tmp_path / "work" / "sizes.json"
-    for damaged in ({}, {"side": "8"}):
+    for damaged in ({}, {"side": "8"}, {"side": 8, "sides": 9}):
         path.write_text(json.dumps(damaged))
         with pytest.raises(ValueError, match=re.escape(str(path))):
             work.once("sizes.json", dict, side=int)

@@ -28,7 +28,8 @@ from keras_muse.runtime.checks import show
 
 __all__ = ["Row", "find_rows"]
 
-# Folders at the top of a collection that are called so are splits.
+# Folders at the top of a collection that are called so are splits, `Train`
+# like `train`.
 _SPLIT_FOLDERS = {"train", "test", "val", "valid", "validation"}
 
 
@@ -77,25 +78,35 @@ def _with_folders_as_splits(rows):
     """Rows that know their split where folders at the top are splits.
 
     So they are where nothing else says it, and all usable rows lie in folders
-    that are called so.
+    that are called so. A folder around all of them, as archives have it,
+    changes nothing.
     """
     usable = [row for row in rows if not row.problem]
-    folders = {row.name.partition("/")[0] for row in usable if "/" in row.name}
+    depth = len(os.path.commonprefix([_folders(row) for row in usable]))
+    splits = {_split_of_folder(row, depth) for row in usable}
     is_split = (
-        "train" in folders
-        and len(folders) > 1
-        and folders <= _SPLIT_FOLDERS
-        and all("/" in row.name for row in usable)
+        "train" in splits
+        and len(splits) > 1
+        and splits <= _SPLIT_FOLDERS
         and not has_splits(usable)
     )
     if not is_split:
         return rows
-    return [row if row.problem else _in_split_of_folder(row) for row in rows]
+    return [row if row.problem else _in_split(row, depth) for row in rows]
 
 
-def _in_split_of_folder(row):
-    split = row.name.partition("/")[0]
-    metadata = {**row.metadata, "split": split}
+def _folders(row):
+    return row.name.split("/")[:-1]
+
+
+def _split_of_folder(row, depth):
+    """The folder that a row lies in at some depth, `None` if there is none."""
+    folders = _folders(row)
+    return folders[depth].lower() if len(folders) > depth else None
+
+
+def _in_split(row, depth):
+    metadata = {**row.metadata, "split": _split_of_folder(row, depth)}
     return dataclasses.replace(row, metadata=metadata)
 
 
@@ -174,4 +185,4 @@ def _splits(row):
     own = split_of(row.metadata)
     if own is not None:
         return [own] if isinstance(own, str) else []
-    return row.name.split("/")[:-1]
+    return _folders(row)

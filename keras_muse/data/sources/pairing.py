@@ -11,6 +11,7 @@ from keras_muse.data.sources.row import IMAGE_ENDINGS
 from keras_muse.data.sources.row import Row
 from keras_muse.data.sources.tables import csv_records
 from keras_muse.data.sources.tables import jsonl_records
+from keras_muse.data.sources.tables import of_one_picture
 from keras_muse.data.sources.tables import record_rows
 from keras_muse.data.sources.tables import texts_of
 
@@ -165,8 +166,14 @@ def _once_each(rows):
         if row.problem:
             others.append(row)
         elif row.name in once:
-            texts = once[row.name].texts + row.texts
-            once[row.name] = dataclasses.replace(once[row.name], texts=texts)
+            first = once[row.name]
+            columns, problem = of_one_picture([first.metadata, row.metadata])
+            once[row.name] = dataclasses.replace(
+                first,
+                texts=first.texts + row.texts,
+                metadata=columns,
+                problem=first.problem or problem,
+            )
         else:
             once[row.name] = row
     return [*once.values(), *others]

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 
+from keras_muse.data.hold_out import split_of
 from keras_muse.data.sources.containers import clean_name
 from keras_muse.data.sources.containers import read_file
 from keras_muse.data.sources.limits import MAX_TABLE_BYTES
@@ -71,7 +72,7 @@ def csv_columns(content, max_line_bytes, delimiter=","):
     """
     first = _lines(content.split(b"\n", 1)[0], max_line_bytes)[0]
     if first is None:
-        raise ValueError("the first line cannot be read")
+        raise ValueError("the first line is no text of UTF-8, or too long")
     columns = [column.strip() for column in _cells([first], 0, delimiter)[0]]
     for column in columns:
         if column and columns.count(column) > 1:
@@ -209,7 +210,7 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
     Returns:
         A list of `Row`.
     """
-    rows, first_records, texts = [], {}, {}  # the latter by the picture
+    rows, names, columns, texts = [], {}, {}, {}  # the latter by the picture
     for line, record in enumerate(records, start=1):
         name = _first_value(record or {}, IMAGE_COLUMNS)
         if not isinstance(name, str) or not name.strip():
@@ -224,14 +225,36 @@ def record_rows(records, table_name, reader_of, full_name=clean_name):
             continue
         # `./a.png` and `a.png` are one picture, `/a.png` may be another.
         picture = full, os.path.isabs(name)
-        first_records.setdefault(picture, (name, record))
+        names.setdefault(picture, name)
+        columns.setdefault(picture, []).append(record)
         texts.setdefault(picture, []).extend(captions)
-    for picture, (name, record) in first_records.items():
+    for picture, name in names.items():
         reader = reader_of(name)
-        problem = None if reader else "missing picture"
+        record, problem = of_one_picture(columns[picture])
+        problem = problem if reader else "missing picture"
         row = Row(picture[0], tuple(texts[picture]), reader, record, problem)
         rows.append(row)
     return rows
+
+
+def of_one_picture(records):
+    """The columns of records that name one picture, and what is wrong.
+
+    They are those of the first. But what is said once to be of a split is,
+    and a picture to train on is of no other.
+
+    Args:
+        records: list of dicts.
+
+    Returns:
+        A dict, and a string or `None`.
+    """
+    splits = [x for x in map(split_of, records) if x is not None]
+    if not splits:
+        return records[0], None
+    is_one = all(split == splits[0] for split in splits)
+    problem = None if is_one else "in several splits"
+    return {**records[0], "split": splits[0]}, problem
 
 
 def texts_of(record):

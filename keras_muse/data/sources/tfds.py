@@ -13,23 +13,36 @@ def tfds_rows(name, split):
     read again when they are wanted.
     """
     try:
-        import tensorflow_datasets
+        # Where there is no TensorFlow the package can be imported, and is
+        # empty.
+        from tensorflow_datasets import core
+        from tensorflow_datasets import data_source
+        from tensorflow_datasets import decode
     except ImportError as error:
         raise ImportError(
-            "A 'tfds:' `path` needs the package tensorflow-datasets. "
-            f"Received: path={'tfds:' + name!r}"
+            "A 'tfds:' `path` needs the packages tensorflow-datasets and "
+            f"tensorflow. Received: path={'tfds:' + name!r}"
         ) from error
     try:
-        source = tensorflow_datasets.data_source(
+        source = data_source(
             name,
             split=split,
-            decoders={"image": tensorflow_datasets.decode.SkipDecoding()},
+            download=False,  # of what may be tens of gigabytes
+            decoders={"image": decode.SkipDecoding()},
         )
-    except tensorflow_datasets.core.DatasetNotFoundError:
+    except core.DatasetNotFoundError:
         raise ValueError(
             "`path` must name a dataset of TensorFlow Datasets. Received: "
             f"path={'tfds:' + name!r}"
         ) from None  # it lists all that there are
+    except Exception as error:  # each thing that is wrong has its own kind
+        raise ValueError(
+            "`path` must name a dataset of TensorFlow Datasets that has been "
+            "downloaded and is stored as array records, which "
+            f"`tensorflow_datasets.data_source({name!r})` does. Received: "
+            f"path={'tfds:' + name!r}, split={split!r}, "
+            f"{type(error).__name__}: {error}"
+        ) from error
     rows = []
     for index in range(len(source)):
         row_name = f"{name}/{split}/{index}"

@@ -148,6 +148,9 @@ def test_the_first_line_alone_has_the_names(tmp_path):
     assert reasons == {"a.png": "empty caption"}
     write(tmp_path, {"t.csv": b"file_name,text\n"})
     assert loaded(tmp_path / "t.csv") == ({}, {})
+    write(tmp_path, {"t.csv": "file_name,text\na.png,a".encode("utf-16")})
+    with pytest.raises(ValueError, match="t.csv.* first line .* UTF-8"):
+        load_image_text(tmp_path / "t.csv")
 
 
 def test_two_columns_of_one_name(tmp_path):
@@ -170,6 +173,28 @@ def test_a_picture_that_several_tables_name_is_one_row(tmp_path):
     pairs = load_image_text(tmp_path)
     assert pairs.rows[0]["texts"] == ["one", "two", "three"]
     assert pairs.num_examples == 1
+
+
+def test_a_picture_in_several_splits_is_reported(tmp_path):
+    """Of what is tested with, no caption is trained on."""
+    lines = b"a.png,one,train\nb.png,two,\na.png,three,test\nb.png,four,val"
+    table = b"file_name,text,split\n" + lines
+    record = {"file_name": "c.png", "text": "six", "split": "test"}
+    write(
+        tmp_path,
+        {
+            **{f"{name}.png": PICTURE for name in "abc"},
+            "t.csv": table,
+            "metadata.csv": table + b"\nc.png,five,train",
+            "metadata.jsonl": json.dumps(record).encode(),
+        },
+    )
+    for path, others in ((tmp_path / "t.csv", ""), (tmp_path, "c")):
+        captions, reasons = loaded(path)
+        assert captions == {"b.png": ["two", "four"]}
+        assert sorted(reasons) == [f"{name}.png" for name in "a" + others]
+        assert set(reasons.values()) == {"in several splits"}
+        assert loaded(path, split="val")[0] == captions
 
 
 def test_a_line_that_is_too_long_is_reported(tmp_path):

@@ -15,6 +15,7 @@ from tests.helpers.collections import png
 def test_an_odd_caption_of_tfds_is_reported(monkeypatch):
     records = [{"image": png("red"), "text": text} for text in (b"good", 5)]
     tfds = types.SimpleNamespace(
+        core=None,
         data_source=lambda *args, **kwargs: records,
         decode=types.SimpleNamespace(SkipDecoding=object),
     )
@@ -41,6 +42,30 @@ def test_a_dataset_that_nobody_knows_is_said_in_few_words(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
     with pytest.raises(ValueError, match="`path` must name.*'tfds:none'$"):
         load_image_text("tfds:none")
+
+
+def test_nothing_is_downloaded(monkeypatch):
+    def data_source(name, download=True, **kwargs):
+        assert not download, "tens of gigabytes"
+        raise AssertionError("could not find data")  # as TFDS has it
+
+    tfds = types.SimpleNamespace(
+        data_source=data_source,
+        decode=types.SimpleNamespace(SkipDecoding=object),
+        core=types.SimpleNamespace(DatasetNotFoundError=KeyError),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", tfds)
+    words = "`path`.* downloaded .*'tfds:coco'.*could not find data"
+    with pytest.raises(ValueError, match=words):
+        load_image_text("tfds:coco")
+
+
+def test_without_tensorflow_it_says_what_is_missing(monkeypatch):
+    """TFDS prints that it is, and gives an empty module."""
+    empty = types.ModuleType("tensorflow_datasets")
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", empty)
+    with pytest.raises(ImportError, match="-datasets and tensorflow.*tfds:x"):
+        load_image_text("tfds:x")
 
 
 TFDS_BUILDER = f"""
@@ -83,7 +108,7 @@ def test_tfds_of_a_real_builder(tmp_path, monkeypatch):
     (folder,) = tmp_path.glob("data/*/1.0.0")
     builder = tfds.builder_from_directory(folder)
 
-    def data_source(name, **kwargs):
+    def data_source(name, download, **kwargs):
         # By name TFDS finds only what is published or imported.
         assert name == "tiny_captions"
         return builder.as_data_source(**kwargs)
