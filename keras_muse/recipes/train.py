@@ -138,7 +138,7 @@ def train(
         )
     sizes = work.once(
         SIZES_FILE,
-        lambda: dataclasses.asdict(choose(collection, options)),
+        lambda: dataclasses.asdict(choose(collection, options, text_encoder)),
         **Sizes.types(),
     )
     with work.claimed():
