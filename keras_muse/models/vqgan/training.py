@@ -245,7 +245,7 @@ class TokenizerTraining(MuseModel):
                 "their networks. Received: a tokenizer that is not compiled"
             )
         for health in (self.codebook_usage, self.codebook_perplexity):
-            health.update_state(outputs["token_ids"])
+            health.count(outputs["token_ids"])
         terms = self.tokenizer_loss(
             inputs, outputs["images"], training=training
         )
