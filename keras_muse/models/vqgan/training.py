@@ -53,7 +53,7 @@ class TokenizerTraining(MuseModel):
         total_steps=None,
         reconstruction="l2",
         perceptual="alexnet",
-        perceptual_weight=0.05,
+        perceptual_weight=None,
         adversarial_weight=0.1,
         adversarial_start=10_000,
         discriminator=None,
@@ -104,10 +104,10 @@ class TokenizerTraining(MuseModel):
                 that the quantizer does not have; if there is an optimizer
                 beside `total_steps`, or if the weights are float16.
         """
-        check_number(perceptual_weight, "perceptual_weight", low=0)
         check_number(adversarial_weight, "adversarial_weight", low=0)
         check_choice(reconstruction, "reconstruction", ("l1", "l2"))
         for name, weight in (
+            ("perceptual_weight", perceptual_weight),
             ("regularization_weight", regularization_weight),
             ("commitment_weight", commitment_weight),
             ("entropy_weight", entropy_weight),
@@ -121,6 +121,9 @@ class TokenizerTraining(MuseModel):
         if adversarial_weight:
             _check_mixable("optimizer", optimizer)
             _check_mixable("discriminator_optimizer", discriminator_optimizer)
+        _check_of_use(
+            "perceptual", perceptual, perceptual_weight=perceptual_weight
+        )
         _check_of_use(
             "adversarial_weight",
             adversarial_weight,
@@ -161,7 +164,7 @@ class TokenizerTraining(MuseModel):
             TokenizerLoss(
                 reconstruction,
                 perceptual,
-                perceptual_weight,
+                0.05 if perceptual_weight is None else perceptual_weight,
                 adversarial,
                 adversarial_weight,
                 name="tokenizer_loss",

@@ -527,6 +527,7 @@ def test_unusable_arguments_of_compile_raise(arguments):
         ("adversarial_weight=0", "discriminator_optimizer", "adam"),
         ("adversarial_weight=0", "regularization_weight", 3.0),
         ("regularization=None", "regularization_weight", 3.0),
+        ("perceptual=None", "perceptual_weight", 0.0),
     ],
 )
 def test_arguments_that_would_do_nothing_are_refused(
@@ -535,7 +536,7 @@ def test_arguments_that_would_do_nothing_are_refused(
     name, _, _ = off.partition("=")
     options = {name: 0 if off.endswith("0") else None, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}` is of use.*{off}"):
-        knobs_tokenizer.compile(perceptual=None, **options)
+        knobs_tokenizer.compile(**{"perceptual": None, **options})
 
 
 def test_an_unknown_regularization_is_refused_without_a_critic(
