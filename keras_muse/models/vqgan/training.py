@@ -5,6 +5,7 @@ import warnings
 
 import keras
 
+from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.losses.adversarial import AdversarialLoss
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.losses.tokenizer_loss import LOSS_NAMES
@@ -20,6 +21,7 @@ from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
+from keras_muse.runtime.variables import unchanged_on_failure
 
 WARMUP_STEPS = 10_000  # of the paper, Table 5
 
@@ -198,6 +200,46 @@ class TokenizerTraining(MuseModel):
             self._tracker.untrack(self.tokenizer_loss)
         self.tokenizer_loss = tokenizer_loss
         self._tracker.lock()
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """`keras.Model.load_weights`, also of what `compile` attached.
+
+        Raises:
+            ValueError: if the file is of another model, or lacks a network
+                of the losses; the tokenizer is left as it was.
+        """
+        variables = list(self.variables)
+        if self.compiled:
+            variables += self.optimizer.variables
+        try:
+            with unchanged_on_failure(variables):
+                super().load_weights(filepath, *args, **kwargs)
+        except ValueError as error:
+            if not (missing := self._networks_missing_in(filepath)):
+                raise
+            raise ValueError(
+                "`load_weights` must come before `compile` where a file was "
+                "saved without the networks that `compile` attaches. "
+                f"Received: filepath={show(filepath)}, without the "
+                f"{' and the '.join(missing)} that the tokenizer "
+                f"{self.name!r} has"
+            ) from error
+
+    def _networks_missing_in(self, filepath):
+        """Names of the losses' networks that a file of weights lacks."""
+        if self.tokenizer_loss is None or not str(filepath).endswith(
+            ".weights.h5"
+        ):
+            return []
+        with open_hdf5(filepath) as file:
+            saved = set(file.get("layers/tokenizer_loss", ()))
+        networks = {"perceptual": "LPIPS", "adversarial": "discriminator"}
+        return [
+            network
+            for name, network in networks.items()
+            if name not in saved
+            and getattr(self.tokenizer_loss, name) is not None
+        ]
 
     def check_data(self, x, argument, training=True):
         """Refuses empty data, and what is no pictures."""
