@@ -362,11 +362,11 @@ def model_cases():
         "tokenizer.compile",
         Case(
             tokenizer.compile,
-            {"perceptual": None, "adversarial_weight": 0.0},
+            {"perceptual": keras.layers.Identity(), "adversarial_weight": 0.0},
             {
                 **{
                     name: odd.numbers(
-                        0.5, low=0.0, none=name == "commitment_weight"
+                        0.5, low=0.0, none=name != "adversarial_weight"
                     )
                     for name in weights
                 },

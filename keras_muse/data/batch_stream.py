@@ -24,6 +24,10 @@ class BatchStream(keras.utils.PyDataset):
     steps it did. `keras_muse.training.Checkpoint` does so by itself, and ends
     the epoch, too, where it would have ended.
 
+    A model of another package that is validated on the stream that it is
+    trained on must be given a copy for it, `copy.copy(stream)`: Keras does not
+    tell a stream which of the two it is read for. Ours take one by themselves.
+
     Args:
         steps_per_epoch: int. Batches an epoch.
         **kwargs: arguments of `keras.utils.PyDataset`.

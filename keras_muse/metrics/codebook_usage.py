@@ -25,8 +25,14 @@ class _CodeCounts(keras.metrics.Metric):
         )
 
     def update_state(self, token_ids):
-        if isinstance(token_ids, list | tuple | np.ndarray):
-            token_ids = self._checked(token_ids)
+        self.count(self._checked(token_ids))
+
+    def count(self, token_ids):
+        """Counts the ids of a quantizer, which are right by themselves.
+
+        Args:
+            token_ids: integer tensor of any shape.
+        """
         token_ids = ops.reshape(token_ids, (-1,))
         served = ops.segment_sum(
             ops.ones_like(token_ids, dtype=self.counts.dtype),
@@ -37,6 +43,11 @@ class _CodeCounts(keras.metrics.Metric):
 
     def _checked(self, token_ids):
         """Ids from people as integers of this codebook."""
+        if not isinstance(token_ids, list | tuple | np.ndarray):
+            try:
+                token_ids = ops.convert_to_numpy(token_ids)
+            except Exception:  # while a step is traced there are no values
+                return token_ids
         token_ids = check_array(token_ids, "token_ids")
         if not token_ids.size:
             raise ValueError(

@@ -51,6 +51,40 @@ def check_format(model, format):
         )
 
 
+def check_sizes(shape):
+    """Refuses pictures of any size, of which Keras makes one pixel.
+
+    Args:
+        shape: tuple, of pictures.
+    """
+    if None in tuple(shape)[1:]:
+        raise ValueError(
+            "`input_signature` must have the size of the pictures: artifacts "
+            "of any size are made in the format 'tf_saved_model' alone. "
+            f"Received: pictures of shape {tuple(shape)}"
+        )
+
+
+def of_any_size(shape, factor):
+    """The shape of pictures as the exporter of JAX wants it.
+
+    Of sides that come later it must know that the factor divides them.
+
+    Args:
+        shape: tuple `(batch, height, width, 3)`, in which `None` is any.
+        factor: int. The downsampling factor of a tokenizer.
+
+    Returns:
+        string.
+    """
+    names = ("batch", f"{factor}*height", f"{factor}*width", "channels")
+    sides = [
+        name if side is None else str(side)
+        for side, name in zip(shape, names, strict=True)
+    ]
+    return f"({', '.join(sides)})"
+
+
 def check_signature(model, signature):
     """Refuses a model of which no shape is known."""
     if signature is None:

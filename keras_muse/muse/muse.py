@@ -601,7 +601,10 @@ class Muse:
         """Saves the models as a directory of presets, one per part.
 
         A text encoder that was loaded by name or handle is kept as that
-        reference, not as a copy.
+        reference, not as a copy. It is copied where it can be trained, and
+        after `load_weights`, `set_weights` or `enable_lora`; a change of
+        single weights by `assign` is not seen, so set its `preset` to `None`
+        after it.
 
         Args:
             preset_dir: string. The directory; it appears whole or not at all.

@@ -57,9 +57,11 @@ def attend(query, key, value, mask=None, implementation=None):
     query, key, value = (
         ops.swapaxes(x, 1, 2) for x in (query, key, value)
     )  # (batch, num_heads, num_tokens, head_dim)
-    # Numbers that TensorFlow does not know while it traces: of a text, whose
-    # keys are few, or of pictures of any size, which are not cut then.
-    num_queries, num_keys = query.shape[2] or 0, key.shape[2] or 0
+    # Numbers that are not known while TensorFlow traces or JAX exports: of a
+    # text, whose keys are few, or of pictures of any size, not cut then.
+    num_queries, num_keys = (
+        x.shape[2] if isinstance(x.shape[2], int) else 0 for x in (query, key)
+    )
     num_parts = -(-num_queries * num_keys // MAX_SCORES)
     if num_parts > 1:
         attended = _attend_in_parts(query, key, value, mask, num_parts)

@@ -8,12 +8,13 @@ from keras_muse.recipes.sizes import PRESET
 from keras_muse.recipes.sizes import Sizes
 
 
-def choose(collection, options):
+def choose(collection, options, text_encoder):
     """Chooses what is trained, and says why.
 
     Args:
         collection: a `Collection`.
         options: `Options`. What they fix stays as it is.
+        text_encoder: that of the training, which is the bundled model's, too.
 
     Returns:
         `Sizes`.
@@ -28,7 +29,9 @@ def choose(collection, options):
     start = {"tokenizer": options.tokenizer, "base": options.base}
     trains_tokenizer = True
     if not options.from_scratch and options.tokenizer is None:
-        found = _try_bundled(collection, options, image_size, base_size)
+        found = _try_bundled(
+            collection, options, text_encoder, image_size, base_size
+        )
         if found[0] != image_size:
             why = "those that the bundled model draws"
         image_size, base_size, trains_tokenizer, known = found
@@ -65,23 +68,23 @@ def _size_of(base, tokenizer):
     return height * tokenizer.downsampling_factor
 
 
-def _try_bundled(collection, options, image_size, base_size):
+def _try_bundled(collection, options, text_encoder, image_size, base_size):
     """What of the bundled `Muse` is worth starting from.
 
     Returns:
         The two sizes, whether the tokenizer is to be trained, and the parts
         to take, a dict.
     """
-    parts = load_parts(
-        options.source, names=("text_encoder", "base", "image_tokenizer")
-    )
-    tokenizer = parts["image_tokenizer"]
-    own_size = _size_of(parts["base"], tokenizer)
+    parts = load_parts(options.source, names=("base", "image_tokenizer"))
+    tokenizer, base = parts["image_tokenizer"], parts["base"]
+    own_size = _size_of(base, tokenizer)
     is_free = options.image_size is None and options.base_image_size is None
     if options.base is None and (
         own_size == base_size or (is_free and own_size <= 2 * collection.side)
     ):
-        found = familiarity_of(collection.shown, own_size, **_named(parts))
+        found = familiarity_of(
+            collection.shown, own_size, tokenizer, text_encoder, base
+        )
         print(
             f"The bundled model, shown these pictures at {own_size}: "
             f"{_words(found)}"
@@ -100,14 +103,6 @@ def _try_bundled(collection, options, image_size, base_size):
         + ("trained on." if trains else "good enough and stays as it is.")
     )
     return image_size, base_size, trains, {"tokenizer": PRESET}
-
-
-def _named(parts):
-    return {
-        "tokenizer": parts["image_tokenizer"],
-        "text_encoder": parts["text_encoder"],
-        "base": parts["base"],
-    }
 
 
 def _words(familiarity):

@@ -140,7 +140,9 @@ def train(
             )
         sizes = work.once(
             SIZES_FILE,
-            lambda: dataclasses.asdict(choose(collection, options)),
+            lambda: dataclasses.asdict(
+                choose(collection, options, text_encoder)
+            ),
             **Sizes.types(),
         )
         recipe = Recipe(collection, Sizes(**sizes), options, work, text_encoder)

@@ -1,6 +1,7 @@
 """Muse's mask-free editing: tokens are drawn anew, a few at a time."""
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -51,6 +52,8 @@ class ResamplingSampler(Sampler):
     mask_schedule: str = dataclasses.field(
         default="cosine", init=False, repr=False
     )
+
+    setting_names: ClassVar = (*Sampler.setting_names, "mask_ratio")
 
     def __post_init__(self):
         super().__post_init__()

@@ -19,6 +19,7 @@ from tests.helpers.file_kinds import Adapter
 from tests.helpers.file_kinds import Averages
 from tests.helpers.file_kinds import Budget
 from tests.helpers.file_kinds import MuseJson
+from tests.helpers.file_kinds import OrbaxAverages
 from tests.helpers.file_kinds import OrbaxCheckpoint
 from tests.helpers.file_kinds import Preset
 from tests.helpers.file_kinds import PresetInShards
@@ -89,7 +90,7 @@ def edit_matrix(pattern, edit):
 
 def write_nan(directory):
     """Writes the weights of a checkpoint anew, one of which is no number."""
-    [part] = directory.glob("*/weights")
+    part, *_ = sorted(directory.glob("*/weights"))
     shapes = saved_variables.saved_shapes(part)
     values = {
         name: np.full(m.shape, np.nan, m.dtype) if m.shape else np.array(0)
@@ -205,6 +206,11 @@ CRAFTED = {
         "first.weights.h5.*`/layers/dense/vars/1`.*NaN",
     ),
     "a checkpoint of NaN": (OrbaxCheckpoint, write_nan, "weights`.*NaN"),
+    "an average of a checkpoint of NaN": (
+        OrbaxAverages,
+        write_nan,
+        "1/weights`.*NaN",
+    ),
     "a position that is none": (
         Resumed,
         edit_json("1/position/metadata", lambda c: c.update(epoch="first")),

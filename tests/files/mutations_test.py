@@ -21,6 +21,7 @@ from tests.helpers.file_kinds import Flax
 from tests.helpers.file_kinds import KerasWeights
 from tests.helpers.file_kinds import MuseJson
 from tests.helpers.file_kinds import OldTorch
+from tests.helpers.file_kinds import OrbaxAverages
 from tests.helpers.file_kinds import OrbaxCheckpoint
 from tests.helpers.file_kinds import Preset
 from tests.helpers.file_kinds import PresetInShards
@@ -45,6 +46,7 @@ KINDS = {
     Budget: 16,
     Averages: 16,
     OrbaxCheckpoint: 8,
+    OrbaxAverages: 8,
     Resumed: 8,
     Shards: 24,
     WordPieces: 16,

@@ -5,6 +5,7 @@ arrays that are loaded from it, by their names.
 """
 
 import json
+import shutil
 
 import keras
 import msgpack
@@ -197,6 +198,23 @@ class OrbaxCheckpoint:
     def load(self, directory):
         load_checkpoint(self.model, directory)
         return variables(self.model)
+
+
+class OrbaxAverages(OrbaxCheckpoint):
+    """Two checkpoints of a training, and their average."""
+
+    def make(self, directory):
+        x = np.ones((4, 3)), np.ones((4, 2))
+        checkpoint = Checkpoint(directory, save_freq=1, max_to_keep=None)
+        self.model.fit(*x, batch_size=2, callbacks=[checkpoint], verbose=0)
+
+    def load(self, directory):
+        average = directory.parent / "average"
+        try:
+            average_checkpoints([directory / "1", directory / "2"], average)
+            return super().load(average)
+        finally:
+            shutil.rmtree(average, ignore_errors=True)
 
 
 class Resumed(OrbaxCheckpoint):

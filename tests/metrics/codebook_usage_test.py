@@ -62,6 +62,20 @@ def test_ids_of_another_codebook_are_refused(ids):
         with pytest.raises(ValueError, match=r"`token_ids` .* \[0, 4\)"):
             metric.update_state(np.array(ids))
         assert not to_numpy(metric.counts).any()
+        with pytest.raises(ValueError, match=r"`token_ids` .* \[0, 4\)"):
+            metric.update_state(keras.ops.convert_to_tensor(ids))
+        assert not to_numpy(metric.counts).any()
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="traces")
+def test_ids_without_values_are_counted():
+    import jax
+
+    metric = CodebookUsage(4)
+    update = jax.jit(metric.stateless_update_state)
+    values = [v.value for v in metric.variables]
+    (counts,) = update(values, np.array([[0, 3], [3, 3]], "int32"))
+    assert to_numpy(counts).tolist() == [1, 0, 0, 3]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", None])

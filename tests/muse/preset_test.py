@@ -228,7 +228,12 @@ def train(encoder, directory):
     encoder.weights[0].assign(0 * encoder.weights[0])
 
 
-@pytest.mark.parametrize("change", [load_zeros, set_ones, tune, train])
+def assign(encoder, directory):
+    encoder.weights[0].assign(0 * encoder.weights[0])
+    encoder.preset = None  # as `Muse.save_to_preset` says
+
+
+@pytest.mark.parametrize("change", [load_zeros, set_ones, tune, train, assign])
 def test_a_public_text_encoder_of_other_weights_is_copied(change, tmp_path):
     encoder = TextEncoder.from_preset("all_minilm_l6_v2", sequence_length=7)
     published = encoder.encode("a cat")[0]

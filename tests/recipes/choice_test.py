@@ -5,11 +5,13 @@ import types
 
 import pytest
 
+from keras_muse.muse.preset import load_parts
 from keras_muse.recipes import choice
 from keras_muse.recipes import sizes
 from keras_muse.recipes.familiarity import Familiarity
 from keras_muse.recipes.losses import Losses
 from keras_muse.recipes.options import Options
+from keras_muse.recipes.recipe import load_text_encoder
 
 GOOD = Losses(loss=3.0, shuffled=4.0, uniform=6.0)
 DEAF = Losses(loss=3.0, shuffled=3.0, uniform=6.0)
@@ -28,16 +30,19 @@ def chosen(monkeypatch):
         side, number, known=None, processor=True, quantized=False, **options
     ):
         parts = {
-            "text_encoder": None,
             "base": types.SimpleNamespace(grid_size=(16, 16)),
             "image_tokenizer": types.SimpleNamespace(downsampling_factor=8),
         }
         monkeypatch.setattr(sizes, "on_processor", lambda: processor)
-        monkeypatch.setattr(choice, "load_parts", lambda *a, **k: parts)
+        monkeypatch.setattr(
+            choice,
+            "load_parts",
+            lambda source, names: {name: parts[name] for name in names},
+        )
         monkeypatch.setattr(choice, "familiarity_of", lambda *a, **k: known)
         monkeypatch.setattr(choice, "is_quantized", lambda model: quantized)
         options = Options(**{"minutes": 30, **options})
-        found = choice.choose(collection(side, number), options)
+        found = choice.choose(collection(side, number), options, None)
         return dataclasses.astuple(found)
 
     return chosen
@@ -124,3 +129,11 @@ def test_a_quantized_preset_is_fine_tuned_by_lora_alone(chosen):
         chosen(128, 100, preset="mine", quantized=True)
     found = chosen(128, 100, preset="mine", quantized=True, lora_rank=4)
     assert found[0] == 128
+
+
+def test_the_bundled_model_reads_with_the_encoder_of_the_training():
+    """So that it is in memory once while the model is tried."""
+    options = Options(minutes=30)
+    (bundled,) = load_parts(options.source, names=("text_encoder",)).values()
+    trained = load_text_encoder(options)
+    assert (bundled.preset, type(bundled)) == (trained.preset, type(trained))

@@ -1,5 +1,7 @@
 """Averages of checkpoints, one variable at a time."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,38 @@ def test_only_one_models_are_averaged_and_nothing_is_replaced(tmp_path):
     assert not (tmp_path / "c").exists()
     with pytest.raises(ValueError, match="`output_path` must not exist"):
         average_directories([first, first], other, decay=0.5)
+
+
+def lose(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+# Orbax leaves behind what it had begun to read.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("damage", [lose, cut])
+def test_a_checkpoint_that_is_not_whole_is_named(tmp_path, damage):
+    """Whatever file it is; the average is right, or there is none."""
+    first, whole = (
+        save(tmp_path / name, kernel=np.full((2, 3), value), count=value)
+        for name, value in (("first", 1.0), ("whole", 3.0))
+    )
+    num_refused = 0
+    for path in sorted(p for p in whole.rglob("*") if p.is_file()):
+        damaged, output = tmp_path / "damaged", tmp_path / "average"
+        shutil.copytree(whole, damaged)
+        damage(damaged / path.relative_to(whole))
+        try:
+            average_directories([first, damaged], output, decay=0.5)
+        except ValueError as error:
+            assert str(damaged) in str(error), path
+            assert not output.exists(), path
+            num_refused += 1
+        else:
+            np.testing.assert_array_equal(read(output)["kernel"], 2.0)
+            shutil.rmtree(output)
+        shutil.rmtree(damaged)
+    assert num_refused

@@ -5,6 +5,7 @@ import warnings
 
 import keras
 
+from keras_muse.files.hdf5 import open_hdf5
 from keras_muse.losses.adversarial import AdversarialLoss
 from keras_muse.losses.lpips import LPIPS
 from keras_muse.losses.tokenizer_loss import LOSS_NAMES
@@ -20,6 +21,7 @@ from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.checks import show
+from keras_muse.runtime.variables import unchanged_on_failure
 
 WARMUP_STEPS = 10_000  # of the paper, Table 5
 
@@ -53,7 +55,7 @@ class TokenizerTraining(MuseModel):
         total_steps=None,
         reconstruction="l2",
         perceptual="alexnet",
-        perceptual_weight=0.05,
+        perceptual_weight=None,
         adversarial_weight=0.1,
         adversarial_start=10_000,
         discriminator=None,
@@ -104,10 +106,10 @@ class TokenizerTraining(MuseModel):
                 that the quantizer does not have; if there is an optimizer
                 beside `total_steps`, or if the weights are float16.
         """
-        check_number(perceptual_weight, "perceptual_weight", low=0)
         check_number(adversarial_weight, "adversarial_weight", low=0)
         check_choice(reconstruction, "reconstruction", ("l1", "l2"))
         for name, weight in (
+            ("perceptual_weight", perceptual_weight),
             ("regularization_weight", regularization_weight),
             ("commitment_weight", commitment_weight),
             ("entropy_weight", entropy_weight),
@@ -121,6 +123,9 @@ class TokenizerTraining(MuseModel):
         if adversarial_weight:
             _check_mixable("optimizer", optimizer)
             _check_mixable("discriminator_optimizer", discriminator_optimizer)
+        _check_of_use(
+            "perceptual", perceptual, perceptual_weight=perceptual_weight
+        )
         _check_of_use(
             "adversarial_weight",
             adversarial_weight,
@@ -161,7 +166,7 @@ class TokenizerTraining(MuseModel):
             TokenizerLoss(
                 reconstruction,
                 perceptual,
-                perceptual_weight,
+                0.05 if perceptual_weight is None else perceptual_weight,
                 adversarial,
                 adversarial_weight,
                 name="tokenizer_loss",
@@ -195,6 +200,46 @@ class TokenizerTraining(MuseModel):
             self._tracker.untrack(self.tokenizer_loss)
         self.tokenizer_loss = tokenizer_loss
         self._tracker.lock()
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """`keras.Model.load_weights`, also of what `compile` attached.
+
+        Raises:
+            ValueError: if the file is of another model, or lacks a network
+                of the losses; the tokenizer is left as it was.
+        """
+        variables = list(self.variables)
+        if self.compiled:
+            variables += self.optimizer.variables
+        try:
+            with unchanged_on_failure(variables):
+                super().load_weights(filepath, *args, **kwargs)
+        except ValueError as error:
+            if not (missing := self._networks_missing_in(filepath)):
+                raise
+            raise ValueError(
+                "`load_weights` must come before `compile` where a file was "
+                "saved without the networks that `compile` attaches. "
+                f"Received: filepath={show(filepath)}, without the "
+                f"{' and the '.join(missing)} that the tokenizer "
+                f"{self.name!r} has"
+            ) from error
+
+    def _networks_missing_in(self, filepath):
+        """Names of the losses' networks that a file of weights lacks."""
+        if self.tokenizer_loss is None or not str(filepath).endswith(
+            ".weights.h5"
+        ):
+            return []
+        with open_hdf5(filepath) as file:
+            saved = set(file.get("layers/tokenizer_loss", ()))
+        networks = {"perceptual": "LPIPS", "adversarial": "discriminator"}
+        return [
+            network
+            for name, network in networks.items()
+            if name not in saved
+            and getattr(self.tokenizer_loss, name) is not None
+        ]
 
     def check_data(self, x, argument, training=True):
         """Refuses empty data, and what is no pictures."""
@@ -245,7 +290,7 @@ class TokenizerTraining(MuseModel):
                 "their networks. Received: a tokenizer that is not compiled"
             )
         for health in (self.codebook_usage, self.codebook_perplexity):
-            health.update_state(outputs["token_ids"])
+            health.count(outputs["token_ids"])
         terms = self.tokenizer_loss(
             inputs, outputs["images"], training=training
         )

@@ -7,6 +7,8 @@ from keras import ops
 from keras_muse.layers.vector_quantizer import VectorQuantizer
 from keras_muse.layers.vqgan_decoder import VQGANDecoder
 from keras_muse.layers.vqgan_encoder import VQGANEncoder
+from keras_muse.models.exporting import check_sizes
+from keras_muse.models.exporting import of_any_size
 from keras_muse.models.layouts import TOKENIZER_RULES
 from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.vqgan.decoder_growth import can_grow
@@ -438,6 +440,42 @@ class VQGANTokenizer(TokenizerTraining):
         )
 
     # === Loading and saving ===
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Writes `tokenizer(images)` as an artifact for inference.
+
+        Args:
+            filepath, format, verbose, kwargs: as in `MuseModel.export`.
+            input_signature: list of one `keras.InputSpec`. In a SavedModel
+                its `None` is any number of pictures, or any side that the
+                downsampling factor divides. Defaults to pictures of the size
+                of the first call.
+
+        Raises:
+            ValueError: if the tokenizer was never called and there is no
+                `input_signature`, or one without a size for another format;
+                or if the backend does not make this format.
+        """
+        if input_signature is not None:
+            spec = keras.tree.flatten(input_signature)[0]
+            self.check_images(spec, "input_signature")
+            if format != "tf_saved_model":
+                check_sizes(spec.shape)
+            elif keras.config.backend() == "jax":
+                shapes = [of_any_size(spec.shape, self.downsampling_factor)]
+                options = kwargs.get("jax2tf_kwargs") or {}
+                kwargs["jax2tf_kwargs"] = {
+                    "polymorphic_shapes": shapes,
+                    **options,
+                }
+        super().export(filepath, format, verbose, input_signature, **kwargs)
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):

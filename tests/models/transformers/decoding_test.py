@@ -12,6 +12,7 @@ from keras_muse.models.transformers.decoding import check_negative_text
 from keras_muse.models.transformers.decoding import check_text
 from keras_muse.ops import schedules
 from keras_muse.runtime import compiled
+from keras_muse.samplers.resampling_sampler import ResamplingSampler
 from tests.helpers.tiny import call
 from tests.helpers.tiny import randomize
 from tests.helpers.tiny import tiny_base
@@ -454,6 +455,22 @@ def test_settings_of_a_shared_program_act(model):
             generate(fresh, sampler=ConfidenceSampler(**settings)),
         )
         assert (drawn(**settings) != drawn()).any()
+
+
+def test_all_mask_ratios_share_a_program(model):
+    """Those of `Muse.edit`, which somebody tries one after the other."""
+    known = np.zeros((3, 4, 4), "int32")
+
+    def drawn(model, mask_ratio):
+        sampler = ResamplingSampler(mask_ratio=mask_ratio)
+        return generate(model, sampler=sampler, token_ids=known)
+
+    few = drawn(model, 0.1)
+    programs = set(model._compiled)
+    many = drawn(model, 0.9)
+    assert set(model._compiled) == programs
+    assert (few != known).sum() < (many != known).sum()
+    np.testing.assert_array_equal(many, drawn(tiny_base(), 0.9))
 
 
 def test_a_limited_number_of_programs_is_kept(model, monkeypatch):

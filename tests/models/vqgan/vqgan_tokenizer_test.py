@@ -527,6 +527,7 @@ def test_unusable_arguments_of_compile_raise(arguments):
         ("adversarial_weight=0", "discriminator_optimizer", "adam"),
         ("adversarial_weight=0", "regularization_weight", 3.0),
         ("regularization=None", "regularization_weight", 3.0),
+        ("perceptual=None", "perceptual_weight", 0.0),
     ],
 )
 def test_arguments_that_would_do_nothing_are_refused(
@@ -535,7 +536,7 @@ def test_arguments_that_would_do_nothing_are_refused(
     name, _, _ = off.partition("=")
     options = {name: 0 if off.endswith("0") else None, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}` is of use.*{off}"):
-        knobs_tokenizer.compile(perceptual=None, **options)
+        knobs_tokenizer.compile(**{"perceptual": None, **options})
 
 
 def test_an_unknown_regularization_is_refused_without_a_critic(
@@ -759,6 +760,47 @@ def variables_of(model, part):
     for name in part.split("."):
         model = getattr(model, name)
     return [to_numpy(v) for v in model]
+
+
+@pytest.mark.parametrize(
+    "losses, missing",
+    [
+        ({"perceptual": None}, "the discriminator that"),
+        ({"adversarial_weight": 0}, "the LPIPS that"),
+        ({}, "the LPIPS and the discriminator that"),
+    ],
+)
+def test_a_file_without_the_networks_of_the_losses_is_named(
+    tmp_path, losses, missing
+):
+    path = tmp_path / "plain.weights.h5"
+    plain = tiny_tokenizer()
+    randomize(plain)
+    plain.save_weights(path)
+    if losses.get("adversarial_weight", 1):
+        losses = {**losses, "discriminator": tiny_discriminator()}
+    tokenizer = tiny_tokenizer(name="mine")
+    tokenizer.compile(**losses)
+    before = variables_of(tokenizer, "variables")
+    words = f"before `compile`.*plain.weights.h5.*{missing} the .* 'mine'"
+    with pytest.raises(ValueError, match=words):
+        tokenizer.load_weights(path)
+    for expected, actual in zip(
+        before, variables_of(tokenizer, "variables"), strict=True
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_the_networks_of_the_losses_are_left_in_a_file(trained, tmp_path):
+    path = tmp_path / "training.weights.h5"
+    trained.save_weights(path)
+    tokenizer = tiny_tokenizer()
+    tokenizer.compile(perceptual=None, adversarial_weight=0)
+    tokenizer.load_weights(path)
+    np.testing.assert_array_equal(
+        tokenizer.encode(IMAGES), trained.encode(IMAGES)
+    )
 
 
 def test_checkpoint_with_the_perceptual_network(with_attachments, tmp_path):
