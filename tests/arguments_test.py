@@ -11,6 +11,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -570,7 +571,11 @@ def expected():
 
 
 @settings(
-    max_examples=NUM_DRAWS, derandomize=True, deadline=None, database=None
+    max_examples=NUM_DRAWS,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_a_right_result_or_an_error_that_names_the_argument(

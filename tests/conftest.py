@@ -39,6 +39,12 @@ def same_start():
     keras.config.set_dtype_policy(policy)
 
 
+def pytest_fixture_setup(fixturedef):
+    """What tests share is the same, whichever of them asks for it first."""
+    if fixturedef.scope != "function":
+        keras.utils.set_random_seed(0)
+
+
 # Files that share what JAX has compiled: their models are mostly the same, and
 # many files compile nothing.
 FILES_TOGETHER = 10

@@ -4,7 +4,6 @@ import inspect
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -19,6 +18,7 @@ from keras_muse.data import processes
 from keras_muse.data import write_token_shards
 from keras_muse.muse import preset as muse_preset
 from keras_muse.training import distribution
+from tests.helpers.ports import free_address
 from tests.helpers.tiny import tiny_images
 from tests.helpers.tiny_muse import shared_muse
 
@@ -181,9 +181,7 @@ def test_a_job_without_an_address_is_not_taken_for_none(
 
 
 def test_two_processes_tokenize_with_one_command(pictures, preset, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     started = [
         subprocess.Popen(
             [
@@ -201,10 +199,14 @@ def test_two_processes_tokenize_with_one_command(pictures, preset, tmp_path):
         )
         for i in range(2)
     ]
-    for process in started:
-        log = process.communicate(timeout=120)[0]
-        assert process.returncode == 0, log
-        assert "5 pictures, 0 skipped" in log
+    try:
+        for process in started:
+            log = process.communicate(timeout=600)[0]
+            assert process.returncode == 0, log
+            assert "5 pictures, 0 skipped" in log
+    finally:
+        for process in started:
+            process.kill()
     dataset = data.read_token_shards(str(tmp_path / "out"), 5, shuffle=False)
     images, _ = load_image_text(pictures).as_arrays()
     tokens = shared_muse(cascade=False).image_tokenizer.encode(images)

@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -16,16 +15,17 @@ from PIL import Image
 from keras_muse.data import read_token_shards
 from tests.data import tokenize_runs
 from tests.helpers import tiny
+from tests.helpers.ports import free_address
 from tests.helpers.xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+# A minute where nothing else runs; more is waited for on a busy machine.
+SECONDS = 600
 
 
 def start(directory, num_records=(0,), num_devices=1):
     """Starts a process for each of `num_records`, after which it dies."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     count = len(num_records)
     directory.mkdir(exist_ok=True)
     return [
@@ -53,7 +53,7 @@ def start(directory, num_records=(0,), num_devices=1):
 def finish(started):
     try:
         for process in started:
-            log = process.communicate(timeout=120)[0]
+            log = process.communicate(timeout=SECONDS)[0]
             assert process.returncode == 0, log[-5000:]
             assert f"{len(started)} processes" in log
     finally:
@@ -89,7 +89,7 @@ def runs(tmp_path_factory):
     # One process; and two, of which one is killed in its second shard.
     alone, dying = start(one), start(three, [0, 4])
     try:
-        dying[1].wait(timeout=120)
+        dying[1].wait(timeout=SECONDS)
     finally:
         kill(dying)
     assert dying[1].returncode == -signal.SIGKILL

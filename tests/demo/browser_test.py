@@ -6,7 +6,9 @@ Chromium is that of the distribution, such as Debian's packages `chromium` and
 
 import io
 import json
+import re
 import shutil
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -21,7 +23,7 @@ from tests.helpers.tiny_muse import shared_muse
 pytest.importorskip("gradio")
 webdriver = pytest.importorskip("selenium.webdriver")
 
-from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.common import exceptions  # noqa: E402
 from selenium.webdriver import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -43,7 +45,14 @@ OPTIONS = (
     # What the browser itself would ask for.
     *("--disable-background-networking", "--disable-component-update"),
 )
-SECONDS = 60
+SECONDS = 120
+# What is not there yet, or has no size yet, or has just been made anew.
+LATE = (
+    IndexError,
+    exceptions.ElementClickInterceptedException,
+    exceptions.ElementNotInteractableException,
+    exceptions.StaleElementReferenceException,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,30 +87,39 @@ class Person:
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
     def wait(self, condition):
-        ignored = (IndexError, StaleElementReferenceException)
-        wait = WebDriverWait(self.browser, SECONDS, 0.1, ignored)
+        wait = WebDriverWait(self.browser, SECONDS, 0.1, LATE)
         return wait.until(lambda _: condition())
 
     def type(self, selector, text):
-        (field,) = self.all(selector)
+        (field,) = self.wait(lambda: self.all(selector))
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
 
+    def click(self, find):
+        """Clicks what is found, as soon as it can be clicked."""
+        self.wait(lambda: find().click() is None)
+
     def press(self, label):
-        self.wait(
-            lambda: next(x for x in self.all("button") if x.text == label)
-        ).click()
+        self.click(
+            lambda: [x for x in self.all("button") if x.text == label][0]
+        )
 
     def value(self, selector):
         return self.all(selector)[0].get_attribute("value")
 
+    def source(self, selector):
+        return self.all(selector)[0].get_attribute("src")
+
     def drawn(self, number):
         """Waits for so many pictures; the newest, and its file."""
         self.wait(lambda: len(self.all("#gallery button img")) == number)
-        self.wait(lambda: self.words.startswith("Seed"))
-        source = self.wait(
-            lambda: self.all("#picture img")[0].get_attribute("src")
-        )
+        self.wait(lambda: re.match(r"Seed \d+ · ", self.words))
+        seed = self.words.split()[1]
+        self.wait(lambda: self.value("#seed input") == seed)
+        # Until then one that is unfinished may be shown, or the one before.
+        source = self.wait(lambda: self.source("#gallery img"))
+        self.wait(lambda: self.source("#picture img") == source)
+        assert source.endswith(f"/muse_{seed}.png")
         with urllib.request.urlopen(source) as answer:
             content = answer.read()
         return np.asarray(Image.open(io.BytesIO(content))), content
@@ -138,8 +156,7 @@ def test_type_draw_paint_and_see_that_the_rest_stays(person):
     person.wait(lambda: person.all("#cells img")[0].is_displayed())
 
     person.type("#prompt textarea", "a blue cat")
-    (button,) = person.all("#repaint")
-    button.click()
+    person.click(lambda: person.all("#repaint")[0])
     after, _ = person.drawn(2)
     changed = (after != before).any(-1)
     assert changed.any()
@@ -181,17 +198,21 @@ def test_a_click_on_the_gallery_brings_a_picture_back(person):
     first, _ = person.drawn(1)
     person.type("#prompt textarea", "a blue apple" + Keys.ENTER)
     person.drawn(2)
-    person.all("#gallery button img")[1].click()
+    person.click(lambda: person.all("#gallery button img")[1])
     person.wait(lambda: "restored" in person.words)
     person.wait(lambda: person.value("#prompt textarea") == "a cat")
 
 
 def test_what_is_stopped_makes_room_for_the_next(person, monkeypatch):
-    draw = Muse.generate
+    draw, begun, is_stopped = Muse.generate, [], threading.Event()
 
     def draw_slowly(*args, **kwargs):
-        # The tiny model would be done with all before the button is pressed.
-        time.sleep(2)
+        # The tiny model would be done with all before the button is pressed,
+        # and before the server hears of it.
+        begun.append(args)
+        if len(begun) > 1:
+            is_stopped.wait(SECONDS)
+            time.sleep(1)
         return draw(*args, **kwargs)
 
     monkeypatch.setattr(Muse, "generate", draw_slowly)
@@ -203,6 +224,7 @@ def test_what_is_stopped_makes_room_for_the_next(person, monkeypatch):
     person.wait(lambda: person.all("#gallery button img"))
     person.press("Stop")
     person.wait(lambda: person.words == "Stopped.")
+    is_stopped.set()
     number = len(person.all("#gallery button img"))
     person.type("#count input[type=number]", f"1{Keys.TAB}")
     person.press("Draw")

@@ -10,6 +10,8 @@ import pathlib
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from keras_muse import samplers
 from keras_muse.demo import limits
+from keras_muse.muse.muse import Muse
 from tests.helpers.tiny_muse import shared_muse
 
 pytest.importorskip("gradio")
@@ -351,7 +354,14 @@ def test_words_of_an_error_are_no_html():
     assert raised.value.message == "&lt;b&gt;bold&lt;/b&gt;"
 
 
-def test_a_full_queue_refuses_and_loses_nothing(visitor):
+def test_a_full_queue_refuses_and_loses_nothing(monkeypatch):
+    draw, all_have_asked = Muse.generate, threading.Event()
+
+    def draw_late(*args, **kwargs):
+        all_have_asked.wait(120)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(Muse, "generate", draw_late)
     with server.serving(shared_muse(cascade=False), "tiny", queue=2) as address:
         visitors = [Visitor(address) for _ in range(8)]
         waiting = []
@@ -361,7 +371,9 @@ def test_a_full_queue_refuses_and_loses_nothing(visitor):
                 waiting.append(visitor)
             except Exception as error:
                 assert "503" in str(error)
-        assert 2 <= len(waiting) < 8
+        all_have_asked.set()
+        # Two wait, and one has had its turn by then, or not.
+        assert 2 <= len(waiting) <= 3
         for visitor in waiting:
             assert len(list(visitor.outputs())[-1][2]) == 2
 
@@ -525,8 +537,9 @@ def test_memory_stays_flat_over_many_pictures(visitor):
         gc.collect()
         held.append(int(status.read_text().split()[1]) * 4096)
     # The first 40 fill caches, and the gallery. What is as large as the model
-    # or a program, of each of the other 80, would be far more.
-    assert held[-1] - held[0] < 10e6
+    # or a program, of each of the next 40, would be far more, and of the last
+    # 40 again: a thread that is new takes its memory once.
+    assert min(np.diff(held)) < 5e6
     folder = pathlib.Path(os.environ["GRADIO_TEMP_DIR"])
     of_this = [one["image"]["path"] for one in draw(visitor)[-1][2]]
     assert len(of_this) == limits.MAX_KEPT
@@ -539,8 +552,13 @@ def test_of_a_session_that_makes_room_for_another_nothing_is_left(monkeypatch):
     with server.serving(shared_muse(cascade=False), "tiny") as address:
         visitors = [Visitor(address) for _ in range(3)]
         images = [draw(visitor)[-1][0]["path"] for visitor in visitors]
-        gc.collect()
-        assert [os.path.exists(path) for path in images] == [False, True, True]
+        for _ in range(100):  # the threads of the page let go of it, too
+            gc.collect()
+            left = [os.path.exists(path) for path in images]
+            if not left[0]:
+                break
+            time.sleep(0.1)
+        assert left == [False, True, True]
         with pytest.raises(PageError, match="picture is no longer kept"):
             visitors[0].call("recall", {"index": 0, "value": None})
         assert len(draw(visitors[0])[-1][2]) == 1

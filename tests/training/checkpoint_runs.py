@@ -8,6 +8,7 @@
 Each trains the same tiny model on the same token shards, with interruptions.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -136,15 +137,20 @@ NUM_KILLS, MAX_STEPS, NUM_EPOCHS = 20, 10, 40
 OFTEN, SELDOM = 2, 50  # steps between two saves
 
 
-def live(tokens, directory, save_freq):
-    """One life of the program; its log tells which records it was served."""
+def live(tokens, directory, save_freq, max_steps=None):
+    """One life of the program; its log tells which records it was served.
+
+    After `max_steps` it waits to be killed: whoever does may be slower.
+    """
     keras.utils.set_random_seed(0)
     model, dataset = TokenLine(), make_dataset(tokens)
     model.compile(keras.optimizers.Adam(1e-2))
     log = os.open(directory / "log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-    read = dataset.batch
+    read, served = dataset.batch, itertools.count()
 
     def batch(step):
+        if next(served) == max_steps:
+            time.sleep(60)  # and not for ever: nobody may be left
         batch = read(step)
         records = batch["token_ids"][:, 0].tolist()
         os.write(log, f"{json.dumps([step, records])}\n".encode())
@@ -188,7 +194,8 @@ def run_kills(tokens, directory, seed):
         log = directory / "log"
         log.write_bytes(b"")
         steps, delay = draw.randint(1, MAX_STEPS), draw.uniform(0, 0.05)
-        kill_after(fork(tokens, directory, OFTEN), log, steps, delay)
+        child = fork(tokens, directory, OFTEN, MAX_STEPS)
+        kill_after(child, log, steps, delay)
         lives.append(log.read_text().splitlines())
         torn = [p for p in (directory / "run").glob("*orbax-checkpoint-tmp*")]
         print("killed", "while saving" if torn else "", flush=True)

@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -22,6 +21,7 @@ from keras_muse.training import load_checkpoint
 from keras_muse.training import saved_variables
 from tests.helpers import tiny
 from tests.helpers.picture_rows import make_rows as make_pictures
+from tests.helpers.ports import free_address
 from tests.helpers.token_shards import make_rows
 from tests.helpers.token_shards import write
 from tests.helpers.xla_flags import xla_flags
@@ -584,9 +584,7 @@ def test_eight_devices_then_four_then_one(tmp_path, tokens, cache):
 
 @only_on_jax
 def test_two_processes_go_on(tmp_path, tokens, cache):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     started = [
         start("process", tokens, tmp_path, address, i, num_devices=4, **cache)
         for i in range(2)

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 
@@ -18,6 +17,7 @@ from keras_muse.training import data_parallel
 from keras_muse.training import distribution
 from keras_muse.training import model_parallel
 from tests.helpers import tiny
+from tests.helpers.ports import free_address
 from tests.helpers.xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -67,9 +67,7 @@ def layouts(tmp_path_factory):
 def processes(tmp_path_factory):
     """Results of two processes of four devices each, both of them."""
     directory = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     outputs = [directory / f"{i}.npz" for i in range(2)]
     started = [
         start(4, "process", output, address, i)

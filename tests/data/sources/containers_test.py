@@ -20,6 +20,7 @@ from keras_muse.data.sources import containers
 from tests.helpers.collections import COLORS
 from tests.helpers.collections import FILES
 from tests.helpers.collections import PICTURE
+from tests.helpers.collections import drawn
 from tests.helpers.collections import loaded
 from tests.helpers.collections import png
 from tests.helpers.collections import write
@@ -196,7 +197,7 @@ changes = st.lists(
 )
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@drawn(max_examples=200)
 @hypothesis.given(st.sampled_from(list(ARCHIVES)), changes, st.booleans())
 def test_a_damaged_archive_stops_nothing(ending, changes, is_summed):
     content = bytearray(ARCHIVES[ending])

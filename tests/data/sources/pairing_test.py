@@ -24,7 +24,7 @@ from tests.helpers.collections import write
 from tests.helpers.collections import write_tar
 
 
-@drawn
+@drawn()
 @hypothesis.given(collections(), st.sampled_from([".txt", ".TXT", ".caption"]))
 def test_sidecars_in_folders_tars_and_zips(collection, ending):
     pictures, captions, expected = collection

@@ -27,7 +27,7 @@ def one_caption(text):
     return [text.replace("\r\n", "\n").strip()]
 
 
-@drawn
+@drawn()
 @hypothesis.given(collections(), st.sampled_from([",", "\t"]))
 def test_tables_as_programs_write_them(collection, delimiter):
     pictures, captions, expected = collection
@@ -41,7 +41,7 @@ def test_tables_as_programs_write_them(collection, delimiter):
         check(f"{folder}/all.{kind}", expected, one_caption)
 
 
-@drawn
+@drawn()
 @hypothesis.given(collections())
 def test_json_lines(collection):
     pictures, captions, expected = collection
@@ -54,7 +54,7 @@ def test_json_lines(collection):
         check(f"{folder}/all.tar", expected, lambda text: [text.strip()])
 
 
-@drawn
+@drawn()
 @hypothesis.given(
     st.lists(
         st.one_of(
