@@ -276,7 +276,10 @@ def test_what_is_optional_may_be_none(models):
     np.testing.assert_array_equal(
         model.predict(nothing, verbose=0), expected[0]
     )
-    for data in (nothing, iter_of(nothing), Batches(nothing)):
+    datasets = [nothing, iter_of(nothing)]
+    if keras.config.backend() != "tensorflow":  # Keras takes no `None` there
+        datasets.append(Batches(nothing))
+    for data in datasets:
         np.testing.assert_allclose(
             model.evaluate(data, verbose=0), expected[1], rtol=1e-5
         )
