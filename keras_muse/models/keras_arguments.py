@@ -11,11 +11,11 @@ import keras
 
 from keras_muse.callbacks.nan_guard import NaNGuard
 from keras_muse.runtime.batches import is_loader
+from keras_muse.runtime.batches import without_none
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import check_ints
 from keras_muse.runtime.checks import check_number
 from keras_muse.runtime.inputs import as_native
-from keras_muse.runtime.inputs import without_none
 
 # What Keras offers for losses between an output and a target. The losses here
 # know no target and no weights of rows.

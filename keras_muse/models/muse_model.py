@@ -37,6 +37,7 @@ from keras_muse.runtime.batches import count_rows
 from keras_muse.runtime.batches import dataset_inputs
 from keras_muse.runtime.batches import is_dataset
 from keras_muse.runtime.batches import map_batches
+from keras_muse.runtime.batches import without_none
 from keras_muse.runtime.checks import LARGEST_INT
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.checks import show
@@ -411,6 +412,7 @@ class MuseModel(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         check_no_targets(self, {"y": y, "sample_weight": sample_weight})
+        x = without_none(x)
         terms = self.loss_terms(x, y_pred, training)
         # As Keras' own mean of the loss: by the rows of each batch.
         rows = x if x is None else ops.shape(keras.tree.flatten(x)[0])[0]

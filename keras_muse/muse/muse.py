@@ -590,6 +590,7 @@ class Muse:
                 is damaged.
         """
         parts = muse_preset.part_loaders(preset, dtype)
+        muse_preset.check_whole(parts, preset)
         if check_bool(staged, "staged"):
             parts = stage_parts(parts)
         else:

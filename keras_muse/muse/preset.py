@@ -238,6 +238,15 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
     return loaders
 
 
+def check_whole(parts, preset):
+    """Refuses a preset without a part that every `Muse` has."""
+    if missing := [name for name in PIPELINE_CLASSES if name not in parts]:
+        raise ValueError(
+            f"`preset` must have each part of a Muse; missing: {missing}. "
+            f"Received: preset={preset!r}, with {sorted(parts)}"
+        )
+
+
 def _pipeline_loaders(preset, options, names):
     """The loaders of a pipeline of `diffusers`."""
     index = hub.read_json(preset, published.PIPELINE_FILE)

@@ -205,7 +205,9 @@ def dataset_inputs(x):
         batches = (x[place] for place in places)
     for batch in batches:
         inputs, *_ = keras.utils.unpack_x_y_sample_weight(batch)
-        yield keras.tree.map_structure(keras.ops.convert_to_numpy, inputs)
+        yield keras.tree.map_structure(
+            keras.ops.convert_to_numpy, without_none(inputs)
+        )
 
 
 def is_dataset(x):
@@ -214,9 +216,16 @@ def is_dataset(x):
     return hasattr(x, "__iter__") and not is_value and not hasattr(x, "shape")
 
 
+def without_none(batch):
+    """A dict without what is `None` in it; anything else as it is."""
+    if not isinstance(batch, dict):
+        return batch
+    return {name: x for name, x in batch.items() if x is not None}
+
+
 def count_rows(arrays):
     """The rows of nested arrays."""
-    return len(keras.tree.flatten(arrays)[0])
+    return len(keras.tree.flatten(without_none(arrays))[0])
 
 
 def are_arrays(x):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_muse.runtime.batches import first_batch
+from keras_muse.runtime.batches import without_none
 from keras_muse.runtime.checks import check_flags
 
 
@@ -197,13 +198,6 @@ def _is_in(ids, high):
 
 
 # === Arrays of any kind ===
-
-
-def without_none(batch):
-    """A dict without what is `None` in it; anything else as it is."""
-    if not isinstance(batch, dict):
-        return batch
-    return {name: x for name, x in batch.items() if x is not None}
 
 
 def as_native(data):

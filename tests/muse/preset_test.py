@@ -397,6 +397,13 @@ def test_a_part_with_the_files_of_another(preset):
         Muse.from_preset(str(preset))
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_part_that_is_not_named(preset, staged):
+    change_json(preset, lambda contents: contents["parts"].pop("base"))
+    with pytest.raises(ValueError, match=r"`preset` must.*\['base'\]"):
+        Muse.from_preset(preset, staged=staged)
+
+
 def test_an_unknown_part(preset):
     def change(contents):
         contents["parts"]["upscaler"] = contents["parts"]["base"]

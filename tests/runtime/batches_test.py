@@ -77,13 +77,17 @@ class Rows(keras.utils.PyDataset):
         return 2
 
     def __getitem__(self, index):
-        return {"a": np.arange(3) + 3 * index}
+        of_an_optional_input = {"A": None}
+        return {**of_an_optional_input, "a": np.arange(3) + 3 * index}
 
 
 def test_the_inputs_of_a_dataset_come_batch_by_batch():
     for dataset in (Rows(), ((x,) for x in (Rows()[0], Rows()[1]))):
-        found = [batch["a"].tolist() for batch in dataset_inputs(dataset)]
-        assert found == [[0, 1, 2], [3, 4, 5]]
+        found = [
+            {name: x.tolist() for name, x in batch.items()}
+            for batch in dataset_inputs(dataset)
+        ]
+        assert found == [{"a": [0, 1, 2]}, {"a": [3, 4, 5]}]
 
 
 def test_batches_that_devices_cannot_share_are_refused(monkeypatch):

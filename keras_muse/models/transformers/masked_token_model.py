@@ -24,6 +24,7 @@ from keras_muse.ops import masking
 from keras_muse.ops import noise
 from keras_muse.optimizers.adafactor import AdafactorMomentum
 from keras_muse.optimizers.warmup_cosine import default_learning_rate
+from keras_muse.runtime.batches import without_none
 from keras_muse.runtime.checks import check_bool
 from keras_muse.runtime.checks import check_choice
 from keras_muse.runtime.checks import check_int
@@ -293,7 +294,7 @@ class MaskedTokenModel(MuseModel):
         """A batch of clean tokens as the loss needs it; see `mask_tokens`."""
         check_inputs(inputs, self.batch_inputs(training), "inputs")
         token_ids = self._flat_token_ids(inputs)
-        inputs = {**inputs, "token_ids": token_ids}
+        inputs = {**without_none(inputs), "token_ids": token_ids}
         if training:
             seeds = draw_seeds(self.seed_generator, token_ids)
         else:

@@ -15,6 +15,7 @@ from keras_muse.models.layouts import layout_map_method
 from keras_muse.models.transformers.masked_token_model import MaskedTokenModel
 from keras_muse.models.transformers.training import recompute_layer
 from keras_muse.runtime.checks import check_bool
+from keras_muse.runtime.checks import check_finite_array
 from keras_muse.runtime.checks import check_int
 from keras_muse.runtime.inputs import Input
 
@@ -252,7 +253,14 @@ class UViTBase(MaskedTokenModel):
             text_embeddings: float array of shape `(text_length, text_dim)`,
                 the row of `text_encoder.encode([""])`.
         """
-        self.empty_text.assign(np.asarray(text_embeddings, "float32"))
+        embeddings = check_finite_array(text_embeddings, "text_embeddings")
+        if embeddings.shape != tuple(self.empty_text.shape):
+            raise ValueError(
+                "`text_embeddings` must be of shape (text_length, text_dim) = "
+                f"{tuple(self.empty_text.shape)}. Received: shape="
+                f"{embeddings.shape}"
+            )
+        self.empty_text.assign(embeddings)
 
     def batch_inputs(self, training):
         conditions = Input(((NUM_CONDITIONS,),), is_optional=True)

@@ -76,6 +76,21 @@ def test_text_of_another_length_raises(model):
         )
 
 
+@pytest.mark.parametrize(
+    ("empty_text", "message"),
+    [
+        (np.zeros((1, TEXT_LENGTH, TEXT_DIM)), r"\(5, 6\)\. .*\(1, 5, 6\)"),
+        ((np.zeros((1, TEXT_LENGTH, TEXT_DIM)), np.ones((1, 5))), "an array"),
+        (np.full((TEXT_LENGTH, TEXT_DIM), np.nan), "finite"),
+    ],
+)
+def test_an_empty_text_is_one_row_of_numbers(model, empty_text, message):
+    before = to_numpy(model.empty_text).copy()
+    with pytest.raises(ValueError, match=f"`text_embeddings` must.*{message}"):
+        model.set_empty_text(empty_text)
+    np.testing.assert_array_equal(to_numpy(model.empty_text), before)
+
+
 # === The picture's numbers ===
 
 
