@@ -195,7 +195,7 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
         raise ValueError(
             f"`preset` is not one of a Muse: it has neither {MUSE_FILE} nor "
             f"{published.PIPELINE_FILE}, or another model was saved over it. "
-            f"Received: preset={preset!r}"
+            f"Received: preset={preset!r}{_with_inner(preset)}"
         )
     contents = read_parts(preset)
     if contents["format_version"] != FORMAT_VERSION:
@@ -236,6 +236,15 @@ def part_loaders(preset, dtype=None, names=tuple(PART_CLASSES)):
                 cls.from_preset, directory, **options
             )
     return loaders
+
+
+def _with_inner(directory):
+    """Words on the presets in a directory, such as what `train` leaves."""
+    if not os.path.isdir(directory):
+        return ""
+    inner = [os.path.join(directory, x) for x in sorted(os.listdir(directory))]
+    found = [repr(x) for x in inner if os.path.isdir(x) and is_muse(x)]
+    return f", in which {', '.join(found)} is one" if found else ""
 
 
 def check_whole(parts, preset):

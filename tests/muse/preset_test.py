@@ -2,6 +2,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -373,6 +374,13 @@ def test_not_a_muse(saved, tmp_path):
         Muse.from_preset(f"{saved}/base")
     with pytest.raises(ValueError, match="Received: preset="):
         Muse.from_preset(str(tmp_path / "nothing"))
+    # What `train` leaves has a preset in it, and files beside.
+    pathlib.Path(saved, "..", "grid.png").write_bytes(b"")
+    above = re.escape(os.path.dirname(saved))
+    with pytest.raises(
+        ValueError, match=f"preset='{above}', in which .*'{re.escape(saved)}'"
+    ):
+        Muse.from_preset(os.path.dirname(saved))
 
 
 def test_a_newer_format(preset):
