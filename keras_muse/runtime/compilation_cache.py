@@ -40,6 +40,7 @@ def enable_compilation_cache():
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
+        _remove_half_written(directory)
     except OSError as error:
         print(
             "keras-muse: compiled programs are not kept for the next time: "
@@ -51,6 +52,18 @@ def enable_compilation_cache():
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     return directory
+
+
+def _remove_half_written(directory):
+    """Removes programs that a kill has left without their time of use.
+
+    JAX writes a program first and its time afterwards, and would neither
+    replace such a one nor keep others beside it any more.
+    """
+    for program in directory.glob("*-cache"):
+        time_of_use = program.name.removesuffix("-cache") + "-atime"
+        if not (directory / time_of_use).exists():
+            program.unlink(missing_ok=True)
 
 
 def processor_id():
