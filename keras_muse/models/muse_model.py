@@ -118,8 +118,9 @@ class MuseModel(keras.Model):
                 `codebook_size`, `text_dim` or `grid_size`, or another
                 `low_res_codebook_size` or `low_res_grid_size`, what fits is
                 loaded, 2-D positions are interpolated, and the rest starts
-                afresh and is named in a message. Others that would give the
-                model other weights than are saved are refused.
+                afresh and is named in a message; nothing is frozen then.
+                Others that would give the model other weights than are saved
+                are refused.
 
         Returns:
             A model of this class.

@@ -489,7 +489,8 @@ class VQGANTokenizer(TokenizerTraining):
             load_weights: bool. `False` leaves the weights random. Defaults to
                 `True`.
             **kwargs: arguments of the constructor to override. With another
-                `codebook_size` the codebook starts afresh, as a message says.
+                `codebook_size` the codebook starts afresh, as a message says,
+                and nothing is frozen.
                 A `quantizer` takes the place of the preset's; with weights it
                 must be the one that they were trained with.
 
