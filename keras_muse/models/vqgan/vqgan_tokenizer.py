@@ -452,11 +452,12 @@ class VQGANTokenizer(TokenizerTraining):
         """Writes `tokenizer(images)` as an artifact for inference.
 
         Args:
-            filepath, format, verbose, kwargs: as in `MuseModel.export`.
+            filepath, format, verbose: as in `MuseModel.export`.
             input_signature: list of one `keras.InputSpec`. In a SavedModel
                 its `None` is any number of pictures, or any side that the
                 downsampling factor divides. Defaults to pictures of the size
                 of the first call.
+            **kwargs: as in `MuseModel.export`.
 
         Raises:
             ValueError: if the tokenizer was never called and there is no
