@@ -291,13 +291,17 @@ class MuseModel(keras.Model):
             input_signature: list of one item, the inputs with a
                 `keras.InputSpec` in the place of each. Defaults to the shapes
                 and dtypes of the first call, with any number of rows; on
-                Torch, with one.
+                Torch, with one. Of a tokenizer's pictures, in a SavedModel,
+                a side may be `None`: any that the downsampling factor divides.
             **kwargs: other arguments of `keras.Model.export`.
 
         Raises:
             ValueError: if the model was never called and there is no
-                `input_signature`, or the backend does not make this format.
+                `input_signature`, or one that it cannot be exported for; or
+                if the backend does not make this format.
         """
+        if input_signature is not None:
+            kwargs = self.export_options(format, input_signature, kwargs)
         check_format(self, format)
         signature = input_signature or self._seen_inputs.signature
         check_signature(self, signature)
@@ -308,6 +312,10 @@ class MuseModel(keras.Model):
             input_signature=signature,
             **kwargs,
         )
+
+    def export_options(self, format, input_signature, options):
+        """Checks a signature, and returns options of an export with it."""
+        return options
 
     # === Configuration ===
 

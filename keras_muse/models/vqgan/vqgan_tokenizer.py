@@ -441,42 +441,17 @@ class VQGANTokenizer(TokenizerTraining):
 
     # === Loading and saving ===
 
-    def export(
-        self,
-        filepath,
-        format="tf_saved_model",
-        verbose=None,
-        input_signature=None,
-        **kwargs,
-    ):
-        """Writes `tokenizer(images)` as an artifact for inference.
-
-        Args:
-            filepath, format, verbose: as in `MuseModel.export`.
-            input_signature: list of one `keras.InputSpec`. In a SavedModel
-                its `None` is any number of pictures, or any side that the
-                downsampling factor divides. Defaults to pictures of the size
-                of the first call.
-            **kwargs: as in `MuseModel.export`.
-
-        Raises:
-            ValueError: if the tokenizer was never called and there is no
-                `input_signature`, or one without a size for another format;
-                or if the backend does not make this format.
-        """
-        if input_signature is not None:
-            spec = keras.tree.flatten(input_signature)[0]
-            self.check_images(spec, "input_signature")
-            if format != "tf_saved_model":
-                check_sizes(spec.shape)
-            elif keras.config.backend() == "jax":
-                shapes = [of_any_size(spec.shape, self.downsampling_factor)]
-                options = kwargs.get("jax2tf_kwargs") or {}
-                kwargs["jax2tf_kwargs"] = {
-                    "polymorphic_shapes": shapes,
-                    **options,
-                }
-        super().export(filepath, format, verbose, input_signature, **kwargs)
+    def export_options(self, format, input_signature, options):
+        spec = keras.tree.flatten(input_signature)[0]
+        self.check_images(spec, "input_signature")
+        if format != "tf_saved_model":
+            check_sizes(spec.shape)
+        elif keras.config.backend() == "jax":
+            shapes = [of_any_size(spec.shape, self.downsampling_factor)]
+            given = options.get("jax2tf_kwargs") or {}
+            jax2tf_kwargs = {"polymorphic_shapes": shapes, **given}
+            options = {**options, "jax2tf_kwargs": jax2tf_kwargs}
+        return options
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
@@ -491,9 +466,9 @@ class VQGANTokenizer(TokenizerTraining):
                 `True`.
             **kwargs: arguments of the constructor to override. With another
                 `codebook_size` the codebook starts afresh, as a message says,
-                and nothing is frozen.
-                A `quantizer` takes the place of the preset's; with weights it
-                must be the one that they were trained with.
+                and nothing is frozen. A `quantizer` takes the place of the
+                preset's; with weights it must be the one that they were
+                trained with.
 
         Returns:
             A `VQGANTokenizer`.
